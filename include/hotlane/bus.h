@@ -1,0 +1,95 @@
+/*
+ * The bus: created from a configuration, started, stopped, destroyed. Several live in one process
+ * without knowing of each other. It starts only the threads that its plan names; they block every
+ * signal but the synchronous faults.
+ *
+ *     create -> (declare, subscribe, open publishers) -> start -> ... -> stop -> destroy
+ *
+ * Topics, subscriptions and publishers may come and go at any time between create and stop. A
+ * forked child sees a bus that is closed: every publish answers HL_CLOSED.
+ */
+#ifndef HOTLANE_BUS_H
+#define HOTLANE_BUS_H
+
+#include <stdio.h>
+
+#include <hotlane/stats.h>
+
+/* What a partition's thread turns; see hl_executor_turn. */
+typedef struct hl_executor hl_executor;
+
+/* What a stop found. */
+typedef struct hl_stop_report {
+    bool drained;          /* every lane ran empty before the deadline */
+    uint64_t abandoned;    /* events left in lanes, or claimed and never committed */
+    uint64_t elapsed_ns;   /* what the stop took */
+    hl_error conservation; /* HL_OK, or the sum that fails */
+} hl_stop_report;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Checks the configuration (NULL: defaults), reads the machine's topology, makes the plan and the
+ * partitions. No thread starts. HL_OK: `ret_bus` is the caller's, hl_bus_destroy. HL_INVALID,
+ * HL_NO_MEMORY, HL_SYSTEM with a sentence. Any thread.
+ */
+HL_API hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *error);
+
+/*
+ * Starts the planned threads and waits until each is where it should be. HL_WRONG_STATE unless just
+ * created; HL_SYSTEM when a thread could not be started or pinned (none is left running). The
+ * sentence: hl_bus_error. In HL_THREADS_MANUAL it opens the bus to hl_executor_turn.
+ */
+HL_API hl_status hl_bus_start(hl_bus *bus);
+
+/*
+ * Stops: closes the publishers from outside (HL_CLOSED), lets what is on its way and what handlers
+ * still cause pass until all lanes are empty and stay so, or `timeout_ns` is over; ends the
+ * threads; counts what is left as abandoned; checks the sums. In HL_THREADS_MANUAL the caller's
+ * thread turns the executors meanwhile; no other thread may. HL_OK             all passed and the
+ * sums hold HL_TIMEOUT        something was left: it is counted as abandoned HL_NOT_CONSERVED  a
+ * sum fails; hl_bus_error and hl_bus_stop_report have the line HL_WRONG_STATE    not started, or
+ * stopped before Not from one of the bus's own threads (HL_WRONG_THREAD).
+ */
+HL_API hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns);
+
+/* What the stop found; valid after hl_bus_stop. */
+HL_API hl_status hl_bus_stop_report(const hl_bus *bus, hl_stop_report *ret_report);
+
+/* Frees everything, subscriptions and publishers that are still open too; stops first (without a
+ * drain) when running. No other thread may use the bus any more. NULL is nothing. */
+HL_API void hl_bus_destroy(hl_bus *bus);
+
+/* The sentence of the last control call on this bus that failed. Any thread. */
+HL_API void hl_bus_error(hl_bus *bus, hl_error *ret_error);
+
+/* The bus clock, ns since the epoch. Any thread. */
+HL_API uint64_t hl_bus_now_ns(const hl_bus *bus);
+
+/* Prints the plan in force: each thread, its CPU, its wait, why; the memory's fallbacks; warnings.
+ */
+HL_API void hl_bus_print_plan(const hl_bus *bus, FILE *stream);
+
+/* The CPU that the plan proposes for a publisher named in the configuration; HL_NOT_FOUND. */
+HL_API hl_status hl_bus_publisher_cpu(const hl_bus *bus, const char *name, uint32_t *ret_cpu);
+
+/* Pins the calling thread to one CPU and makes sure that it is there. */
+HL_API hl_status hl_pin_to_cpu(uint32_t cpu, hl_error *error);
+
+/*
+ * Executors, for an application that owns its threads (HL_THREADS_MANUAL): one per partition, in
+ * the order of the partition numbers. hl_executor_turn takes what is there (at most `max_events`;
+ * 0: one run of each lane), highest lane first, dispatches it, serves what is due, never blocks,
+ * and returns how many events it dispatched. One thread at a time an executor; between turns it may
+ * be another one.
+ */
+HL_API uint32_t hl_bus_executor_count(const hl_bus *bus);
+HL_API hl_executor *hl_bus_executor(hl_bus *bus, uint32_t index);
+HL_API uint32_t hl_executor_turn(hl_executor *executor, uint32_t max_events);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,110 @@
+/*
+ * The configuration of a bus: a plain struct with defaults, or a YAML file of the same names.
+ *
+ *     hl_config config = HL_CONFIG_INIT;
+ *     config.lcores = "order@2,market_data@4,housekeeping@0";
+ *     hl_bus_create(&config, &bus, &error);
+ *
+ * Everything is checked before any thread starts; a value out of range is HL_INVALID with a
+ * sentence that names the field (in a file: file:line:column) and what would be right.
+ */
+#ifndef HOTLANE_CONFIG_H
+#define HOTLANE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <hotlane/event.h>
+#include <hotlane/status.h>
+
+/* Durations are in ns. */
+#define HL_MICROSECOND ((uint64_t)1000)
+#define HL_MILLISECOND ((uint64_t)1000000)
+#define HL_SECOND      ((uint64_t)1000000000)
+
+/* How an idle thread waits. */
+typedef enum hl_wait {
+    HL_WAIT_AUTO = 0, /* the plan decides: spin where the executor owns a core, else park */
+    HL_WAIT_SPIN,     /* polls; burns its core; no system call in a publish */
+    HL_WAIT_BACKOFF,  /* polls, then yields, then naps up to 50 us; no system call in a publish */
+    HL_WAIT_PARK      /* sleeps in the kernel; the publisher that finds it asleep wakes it */
+} hl_wait;
+
+/* What hl_publish and hl_claim do when the lane has no room. hl_try_... and handlers' output never
+ * wait, whatever the policy. */
+typedef enum hl_full_policy {
+    HL_FULL_REJECT = 0, /* HL_FULL at once */
+    HL_FULL_BLOCK       /* wait up to block_timeout_ns, then HL_TIMEOUT */
+} hl_full_policy;
+
+/* Who turns the partitions. */
+typedef enum hl_threads {
+    HL_THREADS_OWN = 0, /* the bus starts one thread per executor of its plan, and a housekeeper */
+    HL_THREADS_MANUAL   /* the application calls hl_executor_turn; one executor per partition */
+} hl_threads;
+
+typedef struct hl_domain_config {
+    const char *name;            /* one token: letters, digits, '_' and '-'; at most 63 bytes */
+    hl_priority priority;        /* of topics that name none */
+    bool fixed_priority;         /* no topic of it may choose another one per publish */
+    uint32_t shards;             /* partitions of this domain, 1..1023; the key picks one */
+    uint32_t slot_size_bytes;    /* header and payload; multiple of 64, 64..65,600 */
+    uint32_t ring_slots;         /* capacity of each publisher's ring; power of two, 2..2^24 */
+    uint32_t handler_ring_slots; /* the same for what handlers publish */
+    hl_full_policy full_policy;
+    uint64_t block_timeout_ns;
+    const char *publishes_to; /* domains that its handlers publish to, "order, system"; "*": all */
+    hl_wait wait;
+} hl_domain_config;
+
+typedef struct hl_config {
+    size_t size; /* sizeof(hl_config): set by HL_CONFIG_INIT */
+    const hl_domain_config *domains;
+    uint32_t domain_count;             /* 0: the six domains of hl_default_domains */
+    const char *default_domain;        /* where topics of an unknown domain go; NULL: refused */
+    const char *lcores;                /* placement by hand, "order@2,fill@4"; NULL: planned */
+    const char *const *publishers;     /* names that the plan proposes a CPU for */
+    uint32_t publisher_count;          /* entries of it */
+    uint32_t max_topics;               /* 1..1,048,576 */
+    uint32_t max_subscriptions;        /* 1..1,048,576, open at one time */
+    uint32_t max_publishers;           /* 1..4,096, open at one time */
+    uint32_t guard_interval;           /* one event in so many goes to a lower lane; 2..65,536 */
+    uint64_t spin_before_park_ns;      /* how long a parking executor polls first */
+    uint32_t max_keys_per_state_topic; /* default bound of hl_last; 1..16,777,216 */
+    hl_threads threads;
+    bool huge_pages;                  /* use 2 MiB pages where there are any */
+    bool lock_memory;                 /* mlock where the limit allows */
+    uint64_t (*clock)(void *context); /* ns since the epoch, never stepping back; NULL: the TSC */
+    void *clock_context;
+    uint64_t ring_start_position; /* where positions begin; for tests of the counters' wrap */
+} hl_config;
+
+#define HL_CONFIG_INIT                                                           \
+    {                                                                            \
+        sizeof(hl_config), NULL, 0, NULL, NULL, NULL, 0, 65536, 65536, 256, 64,  \
+            50 * HL_MICROSECOND, 4096, HL_THREADS_OWN, true, true, NULL, NULL, 0 \
+    }
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The six default domains (market_data, signal, order, fill, account, system); static memory. Copy
+ * and change what should differ. Any thread. */
+HL_API const hl_domain_config *hl_default_domains(uint32_t *ret_count);
+
+/* Checks every field of `config`. HL_OK, or HL_INVALID with the field and what would be right. Any
+ * thread. */
+HL_API hl_status hl_config_validate(const hl_config *config, hl_error *error);
+
+/* Reads and checks a YAML file. On HL_OK `ret_config` is the caller's: hl_config_free. HL_BAD_INPUT
+ * with `file:line:column: what, and what would be right`; HL_SYSTEM when it cannot be read;
+ * HL_UNSUPPORTED in a build without libcyaml. Not on a hot path; any thread. */
+HL_API hl_status hl_config_load(const char *path, hl_config **ret_config, hl_error *error);
+HL_API void hl_config_free(hl_config *config);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,18 @@
+/*
+ * hotlane: a lock-free, core-pinned event bus. Includes the whole public API; bus.h tells the life
+ * cycle, publisher.h the way in, subscription.h the way out.
+ */
+#ifndef HOTLANE_H
+#define HOTLANE_H
+
+#include <hotlane/bus.h>
+#include <hotlane/config.h>
+#include <hotlane/event.h>
+#include <hotlane/publisher.h>
+#include <hotlane/stats.h>
+#include <hotlane/status.h>
+#include <hotlane/subscription.h>
+#include <hotlane/topic.h>
+#include <hotlane/version.h>
+
+#endif

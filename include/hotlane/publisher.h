@@ -1,0 +1,144 @@
+/*
+ * Publishers: the way in. An exclusive publisher (hl_publisher) belongs to one thread at a time and
+ * has rings of its own (wait-free claim); a shared one (hl_shared_publisher) may be used by any
+ * number of threads at once (lock-free claim). Both claim a slot in the ring itself, let the caller
+ * fill it, and commit.
+ *
+ *     hl_claim claim;
+ *     if (hl_try_claim(feed, trades, instrument, sizeof(struct trade), &claim) == HL_OK) {
+ *         *(struct trade *)claim.payload = (struct trade){ .price = price, .size = size };
+ *         hl_commit(&claim);
+ *     }
+ *
+ *                      | same hl_publisher | same hl_shared_publisher | other handles
+ *     claim, publish   |        X          |            -             |      -
+ *     commit, abort    |        X          |            -             |      -
+ *     close            |        X          |            X             |      -
+ *     X: the caller must exclude it; -: may run at the same time.
+ *
+ * The bad news: an open claim holds back what is published after it into the same ring (exclusive)
+ * or by anyone into the same shared lane; a thread that dies between claim and commit stalls that
+ * ring for good, and stop counts what lies behind as abandoned.
+ */
+#ifndef HOTLANE_PUBLISHER_H
+#define HOTLANE_PUBLISHER_H
+
+#include <hotlane/topic.h>
+
+typedef struct hl_publisher hl_publisher;
+typedef struct hl_shared_publisher hl_shared_publisher;
+
+typedef struct hl_publisher_options {
+    size_t size;
+    /* What it will publish: domains, each with priorities when not those of its topics declared so
+     * far: "market_data, order:CRITICAL|HIGH". NULL: every domain. Its rings are made at open. */
+    const char *uses;
+    uint32_t ring_slots; /* 0: the domain's */
+} hl_publisher_options;
+
+#define HL_PUBLISHER_OPTIONS_INIT             \
+    {                                         \
+        sizeof(hl_publisher_options), NULL, 0 \
+    }
+
+/* Open slots, to be filled and then committed or aborted. A value: several may be open. */
+typedef struct hl_claim {
+    hl_event *event;       /* of the first slot; key, correlation_id, schema_version may be set */
+    void *payload;         /* of the first slot: payload_size bytes to fill */
+    uint32_t payload_size; /* as asked for; may be made smaller in event->payload_size */
+    uint32_t count;        /* slots */
+    /* The library's own: */
+    void *lane;
+    unsigned char *slots;
+    uint64_t position;
+    uint64_t mask;
+    uint64_t slot_size_bytes;
+} hl_claim;
+
+/* The event in the index-th slot of a claim of several; its payload is behind it. */
+static inline hl_event *hl_claim_event(const hl_claim *claim, uint32_t index)
+{
+    return (hl_event *)(void *)(claim->slots +
+                                ((claim->position + index) & claim->mask) * claim->slot_size_bytes);
+}
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Opens a publisher and makes its rings. `name`: 1..63 bytes, unique among the open ones, copied.
+ * At any time before stop, from any thread (not on a hot path: it allocates, takes the control
+ * lock). HL_OK; HL_INVALID: name or `uses` malformed; HL_UNKNOWN_DOMAIN; HL_EXISTS; HL_LIMIT:
+ * max_publishers; HL_NO_MEMORY; HL_CLOSED. hl_bus_error has the sentence.
+ */
+HL_API hl_status hl_publisher_open(hl_bus *bus, const char *name,
+                                   const hl_publisher_options *options,
+                                   hl_publisher **ret_publisher);
+HL_API hl_status hl_shared_publisher_open(hl_bus *bus, const char *name,
+                                          const hl_publisher_options *options,
+                                          hl_shared_publisher **ret_publisher);
+
+/* Closes it; the handle is gone. What was committed is still delivered; claims still open count as
+ * aborted. Its rings are given back when they have run empty. */
+HL_API void hl_publisher_close(hl_publisher *publisher);
+HL_API void hl_shared_publisher_close(hl_shared_publisher *publisher);
+
+/*
+ * Claims `count` slots (1..the ring's capacity) of the topic's lane for events of `payload_size`
+ * bytes, all or none; the headers are filled in (topic, key, size, source, priority, correlation
+ * and causation when the caller is a handler). Never waits. hl_claim does the same but follows the
+ * domain's full_policy, so it may wait block_timeout_ns; on a handler's `out` it never waits.
+ *   HL_OK; HL_FULL; HL_TIMEOUT (hl_claim only); HL_CLOSED; HL_TOO_LARGE; HL_THROTTLED;
+ *   HL_NO_LANE; HL_INVALID: no such topic, or count; HL_NOT_ALLOWED: priority.
+ * Every call is counted: attempts = committed + rejected + throttled + aborted. A call that names
+ * nothing that exists (HL_INVALID, HL_NO_LANE, HL_NOT_ALLOWED) belongs to no lane and is counted
+ * in the bus's `refused`.
+ */
+HL_API hl_status hl_try_claim(hl_publisher *publisher, hl_topic topic, uint64_t key,
+                              uint32_t payload_size, hl_claim *ret_claim);
+HL_API hl_status hl_try_claim_run(hl_publisher *publisher, hl_topic topic, uint64_t key,
+                                  uint32_t payload_size, uint32_t count, hl_claim *ret_claim);
+HL_API hl_status hl_try_claim_priority(hl_publisher *publisher, hl_topic topic, uint64_t key,
+                                       hl_priority priority, uint32_t payload_size,
+                                       hl_claim *ret_claim);
+HL_API hl_status hl_claim_wait(hl_publisher *publisher, hl_topic topic, uint64_t key,
+                               uint32_t payload_size, hl_claim *ret_claim);
+
+/* Makes the claimed events visible to the partition (a handler's: when it returns HL_OK). */
+HL_API void hl_commit(hl_claim *claim);
+
+/* Gives the claimed slots up: the partition steps over them. */
+HL_API void hl_abort(hl_claim *claim);
+
+/* Copies `payload` into a slot and commits it. hl_publish follows the full_policy, hl_try_publish
+ * never waits. Outcomes as for hl_try_claim. */
+HL_API hl_status hl_publish(hl_publisher *publisher, hl_topic topic, uint64_t key,
+                            const void *payload, uint32_t payload_size);
+HL_API hl_status hl_try_publish(hl_publisher *publisher, hl_topic topic, uint64_t key,
+                                const void *payload, uint32_t payload_size);
+
+/* The same for a shared publisher; any number of threads at once. */
+HL_API hl_status hl_shared_try_claim(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
+                                     uint32_t payload_size, hl_claim *ret_claim);
+HL_API hl_status hl_shared_try_claim_run(hl_shared_publisher *publisher, hl_topic topic,
+                                         uint64_t key, uint32_t payload_size, uint32_t count,
+                                         hl_claim *ret_claim);
+HL_API hl_status hl_shared_publish(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
+                                   const void *payload, uint32_t payload_size);
+HL_API hl_status hl_shared_try_publish(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
+                                       const void *payload, uint32_t payload_size);
+
+/* For a handler's `out` only: HL_OK when the next `count` claims on the topic's lane (that of
+ * `key`) are sure to find room, else HL_FULL. */
+HL_API hl_status hl_reserve(hl_publisher *out, hl_topic topic, uint64_t key, uint32_t count);
+
+/* For a handler's `out` only: the bus time of the event in hand, a handler's only clock (replay
+ * hands out the same); and its id, to be quoted elsewhere. 0 for another publisher. */
+HL_API uint64_t hl_now_ns(const hl_publisher *out);
+HL_API uint64_t hl_current_id(const hl_publisher *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

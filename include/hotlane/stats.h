@@ -1,0 +1,126 @@
+/*
+ * What the bus counts, readable at any time from any thread. Exact at rest (before start, after
+ * stop); a live reading may differ by the events in motion.
+ *
+ *     hl_lane_stats lane;
+ *     hl_bus_lane_stats(bus, "order", HL_CRITICAL, &lane);
+ *     printf("%" PRIu64 " orders, p99 %" PRIu64 " ns\n", lane.dispatched, lane.latency_ns.p99);
+ *
+ * The sums (promise: conservation), checked by hl_bus_check_conservation and at stop:
+ *   at the door  attempts  = committed + rejected + throttled + aborted (+ claims open just now)
+ *   in a lane    committed = dispatched + conflated + shed + abandoned + running + pending
+ *   at a handler delivered = handled + filtered + conflated + dead_lettered + skipped + lost
+ *                            + cancelled + queued + in_retry + held + running
+ */
+#ifndef HOTLANE_STATS_H
+#define HOTLANE_STATS_H
+
+#include <hotlane/subscription.h>
+
+/* name, meaning. Publishers count the first five, partitions the rest. */
+#define HL_LANE_COUNTERS(X)                                                     \
+    X(attempts, "events that a publisher asked room for")                       \
+    X(committed, "made visible to the partition")                               \
+    X(rejected, "no room, too large, or the bus was closed")                    \
+    X(throttled, "refused for load")                                            \
+    X(aborted, "claimed and given up, or withdrawn because the handler failed") \
+    X(dispatched, "taken, numbered and routed")                                 \
+    X(conflated, "replaced by a newer one of their key")                        \
+    X(shed, "expendable, dropped for load")                                     \
+    X(abandoned, "left in the lane when the stop's deadline passed")            \
+    X(running, "taken but not yet through")                                     \
+    X(pending, "waiting in the lane")                                           \
+    X(unrouted, "of the dispatched: no subscription wanted them")
+
+#define HL_SUBSCRIPTION_COUNTERS(X)                         \
+    X(delivered, "routed to this subscription")             \
+    X(handled, "the handler returned HL_OK")                \
+    X(filtered, "the predicate said no")                    \
+    X(conflated, "replaced by a newer one of their key")    \
+    X(dead_lettered, "given up and kept")                   \
+    X(skipped, "the handler failed and nothing keeps them") \
+    X(lost, "a lossy subscriber had no room")               \
+    X(cancelled, "waiting when it unsubscribed")            \
+    X(queued, "waiting in a batch or queue")                \
+    X(in_retry, "waiting to be tried again")                \
+    X(held, "waiting behind a retry or an open breaker")    \
+    X(running, "in the handler just now")
+
+/* Latencies from publish (commit) to the start of dispatch, sampled within long runs: the first
+ * event of each run and every eighth after it. 0 when there are none. Values are exact to 1 %. */
+typedef struct hl_latency {
+    uint64_t count, min, p50, p90, p99, p999, p9999, max;
+} hl_latency;
+
+typedef struct hl_lane_stats {
+#define HL_FIELD(name, meaning) uint64_t name;
+    HL_LANE_COUNTERS(HL_FIELD)
+    hl_latency latency_ns;
+} hl_lane_stats;
+
+typedef struct hl_subscription_stats {
+    HL_SUBSCRIPTION_COUNTERS(HL_FIELD)
+#undef HL_FIELD
+    uint64_t failures; /* times that the handler returned something else than HL_OK */
+    char name[64];
+    char pattern[256];
+    bool closed;
+} hl_subscription_stats;
+
+/* One of the bus's threads (or an executor that the application turns). */
+typedef struct hl_thread_status {
+    char name[64];
+    char role[16];   /* "executor", "housekeeper" */
+    int cpu;         /* planned, OS index; -1: none (turned by the application) */
+    int running_cpu; /* where it last found itself; -1: not started */
+    char wait[8];    /* "spin", "backoff", "park" */
+    char state[8];   /* "idle", "busy", "asleep", "stopped" */
+    uint64_t turns;  /* looks at its lanes */
+    uint64_t events; /* dispatched */
+    uint64_t parks;  /* times it went to sleep */
+    uint32_t partitions;
+} hl_thread_status;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Counters of one lane of a domain, its shards added up, or (priority -1) of all its lanes.
+ * HL_NOT_FOUND: no such domain. */
+HL_API hl_status hl_bus_lane_stats(const hl_bus *bus, const char *domain, int priority,
+                                   hl_lane_stats *ret_stats);
+
+/* Names of the domains by index; NULL past the last. Valid while the bus lives. */
+HL_API const char *hl_bus_domain(const hl_bus *bus, uint32_t index);
+
+/* Partition numbers: a domain's shards follow each other. HL_NOT_FOUND: no such domain or shard. */
+HL_API hl_status hl_bus_partition(const hl_bus *bus, const char *domain, uint32_t shard,
+                                  uint32_t *ret_partition);
+
+/* The last sequence that the partition gave out. 0 for a number that is none. */
+HL_API uint64_t hl_bus_sequence(const hl_bus *bus, uint32_t partition);
+
+/* Counters of a subscription. */
+HL_API void hl_subscription_stats_read(const hl_subscription *subscription,
+                                       hl_subscription_stats *ret_stats);
+
+/* Walks the subscriptions, open ones first, then a row for each name of closed ones (added up): 0,
+ * 1, 2, ... until HL_NOT_FOUND. Takes the control lock. */
+HL_API hl_status hl_bus_subscription_stats(hl_bus *bus, uint32_t index,
+                                           hl_subscription_stats *ret_stats);
+
+/* Walks the threads likewise. */
+HL_API hl_status hl_bus_thread_status(const hl_bus *bus, uint32_t index,
+                                      hl_thread_status *ret_status);
+
+/* Publishes refused before they reached a lane (no such topic, no such lane of the publisher). */
+HL_API uint64_t hl_bus_refused(const hl_bus *bus);
+
+/* HL_OK, or HL_NOT_CONSERVED with the sum that fails. Meaningful at rest. Takes the control lock.
+ */
+HL_API hl_status hl_bus_check_conservation(hl_bus *bus, hl_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,77 @@
+/*
+ * Topics: dotted names whose first token is the domain ("market_data.trade"). A topic declares what
+ * it is, and with it what the bus may do to it under load.
+ *
+ *     hl_topic_options options = HL_TOPIC_OPTIONS_INIT;
+ *     options.kind = HL_STATE;
+ *     hl_topic quotes;
+ *     hl_topic_declare(bus, "market_data.quote", &options, &quotes);
+ *     ...
+ *     hl_last(bus, quotes, instrument, &copy.event, sizeof copy);
+ */
+#ifndef HOTLANE_TOPIC_H
+#define HOTLANE_TOPIC_H
+
+#include <hotlane/config.h>
+
+typedef struct hl_bus hl_bus;
+
+/* An interned topic of one bus. A value; copy it freely. */
+typedef struct hl_topic {
+    uint32_t number;
+} hl_topic;
+
+typedef enum hl_topic_kind {
+    HL_DELTA = 0, /* every event counts: never conflated, sampled or shed; backpressure only */
+    HL_STATE,     /* the newest of a key replaces the older; hl_last and initial images work */
+    HL_EXPENDABLE /* may be shed under load */
+} hl_topic_kind;
+
+typedef struct hl_topic_options {
+    size_t size;
+    hl_topic_kind kind;
+    int priority;      /* hl_priority, or -1: the domain's */
+    bool any_priority; /* a publish may name another priority (hl_claim_options) */
+    uint32_t max_keys; /* of a state topic, for each shard; 0: max_keys_per_state_topic */
+} hl_topic_options;
+
+#define HL_TOPIC_OPTIONS_INIT                            \
+    {                                                    \
+        sizeof(hl_topic_options), HL_DELTA, -1, false, 0 \
+    }
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Declares a topic, or finds the one of that name. At any time, from any thread but a handler's own
+ * hot path (it allocates and takes the control lock). `options` NULL: a delta topic of the domain's
+ * priority, or whatever the topic was declared as.
+ *   HL_OK              ret_topic is set
+ *   HL_INVALID         the name is malformed (empty token, wildcard, over 255 bytes) or an option
+ *   HL_UNKNOWN_DOMAIN  and no default_domain is configured
+ *   HL_EXISTS          declared before with other options
+ *   HL_NOT_ALLOWED     any_priority in a domain of fixed priority
+ *   HL_LIMIT           max_topics
+ */
+HL_API hl_status hl_topic_declare(hl_bus *bus, const char *name, const hl_topic_options *options,
+                                  hl_topic *ret_topic);
+
+/* The name of a topic; valid while the bus lives; NULL for a number that is none. Any thread. */
+HL_API const char *hl_topic_name(const hl_bus *bus, hl_topic topic);
+
+/*
+ * The newest event of a key on a state topic, copied whole (header and payload, `sequence` tells
+ * which) into the caller's memory of `room_bytes`. Any thread, wait-free for the writer, bounded
+ * tries for the reader.
+ *   HL_OK; HL_NOT_FOUND: nothing of that key yet; HL_BUSY: written at each try, try again;
+ *   HL_NOT_ALLOWED: not a state topic; HL_TOO_LARGE: room_bytes is too small.
+ */
+HL_API hl_status hl_last(const hl_bus *bus, hl_topic topic, uint64_t key, hl_event *ret_event,
+                         size_t room_bytes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
