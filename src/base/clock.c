@@ -1,0 +1,106 @@
+#include "base/clock.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#define SCALE_ONE      ((uint64_t)1 << 32)
+#define CALIBRATION_NS 10000000
+#define SLEW_PPM_MAX   500
+
+static uint64_t read_ns(clockid_t id)
+{
+    struct timespec now;
+    clock_gettime(id, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+#if defined(__x86_64__)
+/* ns per TSC tick, 32.32; 0: the TSC is not invariant. Measured once a process, then read-only. */
+static uint64_t tsc_scale;
+static pthread_once_t tsc_once = PTHREAD_ONCE_INIT;
+
+/* Intel SDM vol. 3 "Invariant TSC", AMD APM vol. 3 CPUID Fn8000_0007: EDX bit 8. */
+static bool tsc_is_invariant(void)
+{
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid(0x80000007u, &eax, &ebx, &ecx, &edx) != 0 && (edx & (1u << 8)) != 0;
+}
+
+/* A TSC reading and the raw clock of the same moment: the tightest of several tries. */
+static void read_pair(uint64_t *ret_tsc, uint64_t *ret_ns)
+{
+    uint64_t best = UINT64_MAX;
+    for (int i = 0; i < 16; i++) {
+        const uint64_t before = __rdtsc();
+        const uint64_t ns = read_ns(CLOCK_MONOTONIC_RAW);
+        const uint64_t after = __rdtsc();
+        if (after - before < best) {
+            best = after - before;
+            *ret_tsc = before + best / 2;
+            *ret_ns = ns;
+        }
+    }
+}
+
+static void measure_tsc(void)
+{
+    if (!tsc_is_invariant())
+        return;
+    uint64_t tsc0, ns0, tsc1, ns1;
+    read_pair(&tsc0, &ns0);
+    const struct timespec pause = {0, CALIBRATION_NS};
+    nanosleep(&pause, NULL);
+    read_pair(&tsc1, &ns1);
+    if (tsc1 > tsc0)
+        tsc_scale = (uint64_t)(((unsigned __int128)(ns1 - ns0) << 32) / (tsc1 - tsc0));
+}
+#endif
+
+void hl_clock_init(hl_clock *clock, uint64_t (*external)(void *context), void *context)
+{
+    memset(clock, 0, sizeof *clock);
+    clock->external = external;
+    clock->external_context = context;
+    if (external != NULL)
+        return;
+    clock->nominal_scale = SCALE_ONE;
+#if defined(__x86_64__)
+    pthread_once(&tsc_once, measure_tsc);
+    if (tsc_scale != 0) {
+        clock->uses_tsc = true;
+        clock->nominal_scale = tsc_scale;
+    }
+#endif
+    clock->sets[0].base_count = hl_clock_count(clock);
+    clock->sets[0].base_ns = read_ns(CLOCK_REALTIME);
+    clock->sets[0].scale = clock->nominal_scale;
+}
+
+void hl_clock_slew(hl_clock *clock)
+{
+    if (clock->external != NULL)
+        return;
+    /* Relaxed: this thread alone writes them. */
+    const uint64_t index = hl_load_relaxed_u64(&clock->index);
+    const hl_clock_set *const now_set = &clock->sets[index & 1];
+    const uint64_t count = hl_clock_count(clock);
+    const uint64_t now = hl_clock_at(now_set, count);
+    const int64_t error_ns = (int64_t)(read_ns(CLOCK_REALTIME) - now);
+    /* Over the next second: error_ns ns in 1e9 is error_ns / 1000 ppm. */
+    int64_t ppm = error_ns / 1000;
+    ppm = ppm > SLEW_PPM_MAX ? SLEW_PPM_MAX : ppm < -SLEW_PPM_MAX ? -SLEW_PPM_MAX : ppm;
+    const int64_t nominal = (int64_t)clock->nominal_scale;
+
+    hl_clock_set *const next = &clock->sets[(index + 1) & 1];
+    /* SET: release on each, so that who reads a new field also sees the index that retired the set
+     * (stored before it) and reads again. */
+    hl_store_release_u64(&next->base_count, count);
+    hl_store_release_u64(&next->base_ns, now);
+    hl_store_release_u64(&next->scale, (uint64_t)(nominal + nominal / 1000000 * ppm));
+    /* SET: release, so that the set is whole for who sees this index. */
+    hl_store_release_u64(&clock->index, index + 1);
+}

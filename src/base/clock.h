@@ -1,0 +1,89 @@
+/*
+ * The bus clock: ns since the Unix epoch, the same on every CPU, never stepping back. It counts the
+ * TSC where that is invariant (else CLOCK_MONOTONIC), is anchored once to CLOCK_REALTIME, and is
+ * slewed towards it by at most 500 ppm, never stepped. A clock handed in by the application
+ * replaces all that (tests, backtests, simulation).
+ *
+ * hl_clock_now: any thread, wait-free but for a retry when it meets a slew (once a second).
+ * hl_clock_slew: one thread at a time (the housekeeper).
+ *
+ * Two sets of parameters take turns, so that a reader always has a whole one:
+ *   SET   sets[index & 1] -> reader: hl_clock_slew fills the idle set, then stores `index`
+ *         (release); hl_clock_now loads `index` (acquire), the set, and `index` once more.
+ */
+#ifndef HL_BASE_CLOCK_H
+#define HL_BASE_CLOCK_H
+
+#include <stdalign.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#endif
+
+#include "ring/order.h"
+
+typedef struct hl_clock_set {
+    uint64_t base_count; /* counter at the start of this set */
+    uint64_t base_ns;    /* bus time at that count */
+    uint64_t scale;      /* ns per count, 32.32 fixed point */
+} hl_clock_set;
+
+typedef struct hl_clock {
+    /* Written by hl_clock_slew, once a second; read by everyone. */
+    alignas(128) uint64_t index;
+    hl_clock_set sets[2];
+    /* Read-only after init. */
+    bool uses_tsc;
+    uint64_t nominal_scale;
+    uint64_t (*external)(void *context);
+    void *external_context;
+} hl_clock;
+
+/* `external` NULL: the machine's own. The first call in a process measures the TSC for 10 ms. */
+void hl_clock_init(hl_clock *clock, uint64_t (*external)(void *context), void *context);
+
+/* Brings the clock towards CLOCK_REALTIME; call it about once a second. */
+void hl_clock_slew(hl_clock *clock);
+
+static inline uint64_t hl_clock_count(const hl_clock *clock)
+{
+#if defined(__x86_64__)
+    if (clock->uses_tsc)
+        return __rdtsc();
+#endif
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static inline uint64_t hl_clock_at(const hl_clock_set *set, uint64_t count)
+{
+    /* A count read just before the set began, on another CPU, must not wrap to the far future. */
+    const int64_t counts = (int64_t)(count - set->base_count);
+    const uint64_t elapsed = counts > 0 ? (uint64_t)counts : 0;
+    return set->base_ns + (uint64_t)(((unsigned __int128)elapsed * set->scale) >> 32);
+}
+
+static inline uint64_t hl_clock_now(const hl_clock *clock)
+{
+    if (clock->external != NULL)
+        return clock->external(clock->external_context);
+    for (;;) {
+        /* SET: acquire, so that the set read below is the one that this index announced. */
+        const uint64_t index = hl_load_acquire_u64(&clock->index);
+        const hl_clock_set *const set = &clock->sets[index & 1];
+        /* SET: acquire on each field, so that the second look at `index` cannot come before them:
+         * a set that is being refilled is one whose index has moved on. */
+        const hl_clock_set copy = {hl_load_acquire_u64(&set->base_count),
+                                   hl_load_acquire_u64(&set->base_ns),
+                                   hl_load_acquire_u64(&set->scale)};
+        /* Relaxed: ordered after the fields by their acquire. */
+        if (hl_load_relaxed_u64(&clock->index) == index)
+            return hl_clock_at(&copy, hl_clock_count(clock));
+    }
+}
+
+#endif

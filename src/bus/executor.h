@@ -1,0 +1,138 @@
+/*
+ * A partition is a state machine: lanes in, sequence numbers, handlers, its own rings out. An
+ * executor is what a thread turns: one to n partitions, of which it always takes the highest lane
+ * that has something, and looks again after every event.
+ *
+ * Only the thread that turns the executor writes what is below "The turning thread writes", and the
+ * partitions and inlets that belong to it. Others reach it through commands.
+ *
+ *   ONLINE  a store-load pair. Turning thread: stores online = 1, fence, then loads commands and
+ *           routes. hl_unsubscribe: stores closing, the routes and the command, fence, loads online.
+ *           Either the thread sees that the subscription is gone, or the caller sees that it must
+ *           wait for it.
+ *   OFFLINE online = 0: the turning thread stores it (release) when all handlers have returned,
+ *           hl_unsubscribe loads it (acquire) and may let the context be freed.
+ */
+#ifndef HL_BUS_EXECUTOR_H
+#define HL_BUS_EXECUTOR_H
+
+#include <pthread.h>
+#include <stdalign.h>
+
+#include "base/park.h"
+#include "bus/command.h"
+#include "bus/lane.h"
+#include "bus/route.h"
+#include "observe/histogram.h"
+
+typedef struct hl_domain hl_domain;
+
+/* What the partition counts of a lane. */
+typedef struct hl_lane {
+    uint64_t dispatched, unrouted, abandoned;
+    uint64_t padding; /* aborted claims stepped over */
+    hl_histogram *latency;
+} hl_lane;
+
+struct hl_partition {
+    /* Read-only after create. */
+    alignas(128) hl_bus *bus;
+    hl_executor *executor;
+    const hl_domain *domain;
+    uint32_t number;
+    uint32_t shard;
+    int numa_node;
+    hl_publisher *out;
+    /* The turning thread writes; others read the counters. */
+    alignas(128) uint64_t sequence;
+    hl_lane lanes[HL_PRIORITIES];
+    hl_batch_box *open_boxes;
+    unsigned char *image_slot; /* where an initial image's event is put together */
+    /* Under the bus's lock: every end of its lanes, for statistics and the shared rings. */
+    alignas(128) hl_outlet *outlets[HL_PRIORITIES];
+    hl_inlet *inlets[HL_PRIORITIES];
+    hl_inlet *shared_inlets[HL_PRIORITIES]; /* the lane's one MPSC ring, once it is made */
+    hl_door_counts closed_counts[HL_PRIORITIES]; /* of outlets that are gone */
+};
+
+/* Inlets of one priority, of all the executor's partitions, in a circle. */
+typedef struct hl_level {
+    hl_inlet *last_served;
+} hl_level;
+
+struct hl_executor {
+    /* Read-only after start. */
+    alignas(128) hl_bus *bus;
+    char name[64];
+    uint32_t index;
+    hl_wait wait;
+    int cpu; /* OS index; -1: none */
+    bool shares_cpu;
+    uint32_t guard_interval;
+    hl_partition **partitions;
+    uint32_t partition_count;
+    pthread_t thread;
+    bool thread_started;
+
+    /* The turning thread writes. */
+    alignas(128) hl_level levels[HL_PRIORITIES];
+    uint32_t levels_in_use; /* bit n: level n has an inlet */
+    uint32_t since_guard;
+    uint32_t guard_level;  /* the lower level whose turn the next guard is */
+    uint32_t open_boxes;   /* of its partitions */
+    uint64_t earliest_due_ns;
+    uint64_t now_ns;       /* bus time of the run in hand */
+    uint32_t looks;
+    bool positions_unpublished;
+    uint64_t turns, events, parks, carried; /* carried: copies waiting in batches */
+    uint32_t state;       /* hl_executor_state */
+    int running_cpu;
+
+    /* The turning thread writes, hl_unsubscribe reads. */
+    alignas(128) uint32_t online;
+
+    /* The control plane writes. */
+    alignas(128) hl_command_list commands;
+    uint32_t stop;        /* STOP: the stopping thread stores (release), the executor loads */
+    uint32_t start_state; /* START: the thread stores (release) its hl_start_state, start loads */
+    hl_error start_error;
+
+    hl_sleeper sleeper;
+};
+
+typedef enum hl_executor_state {
+    HL_EXECUTOR_STOPPED = 0,
+    HL_EXECUTOR_IDLE,
+    HL_EXECUTOR_BUSY,
+    HL_EXECUTOR_ASLEEP
+} hl_executor_state;
+
+typedef enum hl_start_state { HL_START_PENDING = 0, HL_START_READY, HL_START_FAILED } hl_start_state;
+
+/* The executor that the calling thread is inside a turn of; NULL: it is none of hotlane's. */
+extern _Thread_local hl_executor *hl_turning;
+
+/* One look: obeys commands, takes one run of the highest lane that has something, or serves one
+ * batch that is due. The number of events it took; 0: nothing to do. The turning thread, online. */
+uint32_t hl_executor_look(hl_executor *executor, uint32_t max_events);
+
+/* Does what the control plane has commanded. The turning thread, or the control plane when no
+ * thread turns it any more. */
+void hl_executor_obey(hl_executor *executor);
+
+/* Delivers every batch that has something in it, or cancels them. */
+void hl_executor_flush_boxes(hl_executor *executor);
+
+/* Whether there is anything to do; the turning thread. */
+bool hl_executor_has_work(const hl_executor *executor);
+
+void hl_executor_go_online(hl_executor *executor);
+void hl_executor_go_offline(hl_executor *executor);
+
+/* The body of an executor's thread. */
+void *hl_executor_main(void *executor);
+
+/* Pushes a command and wakes the executor. Any thread. */
+void hl_executor_command(hl_executor *executor, hl_command *command);
+
+#endif

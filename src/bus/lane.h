@@ -1,0 +1,94 @@
+/*
+ * A lane is (partition, priority). Its publishers' ends are outlets, each with a ring of its own
+ * (or the lane's one shared ring); the partition's end of each ring is an inlet.
+ *
+ *     publisher --outlet--> ring --inlet--> executor's level list --> partition
+ *
+ * Who writes what: an outlet belongs to its publisher's thread (a shared one is read-only, its
+ * counters are atomic); an inlet belongs to the thread that turns its executor. The control plane
+ * makes both and links them through commands (executor.h), under the bus's lock.
+ */
+#ifndef HL_BUS_LANE_H
+#define HL_BUS_LANE_H
+
+#include <stdalign.h>
+
+#include <hotlane/bus.h>
+
+#include "affinity/memory.h"
+#include "base/park.h"
+#include "ring/mpsc.h"
+#include "ring/ring.h"
+#include "ring/spsc.h"
+
+typedef struct hl_partition hl_partition;
+
+/* What is counted at the door, by the publisher. */
+typedef struct hl_door_counts {
+    uint64_t attempts, committed, rejected, throttled, aborted;
+} hl_door_counts;
+
+#define HL_SHARED_CELLS 8
+
+/* Memory of one or more rings; given back when the last of them is retired. Control plane only. */
+typedef struct hl_ring_memory {
+    hl_memory memory;
+    uint32_t rings_in_use;
+} hl_ring_memory;
+
+typedef enum hl_outlet_kind {
+    HL_OUTLET_EXCLUSIVE, /* one publisher thread; commits stamp at once */
+    HL_OUTLET_HANDLER,   /* a partition's own; commits are staged until the handler returns HL_OK */
+    HL_OUTLET_SHARED     /* many threads; the lane's one MPSC ring */
+} hl_outlet_kind;
+
+typedef struct hl_outlet {
+    /* Read-only after it is made. */
+    alignas(128) hl_outlet_kind kind;
+    hl_priority priority;
+    uint32_t payload_room_bytes;
+    hl_partition *partition;
+    hl_bus *bus;
+    hl_sleeper *sleeper;     /* of the executor that turns the partition; NULL: it never sleeps */
+    struct hl_outlet *next;  /* of the same lane; under the bus's lock */
+    hl_mpsc_producer shared; /* HL_OUTLET_SHARED: copied by each claim */
+
+    /* The publisher's thread writes. Its own pair of lines: others only read it for statistics. */
+    alignas(128) hl_spsc_producer exclusive;
+    hl_door_counts counts;
+    uint64_t staged_from;           /* HL_OUTLET_HANDLER: the first position claimed in this call */
+    uint32_t staged_slots;          /* slots claimed since; 0: nothing */
+    uint32_t staged_committed;      /* of them committed */
+    struct hl_outlet *next_staged;  /* the next with something staged */
+
+    /* HL_OUTLET_SHARED: every publishing thread writes, each mostly its own cell. */
+    struct {
+        alignas(128) hl_door_counts counts;
+    } cells[HL_SHARED_CELLS];
+} hl_outlet;
+
+typedef struct hl_inlet {
+    /* The partition's thread writes. */
+    alignas(128) hl_ring_consumer consumer;
+    struct hl_inlet *next; /* of the executor's level, in a circle */
+    bool linked;
+    bool retiring;
+    /* Read-only after it is made. */
+    hl_partition *partition;
+    hl_priority priority;
+    hl_ring *ring;
+    hl_ring_memory *home;
+    struct hl_inlet *next_of_lane; /* under the bus's lock */
+} hl_inlet;
+
+/* One more event counted in a word that one thread writes and any may read. */
+static inline void hl_count(uint64_t *counter, uint64_t by)
+{
+    /* Relaxed both: a counter of one writer; readers want a number, not an order. */
+    hl_store_relaxed_u64(counter, hl_load_relaxed_u64(counter) + by);
+}
+
+/* What the outlet has counted so far; any thread. */
+hl_door_counts hl_outlet_counts(const hl_outlet *outlet);
+
+#endif

@@ -1,0 +1,107 @@
+/*
+ * A subscription and what the partitions hold of it.
+ *
+ *   cell   one for each partition it can reach: counters, state, batch. The partition's thread alone
+ *          writes it.
+ *   link   one for each executor that turns such a partition: the commands by which the control
+ *          plane has the executor take the subscription up and let go of it.
+ *
+ * Life: open -> (unsubscribe) closing -> every link has let go, and the handle is given up: to the
+ * graveyard, from where the control plane folds its counts into those of its name and frees it.
+ *
+ *   LETGO   link.let_go: the executor stores 1 (release) between two runs, hl_unsubscribe loads it
+ *           (acquire): all that the handler did happens before the caller frees its context.
+ */
+#ifndef HL_BUS_SUBSCRIPTION_H
+#define HL_BUS_SUBSCRIPTION_H
+
+#include <stdalign.h>
+
+#include <hotlane/bus.h>
+
+#include "bus/command.h"
+
+typedef struct hl_topic_entry hl_topic_entry;
+
+/* Events of a batch that is not yet full: pointers into the ring within a run, into `copies` after
+ * it (the slots go back to the publisher). */
+typedef struct hl_batch_box {
+    hl_batch_handler handler;
+    uint32_t max_events;
+    bool urgent;
+    uint64_t wait_ns;
+    uint32_t count;  /* events in it */
+    uint32_t copied; /* of them in `copies` */
+    uint64_t due_ns;
+    const hl_event **events;
+    unsigned char *copies;
+    uint32_t slot_size_bytes;
+    struct hl_batch_box *next_open; /* of the partition's boxes with something in them */
+    struct hl_cell *cell;
+} hl_batch_box;
+
+typedef enum hl_cell_state {
+    HL_CELL_WAITING = 0, /* the partition has not taken it up yet */
+    HL_CELL_ATTACHED,
+    HL_CELL_DETACHED
+} hl_cell_state;
+
+typedef struct hl_cell {
+    /* The partition's thread writes; others read the counters. */
+    alignas(128) uint32_t state;
+    uint64_t start_sequence;
+    uint64_t delivered, handled, filtered, skipped, cancelled, failures;
+    hl_batch_box *box;
+    hl_subscription *subscription;
+} hl_cell;
+
+typedef struct hl_link {
+    hl_command attach;
+    hl_command detach;
+    hl_executor *executor;
+    hl_subscription *subscription;
+    uint32_t let_go; /* LETGO */
+} hl_link;
+
+struct hl_subscription {
+    /* Read-only after it is made. */
+    hl_bus *bus;
+    char *name;
+    char *pattern;
+    bool exact;
+    hl_handler handler;
+    void *context;
+    hl_subscription_options options;
+    uint32_t first_partition;
+    uint32_t partition_count;
+    uint32_t link_count;
+    hl_cell *cells;
+    hl_link *links;
+    /* State topics whose values make up the initial image. */
+    hl_topic_entry **image_topics;
+    uint32_t image_topic_count;
+    uint64_t serial; /* order of subscribing */
+    /* Under the bus's lock. */
+    struct hl_subscription *next;
+    bool in_list;
+    /* The control plane stores, executors load: no handler of it may start any more. */
+    uint32_t closing;
+    uint32_t deferred; /* set before the detach commands are pushed, read by the last link */
+    uint64_t links_left;
+    uint64_t references; /* links that have not let go, and the caller's handle */
+    struct hl_subscription *next_dead;
+};
+
+/* One reference less; the last one sends it to the bus's graveyard. Any thread. */
+void hl_subscription_drop(hl_subscription *subscription);
+
+/* Frees those in the graveyard, their counts folded into the closed rows. Under the bus's lock. */
+void hl_subscription_reap(hl_bus *bus);
+
+/* The counters of its cells added up. */
+void hl_subscription_add_up(const hl_subscription *subscription, hl_subscription_stats *ret_stats);
+
+/* Frees one whatever its references say: when the bus is destroyed. */
+void hl_subscription_free(hl_subscription *subscription);
+
+#endif
