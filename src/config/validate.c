@@ -1,0 +1,277 @@
+#include "config/defect.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "config/domains.h"
+#include "config/nearest.h"
+
+#define NAME_MAX_BYTES    63
+#define SLOT_UNIT_BYTES   64u
+#define SLOT_MAX_BYTES    65600u
+#define RING_MAX_SLOTS    (UINT32_C(1) << 24)
+#define REGISTRY_MAX      UINT32_C(1048576)
+#define PUBLISHERS_MAX    UINT32_C(4096)
+#define GUARD_MAX         UINT32_C(65536)
+#define KEYS_MAX          UINT32_C(16777216)
+#define SUGGEST_AMONG_MAX HL_PARTITIONS_MAX
+
+/* Every check below answers true when it found a defect, and has then described it. */
+
+__attribute__((format(printf, 3, 4))) static bool found(hl_config_defect *ret_defect,
+                                                        const char *path, const char *format, ...)
+{
+    snprintf(ret_defect->path, sizeof ret_defect->path, "%s", path);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(ret_defect->text, sizeof ret_defect->text, format, arguments);
+    va_end(arguments);
+    return true;
+}
+
+static bool range_defect(const char *path, uint32_t value, uint32_t least, uint32_t most,
+                         hl_config_defect *ret_defect)
+{
+    if (value >= least && value <= most)
+        return false;
+    return found(ret_defect, path, "%" PRIu32 " is out of range: use %" PRIu32 " to %" PRIu32 "",
+                 value, least, most);
+}
+
+static bool enum_defect(const char *path, int value, int most, const char *names,
+                        hl_config_defect *ret_defect)
+{
+    if (value >= 0 && value <= most)
+        return false;
+    return found(ret_defect, path, "%d is none of its values: use %s", value, names);
+}
+
+/* One token: what a topic's first token, a thread's name and the placement by hand can hold. */
+static bool name_defect(const char *path, const char *name, hl_config_defect *ret_defect)
+{
+    if (name == NULL || *name == '\0')
+        return found(ret_defect, path, "the name is missing: use letters, digits, '_' and '-'");
+    if (strlen(name) > NAME_MAX_BYTES)
+        return found(ret_defect, path, "\"%.20s...\" has %zu bytes: use at most %d", name,
+                     strlen(name), NAME_MAX_BYTES);
+    for (const char *c = name; *c != '\0'; c++) {
+        if (!(isascii((unsigned char)*c) && isalnum((unsigned char)*c)) && *c != '_' && *c != '-')
+            return found(ret_defect, path,
+                         "\"%s\" is not one token: use letters, digits, '_' and '-'", name);
+    }
+    return false;
+}
+
+static bool ring_slots_defect(const char *path, uint32_t slots, hl_config_defect *ret_defect)
+{
+    if (range_defect(path, slots, 2, RING_MAX_SLOTS, ret_defect))
+        return true;
+    if ((slots & (slots - 1)) == 0)
+        return false;
+    const uint32_t above = UINT32_C(1) << (32 - __builtin_clz(slots));
+    return found(ret_defect, path, "%" PRIu32 " is not a power of two: use %" PRIu32 " or %" PRIu32,
+                 slots, above / 2, above);
+}
+
+static bool slot_size_defect(const char *path, uint32_t bytes, hl_config_defect *ret_defect)
+{
+    if (range_defect(path, bytes, SLOT_UNIT_BYTES, SLOT_MAX_BYTES, ret_defect))
+        return true;
+    if (bytes % SLOT_UNIT_BYTES == 0)
+        return false;
+    return found(ret_defect, path, "%" PRIu32 " is not a multiple of 64: use %" PRIu32, bytes,
+                 (bytes / SLOT_UNIT_BYTES + 1) * SLOT_UNIT_BYTES);
+}
+
+static bool unknown_domain(const hl_config *config, const char *path, hl_name name,
+                           hl_config_defect *ret_defect)
+{
+    uint32_t count;
+    const hl_domain_config *const domains = hl_config_domains(config, &count);
+    const char *names[SUGGEST_AMONG_MAX];
+    for (uint32_t i = 0; i < count; i++)
+        names[i] = domains[i].name;
+    char word[NAME_MAX_BYTES + 1];
+    snprintf(word, sizeof word, "%.*s", (int)name.bytes, name.text);
+    const char *const nearest = hl_nearest(word, names, count);
+    if (nearest != NULL)
+        return found(ret_defect, path, "\"%s\" is not a domain: did you mean \"%s\"?", word,
+                     nearest);
+    return found(ret_defect, path, "\"%s\" is not a domain: use the name of one, such as \"%s\"",
+                 word, names[0]);
+}
+
+static bool publishes_to_defect(const hl_config *config, const char *path, const char *list,
+                                hl_config_defect *ret_defect)
+{
+    uint32_t count;
+    const hl_domain_config *const domains = hl_config_domains(config, &count);
+    bool seen[HL_PARTITIONS_MAX] = {false};
+    const char *cursor = list;
+    hl_name name;
+    for (uint32_t names = 1; hl_domain_list_next(&cursor, &name); names++) {
+        uint32_t index;
+        if (name.bytes == 0)
+            return found(ret_defect, path,
+                         "\"%.100s\" has a comma too many: use names split by ','", list);
+        if (name.bytes == 1 && *name.text == '*') {
+            if (names > 1 || cursor != NULL)
+                return found(ret_defect, path, "\"%.100s\": \"*\" means every domain: use it alone",
+                             list);
+            continue;
+        }
+        if (!hl_domain_find(domains, count, name, &index))
+            return unknown_domain(config, path, name, ret_defect);
+        if (seen[index])
+            return found(ret_defect, path, "\"%s\" stands there twice: once is enough",
+                         domains[index].name);
+        seen[index] = true;
+    }
+    return false;
+}
+
+/* The path of a domain's field. */
+typedef struct field_path {
+    char text[64];
+} field_path;
+
+static field_path path_of(uint32_t domain, const char *field)
+{
+    field_path path;
+    snprintf(path.text, sizeof path.text, "domains[%" PRIu32 "].%s", domain, field);
+    return path;
+}
+
+static bool domain_defect(const hl_domain_config *domain, uint32_t i, hl_config_defect *ret_defect)
+{
+    if (enum_defect(path_of(i, "priority").text, (int)domain->priority, HL_PRIORITIES - 1,
+                    "critical, high, normal, low or background", ret_defect) ||
+        range_defect(path_of(i, "shards").text, domain->shards, 1, HL_PARTITIONS_MAX, ret_defect) ||
+        slot_size_defect(path_of(i, "slot_size_bytes").text, domain->slot_size_bytes, ret_defect) ||
+        ring_slots_defect(path_of(i, "ring_slots").text, domain->ring_slots, ret_defect) ||
+        ring_slots_defect(path_of(i, "handler_ring_slots").text, domain->handler_ring_slots,
+                          ret_defect) ||
+        enum_defect(path_of(i, "full_policy").text, (int)domain->full_policy, HL_FULL_BLOCK,
+                    "reject or block", ret_defect) ||
+        enum_defect(path_of(i, "wait").text, (int)domain->wait, HL_WAIT_PARK,
+                    "auto, spin, backoff or park", ret_defect))
+        return true;
+    if (domain->full_policy == HL_FULL_BLOCK && domain->block_timeout_ns == 0)
+        return found(ret_defect, path_of(i, "block_timeout_ns").text,
+                     "0 never waits: use the ns that a publisher may wait, or full_policy reject");
+    return false;
+}
+
+static bool domains_defect(const hl_config *config, hl_config_defect *ret_defect)
+{
+    if (config->domain_count != 0 && config->domains == NULL)
+        return found(ret_defect, "domains",
+                     "NULL, but domain_count is %" PRIu32 ": use 0 for the "
+                     "default domains",
+                     config->domain_count);
+    if (config->domain_count == 0 && config->domains != NULL)
+        return found(ret_defect, "domain_count",
+                     "0, but domains is set: use the number of its "
+                     "entries");
+    uint32_t count;
+    const hl_domain_config *const domains = hl_config_domains(config, &count);
+    if (count > HL_PARTITIONS_MAX)
+        return found(ret_defect, "domains", "%" PRIu32 " domains are too many: use at most %d",
+                     count, HL_PARTITIONS_MAX);
+    uint64_t partitions = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (name_defect(path_of(i, "name").text, domains[i].name, ret_defect))
+            return true;
+        uint32_t twin;
+        const hl_name name = {domains[i].name, strlen(domains[i].name)};
+        if (hl_domain_find(domains, i, name, &twin))
+            return found(ret_defect, path_of(i, "name").text,
+                         "\"%s\" is the name of domains[%" PRIu32 "] too: use another one",
+                         domains[i].name, twin);
+        if (domain_defect(&domains[i], i, ret_defect))
+            return true;
+        partitions += domains[i].shards;
+        if (partitions > HL_PARTITIONS_MAX)
+            return found(ret_defect, path_of(i, "shards").text,
+                         "with this domain there are %" PRIu64
+                         " partitions: use at most %d in all domains together",
+                         partitions, HL_PARTITIONS_MAX);
+    }
+    /* Only now are all names known to be there. */
+    for (uint32_t i = 0; i < count; i++) {
+        if (publishes_to_defect(config, path_of(i, "publishes_to").text, domains[i].publishes_to,
+                                ret_defect))
+            return true;
+    }
+    return false;
+}
+
+static bool publishers_defect(const hl_config *config, hl_config_defect *ret_defect)
+{
+    if (config->publisher_count != 0 && config->publishers == NULL)
+        return found(ret_defect, "publishers", "NULL, but publisher_count is %" PRIu32 ": use 0",
+                     config->publisher_count);
+    if (config->publisher_count > config->max_publishers)
+        return found(ret_defect, "publishers",
+                     "%" PRIu32 " names, but max_publishers is %" PRIu32 ": raise it",
+                     config->publisher_count, config->max_publishers);
+    for (uint32_t i = 0; i < config->publisher_count; i++) {
+        char path[32];
+        snprintf(path, sizeof path, "publishers[%" PRIu32 "]", i);
+        if (name_defect(path, config->publishers[i], ret_defect))
+            return true;
+        for (uint32_t j = 0; j < i; j++) {
+            if (strcmp(config->publishers[i], config->publishers[j]) == 0)
+                return found(ret_defect, path,
+                             "\"%s\" is the name of publishers[%" PRIu32 "] too: use another one",
+                             config->publishers[i], j);
+        }
+    }
+    return false;
+}
+
+static bool default_domain_defect(const hl_config *config, hl_config_defect *ret_defect)
+{
+    if (config->default_domain == NULL)
+        return false;
+    uint32_t count, index;
+    const hl_domain_config *const domains = hl_config_domains(config, &count);
+    const hl_name name = {config->default_domain, strlen(config->default_domain)};
+    if (hl_domain_find(domains, count, name, &index))
+        return false;
+    return unknown_domain(config, "default_domain", name, ret_defect);
+}
+
+bool hl_config_find_defect(const hl_config *config, hl_config_defect *ret_defect)
+{
+    if (config->size != sizeof(hl_config))
+        return found(ret_defect, "size",
+                     "%zu is not the size of this library's hl_config (%zu): "
+                     "begin with HL_CONFIG_INIT, and compile with the headers of the library",
+                     config->size, sizeof(hl_config));
+    return domains_defect(config, ret_defect) || default_domain_defect(config, ret_defect) ||
+           range_defect("max_topics", config->max_topics, 1, REGISTRY_MAX, ret_defect) ||
+           range_defect("max_subscriptions", config->max_subscriptions, 1, REGISTRY_MAX,
+                        ret_defect) ||
+           range_defect("max_publishers", config->max_publishers, 1, PUBLISHERS_MAX, ret_defect) ||
+           publishers_defect(config, ret_defect) ||
+           range_defect("guard_interval", config->guard_interval, 2, GUARD_MAX, ret_defect) ||
+           range_defect("max_keys_per_state_topic", config->max_keys_per_state_topic, 1, KEYS_MAX,
+                        ret_defect) ||
+           enum_defect("threads", (int)config->threads, HL_THREADS_MANUAL, "own or manual",
+                       ret_defect);
+}
+
+hl_status hl_config_validate(const hl_config *config, hl_error *error)
+{
+    hl_config_defect defect;
+    if (config == NULL)
+        return hl_error_set(error, HL_INVALID, "config: NULL: use an hl_config of HL_CONFIG_INIT");
+    if (hl_config_find_defect(config, &defect))
+        return hl_error_set(error, HL_INVALID, "%s: %s", defect.path, defect.text);
+    return HL_OK;
+}
