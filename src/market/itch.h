@@ -1,0 +1,25 @@
+/*
+ * NASDAQ TotalView-ITCH 5.0 day files: u16 big-endian length, then the message, as many as there
+ * are; a length of 0 closes the file (BinaryFILE). Source: "NASDAQ TotalView-ITCH 5.0", section 1;
+ * the fields are at fixed offsets, and each type has one length, which is checked.
+ *
+ * ITCH has no sync mark. After a bad record the reader goes on where its length says, when good
+ * records follow there, else at the first byte from which three records in a row have a known type,
+ * that type's exact length and a time of day (or the file ends exactly after fewer). All bytes
+ * passed over count as one bad record and as skipped_bytes. A chance match among lost bytes can
+ * yield a message that was none: three headers make that improbable, not impossible.
+ *
+ * How the types map: A F add; E C execute; X reduce; D delete; U replace; P Q trade; all others
+ * status. Times are ns since midnight, New York.
+ */
+#ifndef MARKET_ITCH_H
+#define MARKET_ITCH_H
+
+#include "market/reader.h"
+
+extern const market_format market_itch_format;
+
+/* The length that messages of this type have, in bytes without the prefix; 0: no such type. */
+size_t market_itch_length_bytes(uint8_t type);
+
+#endif
