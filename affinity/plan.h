@@ -1,0 +1,112 @@
+/*
+ * Which thread runs on which CPU, decided before any thread starts, and why.
+ *
+ *     hl_thread_request threads[] = {
+ *         {.name = "order", .role = HL_ROLE_PARTITION, .domain = "order", .rank = 0},
+ *         {.name = "market_data", .role = HL_ROLE_PARTITION, .domain = "market_data", .rank = 1,
+ *          .talks_to = "order"},
+ *         {.name = "feed", .role = HL_ROLE_PUBLISHER, .rank = 1, .talks_to = "market_data"},
+ *         {.name = "housekeeping", .role = HL_ROLE_HOUSEKEEPER}};
+ *     hl_plan_request request = {threads, 4, NULL};
+ *     if (hl_plan_make(topology, &request, &plan, &error) == HL_OK)
+ *         hl_plan_print(plan, stdout);
+ *
+ * The rules. Partitions and publishers are hot, the housekeeper is not.
+ * 1. Only allowed CPUs; each thread gets exactly one.
+ * 2. The housekeeper has the first allowed core, or the first one that lcores leaves free.
+ * 3. Each hot thread has a physical core to itself, its SMT siblings left empty. Lower ranks choose
+ *    first; of equal ranks, the one named first in the request.
+ * 4. The fastest kind of core first: an E core only when the P cores are used up.
+ * 5. Threads that talk share an L3, else a NUMA node, else a package.
+ * 6. Too few cores: partitions come before publishers. The partitions that choose last share one
+ *    CPU, where one executor turns them all; publishers without a core join the housekeeper. On 2
+ *    CPUs: publishers and housekeeper on the first, all partitions on the second. On one core with
+ *    two CPUs, the same with its siblings; on 1 CPU all share it.
+ * 7. Who has a core to itself spins, who shares one parks, the housekeeper always parks; a wait
+ *    that the request names is kept.
+ * Planning reads nothing but its arguments and moves no thread: the same input gives the same plan.
+ */
+#ifndef HL_AFFINITY_PLAN_H
+#define HL_AFFINITY_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <hotlane/config.h>
+#include <hotlane/status.h>
+
+#include "affinity/topology.h"
+
+#define HL_THREAD_NAME_SIZE 64 /* bytes, with the closing zero */
+
+typedef enum hl_thread_role {
+    HL_ROLE_PARTITION = 0,
+    HL_ROLE_PUBLISHER,
+    HL_ROLE_HOUSEKEEPER
+} hl_thread_role;
+
+typedef struct hl_thread_request {
+    const char *name;     /* unique; without blanks and @ , ( ); at most 63 bytes. Of a partition:
+                             its domain's name, or "<domain>.<shard>" */
+    hl_thread_role role;  /* */
+    const char *domain;   /* the domain a partition belongs to; else NULL */
+    uint32_t rank;        /* who chooses first: 0 (orders and fills), 1, ... */
+    const char *talks_to; /* names of threads or domains, apart by blanks or commas; "*": all
+                             partitions; NULL: none. Said by one side it holds for both */
+    hl_wait wait;         /* HL_WAIT_AUTO: rule 7 */
+} hl_thread_request;
+
+/*
+ * lcores, as in DPDK: items apart by commas, each WHO@WHERE.
+ *   WHO    a thread ("order.1"), a domain (all its shards), "housekeeping", or a list: (order,fill)
+ *   WHERE  a CPU by its OS index (2), a range (10-15), or a list of both: (6,8,10-12)
+ * Threads are dealt over the CPUs in turn, in the request's order. "workers" keeps its CPUs free.
+ * Threads that no item names are planned by the rules on the cores that no item names; where there
+ * are none, on the housekeeper's.
+ */
+typedef struct hl_plan_request {
+    const hl_thread_request *threads;
+    uint32_t thread_count; /* 0..65,536 */
+    const char *lcores;    /* NULL or "": all by the rules */
+} hl_plan_request;
+
+typedef struct hl_plan_thread {
+    char name[HL_THREAD_NAME_SIZE];
+    hl_thread_role role;
+    char domain[HL_THREAD_NAME_SIZE];      /* "" without one */
+    int cpu;                               /* OS index, for hl_pin_self */
+    uint32_t core, package, numa_node, l3; /* of that CPU, numbered as in hl_cpu */
+    hl_wait wait;                          /* never HL_WAIT_AUTO */
+    bool shares_cpu;                       /* with another thread or the housekeeper */
+    char shares_core_with[256];            /* their names, "fill, housekeeping"; "" when alone */
+    char why[256]; /* "core 7: own core, sibling 31 left empty, same L3 as market_data on CPU 6" */
+} hl_plan_thread;
+
+typedef struct hl_plan {
+    hl_plan_thread *threads; /* threads[i] answers request->threads[i] */
+    uint32_t thread_count;
+    uint32_t *empty_siblings; /* OS indexes, ascending: allowed CPUs on used cores that must
+                                 stay empty */
+    uint32_t empty_sibling_count;
+    int housekeeping_cpu; /* OS index; set even when no housekeeper is requested */
+    char **warnings;      /* sentences; those that begin with "error: " break a promise */
+    uint32_t warning_count;
+} hl_plan;
+
+/*
+ * Makes a plan. HL_OK: *ret_plan is the caller's, to be freed; look at its warnings. It keeps no
+ * pointer into the arguments. HL_INVALID with a sentence: a thread without a name, two of one name,
+ * or an error in lcores ("lcores: column 9: CPU 99 is not allowed here; allowed are 0-1").
+ * HL_NO_MEMORY. Any thread.
+ */
+hl_status hl_plan_make(const hl_topology *topology, const hl_plan_request *request,
+                       hl_plan **ret_plan, hl_error *error);
+
+/* A line a thread, then the empty siblings and the warnings. */
+void hl_plan_print(const hl_plan *plan, FILE *file);
+
+/* NULL is allowed. */
+void hl_plan_free(hl_plan *plan);
+
+#endif

@@ -1,0 +1,71 @@
+/*
+ * The machine as the plan sees it: CPUs, the cores, packages, NUMA nodes and L3 groups they belong
+ * to, which of them this process may use, and how much of them its cgroup grants.
+ *
+ *     hl_topology *topology;
+ *     if (hl_topology_load(NULL, &topology, &error) != HL_OK)
+ *         return fprintf(stderr, "%s\n", error.text), 1;
+ *     printf("%u of %u CPUs\n", topology->allowed, topology->cpu_count);
+ *     hl_topology_free(topology);
+ *
+ * "CPU" is a hardware thread (hwloc: PU), "core" a physical core. hwloc is behind it and shows in
+ * no type here. Loading allocates and reads /sys: some milliseconds; control plane only. A loaded
+ * topology is never changed by this library: any number of threads may read it.
+ */
+#ifndef HL_AFFINITY_TOPOLOGY_H
+#define HL_AFFINITY_TOPOLOGY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <hotlane/status.h>
+
+/* Where a topology comes from. All NULL: this machine. xml_path and synthetic exclude each other.
+ */
+typedef struct hl_topology_source {
+    const char *xml_path;     /* an hwloc XML file, format 2, as `lstopo FILE.xml` writes it */
+    const char *synthetic;    /* an hwloc synthetic description, "pack:2 core:12 pu:2" */
+    const char *allowed_cpus; /* OS indexes that may be used, "0-3,8"; it can only take away from
+                                 what the file, or affinity mask and cpuset, allow. NULL: all */
+} hl_topology_source;
+
+/* One CPU. core, package, l3 count from 0 in hwloc's logical order, without gaps; os_index and
+ * numa_node are the kernel's numbers. */
+typedef struct hl_cpu {
+    uint32_t os_index;
+    uint32_t core;
+    uint32_t package;
+    uint32_t numa_node;        /* as in /sys/devices/system/node/nodeN, and as mbind takes it */
+    uint32_t l3;               /* CPUs under one L3 cache; under one package where there is no L3 */
+    uint32_t smt_rank;         /* 0 for the first CPU of its core, 1 for its sibling, ... */
+    uint32_t efficiency_class; /* 0 slowest kind (E cores), higher is faster; 0 if all are alike */
+    bool allowed;
+} hl_cpu;
+
+typedef struct hl_topology {
+    hl_cpu *cpus;        /* logical order: CPUs of a core, L3, package stand together */
+    uint32_t cpu_count;  /* CPUs that are online, allowed or not */
+    uint32_t packages;   /* what follows counts the whole machine, not only the allowed part */
+    uint32_t numa_nodes; /* nodes that have CPUs */
+    uint32_t l3_groups;  /* distinct values of hl_cpu.l3 */
+    uint32_t cores;      /* physical cores */
+    uint32_t allowed;    /* CPUs with `allowed`; at least 1 */
+    bool l3_known;       /* false: some group stands for a package, as no L3 is known there */
+    bool this_machine;   /* false for a file or a description: threads cannot be pinned by it */
+    double cpu_quota;    /* CPUs' worth of time a period (cgroup cpu.max); 0: no limit */
+} hl_topology;
+
+/*
+ * Loads a topology; `source` NULL is this machine. There, a CPU is allowed when the cgroup's cpuset
+ * and the affinity mask of the process's first thread both have it; so load before that thread
+ * pins itself. HL_OK: *ret_topology is the caller's, to be freed. HL_BAD_INPUT: the file,
+ * description or list cannot be read, or leaves no CPU. HL_INVALID: two sources at once.
+ * HL_NO_MEMORY, HL_SYSTEM. Any thread.
+ */
+hl_status hl_topology_load(const hl_topology_source *source, hl_topology **ret_topology,
+                           hl_error *error);
+
+/* NULL is allowed. */
+void hl_topology_free(hl_topology *topology);
+
+#endif
