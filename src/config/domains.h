@@ -15,6 +15,7 @@
 #include <hotlane/config.h>
 
 #define HL_PARTITIONS_MAX 1023 /* an event's id has 10 bits of partition */
+#define HL_PUBLISHERS_MAX 4096 /* open at one time */
 
 /* A piece of a longer text: not terminated. */
 typedef struct hl_name {

@@ -15,7 +15,6 @@
 #define SLOT_MAX_BYTES    65600u
 #define RING_MAX_SLOTS    (UINT32_C(1) << 24)
 #define REGISTRY_MAX      UINT32_C(1048576)
-#define PUBLISHERS_MAX    UINT32_C(4096)
 #define GUARD_MAX         UINT32_C(65536)
 #define KEYS_MAX          UINT32_C(16777216)
 #define SUGGEST_AMONG_MAX HL_PARTITIONS_MAX
@@ -257,7 +256,8 @@ bool hl_config_find_defect(const hl_config *config, hl_config_defect *ret_defect
            range_defect("max_topics", config->max_topics, 1, REGISTRY_MAX, ret_defect) ||
            range_defect("max_subscriptions", config->max_subscriptions, 1, REGISTRY_MAX,
                         ret_defect) ||
-           range_defect("max_publishers", config->max_publishers, 1, PUBLISHERS_MAX, ret_defect) ||
+           range_defect("max_publishers", config->max_publishers, 1, HL_PUBLISHERS_MAX,
+                        ret_defect) ||
            publishers_defect(config, ret_defect) ||
            range_defect("guard_interval", config->guard_interval, 2, GUARD_MAX, ret_defect) ||
            range_defect("max_keys_per_state_topic", config->max_keys_per_state_topic, 1, KEYS_MAX,

@@ -1,0 +1,333 @@
+/*
+ * A configuration from a YAML file: checked as a document, loaded by libcyaml into the structs
+ * below, laid over the defaults, checked as an hl_config.
+ */
+#include "config/yaml.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "config/defect.h"
+#include "config/document.h"
+#include "config/domains.h"
+
+/* A file's domain; NULL where the file has no such key. */
+typedef struct file_domain {
+    char *name;
+    hl_priority *priority;
+    bool *fixed_priority;
+    uint32_t *shards;
+    uint32_t *slot_size_bytes;
+    uint32_t *ring_slots;
+    uint32_t *handler_ring_slots;
+    hl_full_policy *full_policy;
+    uint64_t *block_timeout_ns;
+    char *publishes_to;
+    hl_wait *wait;
+} file_domain;
+
+/* A file; NULL likewise. */
+typedef struct file_config {
+    file_domain *domains;
+    uint32_t domain_count;
+    char *default_domain;
+    char *lcores;
+    char **publishers;
+    uint32_t publisher_count;
+    uint32_t *max_topics;
+    uint32_t *max_subscriptions;
+    uint32_t *max_publishers;
+    uint32_t *guard_interval;
+    uint64_t *spin_before_park_ns;
+    uint32_t *max_keys_per_state_topic;
+    hl_threads *threads;
+    bool *huge_pages;
+    bool *lock_memory;
+    uint64_t *ring_start_position;
+} file_config;
+
+/* What hl_config_load hands out: its strings are the file's. */
+typedef struct loaded_config {
+    hl_config config; /* first, so that hl_config_free finds the rest */
+    hl_domain_config *domains;
+    char **lists; /* publishes_to made here, one a domain; NULL: the file's or a static one */
+    file_config *file;
+} loaded_config;
+
+static const cyaml_strval_t priorities[] = {{"critical", HL_CRITICAL},
+                                            {"high", HL_HIGH},
+                                            {"normal", HL_NORMAL},
+                                            {"low", HL_LOW},
+                                            {"background", HL_BACKGROUND}};
+static const cyaml_strval_t full_policies[] = {{"reject", HL_FULL_REJECT},
+                                               {"block", HL_FULL_BLOCK}};
+static const cyaml_strval_t waits[] = {{"auto", HL_WAIT_AUTO},
+                                       {"spin", HL_WAIT_SPIN},
+                                       {"backoff", HL_WAIT_BACKOFF},
+                                       {"park", HL_WAIT_PARK}};
+static const cyaml_strval_t thread_owners[] = {{"own", HL_THREADS_OWN},
+                                               {"manual", HL_THREADS_MANUAL}};
+
+#define ENTRIES(array) (uint32_t)(sizeof(array) / sizeof *(array))
+#define OPTIONAL       CYAML_FLAG_OPTIONAL
+#define ENUM           (CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT | CYAML_FLAG_CASE_INSENSITIVE)
+/* An empty value is NULL. */
+#define TEXT (CYAML_FLAG_OPTIONAL | CYAML_FLAG_POINTER_NULL_STR)
+
+static const cyaml_schema_field_t domain_fields[] = {
+    CYAML_FIELD_STRING_PTR("name", CYAML_FLAG_POINTER, file_domain, name, 0, CYAML_UNLIMITED),
+    CYAML_FIELD_ENUM_PTR("priority", ENUM, file_domain, priority, priorities, ENTRIES(priorities)),
+    CYAML_FIELD_BOOL_PTR("fixed_priority", OPTIONAL, file_domain, fixed_priority),
+    CYAML_FIELD_UINT_PTR("shards", OPTIONAL, file_domain, shards),
+    CYAML_FIELD_UINT_PTR("slot_size_bytes", OPTIONAL, file_domain, slot_size_bytes),
+    CYAML_FIELD_UINT_PTR("ring_slots", OPTIONAL, file_domain, ring_slots),
+    CYAML_FIELD_UINT_PTR("handler_ring_slots", OPTIONAL, file_domain, handler_ring_slots),
+    CYAML_FIELD_ENUM_PTR("full_policy", ENUM, file_domain, full_policy, full_policies,
+                         ENTRIES(full_policies)),
+    CYAML_FIELD_UINT_PTR("block_timeout_ns", OPTIONAL, file_domain, block_timeout_ns),
+    CYAML_FIELD_STRING_PTR("publishes_to", OPTIONAL | CYAML_FLAG_POINTER, file_domain, publishes_to,
+                           0, CYAML_UNLIMITED),
+    CYAML_FIELD_ENUM_PTR("wait", ENUM, file_domain, wait, waits, ENTRIES(waits)),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t domain_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, file_domain, domain_fields),
+};
+
+static const cyaml_schema_value_t publisher_schema = {
+    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 0, CYAML_UNLIMITED),
+};
+
+static const cyaml_schema_field_t config_fields[] = {
+    CYAML_FIELD_SEQUENCE_COUNT("domains", OPTIONAL | CYAML_FLAG_POINTER, file_config, domains,
+                               domain_count, &domain_schema, 1, HL_PARTITIONS_MAX),
+    CYAML_FIELD_STRING_PTR("default_domain", TEXT, file_config, default_domain, 0, CYAML_UNLIMITED),
+    CYAML_FIELD_STRING_PTR("lcores", TEXT, file_config, lcores, 0, CYAML_UNLIMITED),
+    CYAML_FIELD_SEQUENCE_COUNT("publishers", OPTIONAL | CYAML_FLAG_POINTER, file_config, publishers,
+                               publisher_count, &publisher_schema, 0, HL_PUBLISHERS_MAX),
+    CYAML_FIELD_UINT_PTR("max_topics", OPTIONAL, file_config, max_topics),
+    CYAML_FIELD_UINT_PTR("max_subscriptions", OPTIONAL, file_config, max_subscriptions),
+    CYAML_FIELD_UINT_PTR("max_publishers", OPTIONAL, file_config, max_publishers),
+    CYAML_FIELD_UINT_PTR("guard_interval", OPTIONAL, file_config, guard_interval),
+    CYAML_FIELD_UINT_PTR("spin_before_park_ns", OPTIONAL, file_config, spin_before_park_ns),
+    CYAML_FIELD_UINT_PTR("max_keys_per_state_topic", OPTIONAL, file_config,
+                         max_keys_per_state_topic),
+    CYAML_FIELD_ENUM_PTR("threads", ENUM, file_config, threads, thread_owners,
+                         ENTRIES(thread_owners)),
+    CYAML_FIELD_BOOL_PTR("huge_pages", OPTIONAL, file_config, huge_pages),
+    CYAML_FIELD_BOOL_PTR("lock_memory", OPTIONAL, file_config, lock_memory),
+    CYAML_FIELD_UINT_PTR("ring_start_position", OPTIONAL, file_config, ring_start_position),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t config_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, file_config, config_fields),
+};
+
+/* libcyaml may say several things; the first one is the reason. */
+static void keep_first_sentence(cyaml_log_t level, void *context, const char *format,
+                                va_list arguments)
+{
+    hl_error *const reason = context;
+    if (level < CYAML_LOG_ERROR || reason->text[0] != '\0')
+        return;
+    vsnprintf(reason->text, sizeof reason->text, format, arguments);
+    reason->text[strcspn(reason->text, "\n")] = '\0';
+}
+
+static cyaml_config_t cyaml_settings(hl_error *reason)
+{
+    return (cyaml_config_t){.log_fn = keep_first_sentence,
+                            .log_ctx = reason,
+                            .mem_fn = cyaml_mem,
+                            .log_level = CYAML_LOG_ERROR};
+}
+
+/* `*ret_file` stays NULL for a file of comments. */
+static hl_status load_file(const hl_document *document, file_config **ret_file, hl_error *error)
+{
+    if (hl_document_is_empty(document))
+        return HL_OK;
+    const hl_status status = hl_document_check(document, &config_schema, error);
+    if (status != HL_OK)
+        return status;
+    hl_error reason = {.text = ""};
+    const cyaml_config_t settings = cyaml_settings(&reason);
+    cyaml_data_t *file = NULL;
+    const cyaml_err_t outcome = cyaml_load_data(document->text, document->text_bytes, &settings,
+                                                &config_schema, &file, NULL);
+    if (outcome == CYAML_ERR_OOM)
+        return hl_error_set(error, HL_NO_MEMORY, "%s: no memory to load it", document->path);
+    if (outcome != CYAML_OK)
+        return hl_document_error(document, (hl_place){1, 1}, error, "%s: %s",
+                                 cyaml_strerror(outcome), reason.text);
+    *ret_file = file;
+    return HL_OK;
+}
+
+/* Lays a value of the file over the default. */
+#define TAKE(target, source, field)             \
+    do {                                        \
+        if ((source)->field != NULL)            \
+            (target)->field = *(source)->field; \
+    } while (0)
+
+/* What a domain begins as: the default domain of its name, else an ordinary one whose handlers may
+ * publish everywhere. */
+static hl_domain_config base_domain(const char *name)
+{
+    uint32_t count, index;
+    const hl_domain_config *const defaults = hl_default_domains(&count);
+    if (hl_domain_find(defaults, count, (hl_name){name, strlen(name)}, &index))
+        return defaults[index];
+    return (hl_domain_config){.priority = HL_NORMAL,
+                              .shards = 1,
+                              .slot_size_bytes = 128,
+                              .ring_slots = 4096,
+                              .handler_ring_slots = 4096,
+                              .block_timeout_ns = HL_SECOND,
+                              .publishes_to = "*"};
+}
+
+static hl_domain_config make_domain(const file_domain *file)
+{
+    hl_domain_config domain = base_domain(file->name);
+    domain.name = file->name;
+    TAKE(&domain, file, priority);
+    TAKE(&domain, file, fixed_priority);
+    TAKE(&domain, file, shards);
+    TAKE(&domain, file, slot_size_bytes);
+    TAKE(&domain, file, ring_slots);
+    TAKE(&domain, file, handler_ring_slots);
+    TAKE(&domain, file, full_policy);
+    TAKE(&domain, file, block_timeout_ns);
+    TAKE(&domain, file, wait);
+    if (file->publishes_to != NULL)
+        domain.publishes_to = file->publishes_to;
+    return domain;
+}
+
+/* A default list may name domains that the file left out: those go. NULL: no memory. */
+static char *list_of_known(const char *list, const hl_domain_config *domains, uint32_t domain_count)
+{
+    char *const known = calloc(strlen(list) + 1, 1);
+    const char *cursor = list;
+    hl_name name;
+    while (known != NULL && hl_domain_list_next(&cursor, &name)) {
+        uint32_t index;
+        if (!hl_domain_find(domains, domain_count, name, &index))
+            continue;
+        if (*known != '\0')
+            strcat(known, ",");
+        strncat(known, name.text, name.bytes);
+    }
+    return known;
+}
+
+static bool make_domains(loaded_config *loaded)
+{
+    const file_config *const file = loaded->file;
+    loaded->domains = calloc(file->domain_count, sizeof *loaded->domains);
+    loaded->lists = calloc(file->domain_count, sizeof *loaded->lists);
+    if (loaded->domains == NULL || loaded->lists == NULL)
+        return false;
+    for (uint32_t i = 0; i < file->domain_count; i++)
+        loaded->domains[i] = make_domain(&file->domains[i]);
+    for (uint32_t i = 0; i < file->domain_count; i++) {
+        if (file->domains[i].publishes_to != NULL || *loaded->domains[i].publishes_to == '*')
+            continue;
+        loaded->lists[i] =
+            list_of_known(loaded->domains[i].publishes_to, loaded->domains, file->domain_count);
+        if (loaded->lists[i] == NULL)
+            return false;
+        loaded->domains[i].publishes_to = loaded->lists[i];
+    }
+    loaded->config.domains = loaded->domains;
+    loaded->config.domain_count = file->domain_count;
+    return true;
+}
+
+static void take_settings(hl_config *config, const file_config *file)
+{
+    config->default_domain = file->default_domain;
+    config->lcores = file->lcores;
+    config->publishers = (const char *const *)file->publishers;
+    config->publisher_count = file->publisher_count;
+    TAKE(config, file, max_topics);
+    TAKE(config, file, max_subscriptions);
+    TAKE(config, file, max_publishers);
+    TAKE(config, file, guard_interval);
+    TAKE(config, file, spin_before_park_ns);
+    TAKE(config, file, max_keys_per_state_topic);
+    TAKE(config, file, threads);
+    TAKE(config, file, huge_pages);
+    TAKE(config, file, lock_memory);
+    TAKE(config, file, ring_start_position);
+}
+
+static hl_status make_config(const hl_document *document, loaded_config *loaded, hl_error *error)
+{
+    loaded->config = (hl_config)HL_CONFIG_INIT;
+    const hl_status status = load_file(document, &loaded->file, error);
+    if (status != HL_OK)
+        return status;
+    if (loaded->file != NULL) {
+        take_settings(&loaded->config, loaded->file);
+        if (loaded->file->domains != NULL && !make_domains(loaded))
+            return hl_error_set(error, HL_NO_MEMORY, "%s: no memory to load it", document->path);
+    }
+    hl_config_defect defect;
+    if (hl_config_find_defect(&loaded->config, &defect))
+        return hl_document_error(document, hl_document_place(document, defect.path), error,
+                                 "%s: %s", defect.path, defect.text);
+    return HL_OK;
+}
+
+hl_status hl_config_load(const char *path, hl_config **ret_config, hl_error *error)
+{
+    if (path == NULL)
+        return hl_error_set(error, HL_INVALID, "path: NULL: name a file");
+    hl_document document;
+    hl_status status = hl_document_open(path, &document, error);
+    if (status != HL_OK)
+        return status;
+    loaded_config *const loaded = calloc(1, sizeof *loaded);
+    status = loaded == NULL ? hl_error_set(error, HL_NO_MEMORY, "%s: no memory to load it", path)
+                            : make_config(&document, loaded, error);
+    hl_document_close(&document);
+    if (status != HL_OK) {
+        hl_config_free(loaded == NULL ? NULL : &loaded->config);
+        return status;
+    }
+    *ret_config = &loaded->config;
+    return HL_OK;
+}
+
+void hl_config_free(hl_config *config)
+{
+    if (config == NULL)
+        return;
+    loaded_config *const loaded = (loaded_config *)config;
+    for (uint32_t i = 0; loaded->lists != NULL && i < loaded->file->domain_count; i++)
+        free(loaded->lists[i]);
+    free(loaded->lists);
+    free(loaded->domains);
+    const cyaml_config_t settings = cyaml_settings(NULL);
+    cyaml_free(&settings, &config_schema, loaded->file, 0);
+    free(loaded);
+}
+
+hl_status hl_config_file_error(const char *path, const char *field, const char *sentence,
+                               hl_error *error)
+{
+    hl_document document;
+    hl_status status = hl_document_open(path, &document, error);
+    if (status != HL_OK)
+        return status;
+    status =
+        hl_document_error(&document, hl_document_place(&document, field), error, "%s", sentence);
+    hl_document_close(&document);
+    return status;
+}
