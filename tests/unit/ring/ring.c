@@ -251,7 +251,7 @@ ParameterizedTestParameters(ring, attach_refuses_a_damaged_ring_and_leaves_it_al
         {offsetof(hl_ring, capacity), 4, 0, HL_RING_SPSC, "capacity"},
         {offsetof(hl_ring, capacity), 4, 16, HL_RING_SPSC, "smaller"},
         {offsetof(hl_ring, capacity), 4, 4, HL_RING_SPSC, "stamp"},
-        {offsetof(hl_ring, released), 8, 1, HL_RING_SPSC, "stamp"},
+        {offsetof(hl_ring, released), 8, 4, HL_RING_SPSC, "stamp"},
         {offsetof(hl_ring, claimed), 8, 9, HL_RING_MPSC, "more is claimed"},
         {offsetof(hl_ring, claimed), 8, UINT64_MAX, HL_RING_MPSC, "more is claimed"},
         {offsetof(hl_ring, claimed), 8, 2, HL_RING_MPSC, "never claimed"},
