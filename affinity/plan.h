@@ -13,7 +13,8 @@
  *
  * The rules. Partitions and publishers are hot, the housekeeper is not.
  * 1. Only allowed CPUs; each thread gets exactly one.
- * 2. The housekeeper has the first allowed core, or the first one that lcores leaves free.
+ * 2. The housekeeper has the first allowed core that lcores leaves free; where the machine has two
+ *    kinds of cores and the hot threads want all the fast ones, the first slow core.
  * 3. Each hot thread has a physical core to itself, its SMT siblings left empty. Lower ranks choose
  *    first; of equal ranks, the one named first in the request.
  * 4. The fastest kind of core first: an E core only when the P cores are used up.
@@ -38,7 +39,9 @@
 
 #include "affinity/topology.h"
 
-#define HL_THREAD_NAME_SIZE 64 /* bytes, with the closing zero */
+/* Bytes with the closing zero: a domain's longest name, and with it ".<shard>". */
+#define HL_DOMAIN_NAME_SIZE 64
+#define HL_THREAD_NAME_SIZE 72
 
 typedef enum hl_thread_role {
     HL_ROLE_PARTITION = 0,
@@ -47,10 +50,10 @@ typedef enum hl_thread_role {
 } hl_thread_role;
 
 typedef struct hl_thread_request {
-    const char *name;     /* unique; without blanks and @ , ( ); at most 63 bytes. Of a partition:
-                             its domain's name, or "<domain>.<shard>" */
-    hl_thread_role role;  /* */
-    const char *domain;   /* the domain a partition belongs to; else NULL */
+    const char *name; /* unique; without blanks and @ , ( ); at most 71 bytes. Of a partition:
+                         its domain's name, or "<domain>.<shard>" */
+    hl_thread_role role;
+    const char *domain;   /* the domain a partition belongs to, at most 63 bytes; else NULL */
     uint32_t rank;        /* who chooses first: 0 (orders and fills), 1, ... */
     const char *talks_to; /* names of threads or domains, apart by blanks or commas; "*": all
                              partitions; NULL: none. Said by one side it holds for both */
@@ -61,20 +64,21 @@ typedef struct hl_thread_request {
  * lcores, as in DPDK: items apart by commas, each WHO@WHERE.
  *   WHO    a thread ("order.1"), a domain (all its shards), "housekeeping", or a list: (order,fill)
  *   WHERE  a CPU by its OS index (2), a range (10-15), or a list of both: (6,8,10-12)
- * Threads are dealt over the CPUs in turn, in the request's order. "workers" keeps its CPUs free.
- * Threads that no item names are planned by the rules on the cores that no item names; where there
- * are none, on the housekeeper's.
+ * Threads are dealt over the CPUs in turn, as written, shards in the request's order. CPUs left
+ * over stay empty, and so do those of "workers" as long as no thread has that name. Threads that no
+ * item names are planned by the rules on the cores that no item names; where there are none, on the
+ * housekeeper's.
  */
 typedef struct hl_plan_request {
     const hl_thread_request *threads;
-    uint32_t thread_count; /* 0..65,536 */
+    uint32_t thread_count; /* 0..4,096 */
     const char *lcores;    /* NULL or "": all by the rules */
 } hl_plan_request;
 
 typedef struct hl_plan_thread {
     char name[HL_THREAD_NAME_SIZE];
     hl_thread_role role;
-    char domain[HL_THREAD_NAME_SIZE];      /* "" without one */
+    char domain[HL_DOMAIN_NAME_SIZE];      /* "" without one */
     int cpu;                               /* OS index, for hl_pin_self */
     uint32_t core, package, numa_node, l3; /* of that CPU, numbered as in hl_cpu */
     hl_wait wait;                          /* never HL_WAIT_AUTO */

@@ -65,6 +65,9 @@ typedef struct hl_topology {
 hl_status hl_topology_load(const hl_topology_source *source, hl_topology **ret_topology,
                            hl_error *error);
 
+/* The CPU with this OS index; NULL when there is none. Valid as long as the topology. */
+const hl_cpu *hl_topology_cpu(const hl_topology *topology, uint32_t os_index);
+
 /* NULL is allowed. */
 void hl_topology_free(hl_topology *topology);
 
