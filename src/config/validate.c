@@ -218,11 +218,18 @@ static bool publishers_defect(const hl_config *config, hl_config_defect *ret_def
         return found(ret_defect, "publishers",
                      "%" PRIu32 " names, but max_publishers is %" PRIu32 ": raise it",
                      config->publisher_count, config->max_publishers);
+    uint32_t domain_count, index;
+    const hl_domain_config *const domains = hl_config_domains(config, &domain_count);
     for (uint32_t i = 0; i < config->publisher_count; i++) {
         char path[32];
         snprintf(path, sizeof path, "publishers[%" PRIu32 "]", i);
         if (name_defect(path, config->publishers[i], ret_defect))
             return true;
+        /* One name, one thread: the placement by hand could not tell them apart. */
+        const hl_name name = {config->publishers[i], strlen(config->publishers[i])};
+        if (hl_domain_find(domains, domain_count, name, &index))
+            return found(ret_defect, path, "\"%s\" is the name of a domain too: use another one",
+                         config->publishers[i]);
         for (uint32_t j = 0; j < i; j++) {
             if (strcmp(config->publishers[i], config->publishers[j]) == 0)
                 return found(ret_defect, path,

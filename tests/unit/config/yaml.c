@@ -1,0 +1,427 @@
+#include "config/yaml.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A file with the given text, removed by drop_file. */
+typedef struct text_file {
+    char path[32];
+} text_file;
+
+static text_file make_file(const char *text, size_t bytes)
+{
+    text_file file = {"/tmp/hotlane-config-XXXXXX"};
+    const int descriptor = mkstemp(file.path);
+    cr_assert_geq(descriptor, 0);
+    cr_assert_eq(write(descriptor, text, bytes), (ssize_t)bytes);
+    close(descriptor);
+    return file;
+}
+
+static hl_config *load(const char *text)
+{
+    const text_file file = make_file(text, strlen(text));
+    hl_config *config = NULL;
+    hl_error error = {.text = ""};
+    cr_assert_eq(hl_config_load(file.path, &config, &error), HL_OK, "%s", error.text);
+    unlink(file.path);
+    cr_assert_not_null(config);
+    return config;
+}
+
+/* `place_and_text` is what follows the path: ":3:5: unknown key ...", whole. */
+static void expect_bad(const char *text, size_t bytes, const char *place_and_text)
+{
+    const text_file file = make_file(text, bytes);
+    hl_config *config = (hl_config *)(uintptr_t)1;
+    hl_error error = {.text = ""};
+    cr_assert_eq(hl_config_load(file.path, &config, &error), HL_BAD_INPUT, "let pass: %s", text);
+    cr_assert_eq(config, (hl_config *)(uintptr_t)1, "untouched on failure");
+    cr_assert_eq(error.status, HL_BAD_INPUT);
+    cr_assert_eq(strncmp(error.text, file.path, strlen(file.path)), 0, "%s", error.text);
+    cr_assert_str_eq(error.text + strlen(file.path), place_and_text);
+    unlink(file.path);
+}
+
+#define EXPECT_BAD(text, place_and_text) expect_bad(text, sizeof(text) - 1, place_and_text)
+
+Test(yaml, the_example_states_the_defaults)
+{
+    hl_config *config = NULL;
+    hl_error error = {.text = ""};
+    cr_assert_eq(hl_config_load(EXAMPLE, &config, &error), HL_OK, "%s", error.text);
+    const hl_config plain = HL_CONFIG_INIT;
+    uint32_t count;
+    const hl_domain_config *const domains = hl_default_domains(&count);
+    cr_assert_eq(config->domain_count, count);
+    for (uint32_t i = 0; i < count; i++) {
+        const hl_domain_config *const a = &config->domains[i], *const b = &domains[i];
+        cr_assert_str_eq(a->name, b->name);
+        cr_assert_eq(a->priority, b->priority);
+        cr_assert_eq(a->fixed_priority, b->fixed_priority);
+        cr_assert_eq(a->shards, b->shards);
+        cr_assert_eq(a->slot_size_bytes, b->slot_size_bytes);
+        cr_assert_eq(a->ring_slots, b->ring_slots);
+        cr_assert_eq(a->handler_ring_slots, b->handler_ring_slots);
+        cr_assert_eq(a->full_policy, b->full_policy);
+        cr_assert_eq(a->block_timeout_ns, b->block_timeout_ns);
+        cr_assert_str_eq(a->publishes_to, b->publishes_to);
+        cr_assert_eq(a->wait, b->wait);
+    }
+    cr_assert_eq(config->size, plain.size);
+    cr_assert_null(config->default_domain);
+    cr_assert_null(config->lcores);
+    cr_assert_eq(config->publisher_count, 0);
+    cr_assert_eq(config->max_topics, plain.max_topics);
+    cr_assert_eq(config->max_subscriptions, plain.max_subscriptions);
+    cr_assert_eq(config->max_publishers, plain.max_publishers);
+    cr_assert_eq(config->guard_interval, plain.guard_interval);
+    cr_assert_eq(config->spin_before_park_ns, plain.spin_before_park_ns);
+    cr_assert_eq(config->max_keys_per_state_topic, plain.max_keys_per_state_topic);
+    cr_assert_eq(config->threads, plain.threads);
+    cr_assert_eq(config->huge_pages, plain.huge_pages);
+    cr_assert_eq(config->lock_memory, plain.lock_memory);
+    cr_assert_eq(config->ring_start_position, plain.ring_start_position);
+    hl_config_free(config);
+}
+
+/* Whether a line of `text` begins with `key` and a colon, blanks and "- " before it aside. */
+static bool has_key(const char *text, const char *key)
+{
+    const size_t bytes = strlen(key);
+    for (const char *line = text; line != NULL; line = strchr(line, '\n')) {
+        line += strspn(line, "\n -");
+        if (strncmp(line, key, bytes) == 0 && line[bytes] == ':')
+            return true;
+    }
+    return false;
+}
+
+Test(yaml, the_example_has_every_key)
+{
+    static const char *const keys[] = {"domains",
+                                       "default_domain",
+                                       "lcores",
+                                       "publishers",
+                                       "max_topics",
+                                       "max_subscriptions",
+                                       "max_publishers",
+                                       "guard_interval",
+                                       "spin_before_park_ns",
+                                       "threads",
+                                       "huge_pages",
+                                       "max_keys_per_state_topic",
+                                       "lock_memory",
+                                       "name",
+                                       "ring_start_position",
+                                       "priority",
+                                       "fixed_priority",
+                                       "shards",
+                                       "ring_slots",
+                                       "slot_size_bytes",
+                                       "handler_ring_slots",
+                                       "full_policy",
+                                       "publishes_to",
+                                       "block_timeout_ns",
+                                       "wait"};
+    static char text[65536];
+    FILE *const file = fopen(EXAMPLE, "r");
+    cr_assert_not_null(file);
+    cr_assert_lt(fread(text, 1, sizeof text - 1, file), sizeof text - 1);
+    fclose(file);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        cr_assert(has_key(text, keys[i]), "%s is missing", keys[i]);
+}
+
+Test(yaml, every_value_arrives)
+{
+    hl_config *const config = load("default_domain: odd\n"
+                                   "lcores: odd@1\n"
+                                   "publishers: [feed-a, feed-b]\n"
+                                   "max_topics: 11\n"
+                                   "max_subscriptions: 12\n"
+                                   "max_publishers: 13\n"
+                                   "guard_interval: 14\n"
+                                   "spin_before_park_ns: 15000000000\n"
+                                   "max_keys_per_state_topic: 16\n"
+                                   "threads: manual\n"
+                                   "huge_pages: false\n"
+                                   "lock_memory: false\n"
+                                   "ring_start_position: 18446744073709551615\n"
+                                   "domains:\n"
+                                   "  - name: odd\n"
+                                   "    priority: low\n"
+                                   "    fixed_priority: true\n"
+                                   "    shards: 2\n"
+                                   "    slot_size_bytes: 65600\n"
+                                   "    ring_slots: 8\n"
+                                   "    handler_ring_slots: 16\n"
+                                   "    full_policy: block\n"
+                                   "    block_timeout_ns: 6000000000\n"
+                                   "    publishes_to: \"odd\"\n"
+                                   "    wait: backoff\n");
+    cr_assert_str_eq(config->default_domain, "odd");
+    cr_assert_str_eq(config->lcores, "odd@1");
+    cr_assert_eq(config->publisher_count, 2);
+    cr_assert_str_eq(config->publishers[0], "feed-a");
+    cr_assert_str_eq(config->publishers[1], "feed-b");
+    cr_assert_eq(config->max_topics, 11);
+    cr_assert_eq(config->max_subscriptions, 12);
+    cr_assert_eq(config->max_publishers, 13);
+    cr_assert_eq(config->guard_interval, 14);
+    cr_assert_eq(config->spin_before_park_ns, 15 * HL_SECOND);
+    cr_assert_eq(config->max_keys_per_state_topic, 16);
+    cr_assert_eq(config->threads, HL_THREADS_MANUAL);
+    cr_assert_not(config->huge_pages);
+    cr_assert_not(config->lock_memory);
+    cr_assert_eq(config->ring_start_position, UINT64_MAX);
+    cr_assert_eq(config->domain_count, 1);
+    const hl_domain_config *const domain = config->domains;
+    cr_assert_str_eq(domain->name, "odd");
+    cr_assert_eq(domain->priority, HL_LOW);
+    cr_assert(domain->fixed_priority);
+    cr_assert_eq(domain->shards, 2);
+    cr_assert_eq(domain->slot_size_bytes, 65600);
+    cr_assert_eq(domain->ring_slots, 8);
+    cr_assert_eq(domain->handler_ring_slots, 16);
+    cr_assert_eq(domain->full_policy, HL_FULL_BLOCK);
+    cr_assert_eq(domain->block_timeout_ns, 6 * HL_SECOND);
+    cr_assert_str_eq(domain->publishes_to, "odd");
+    cr_assert_eq(domain->wait, HL_WAIT_BACKOFF);
+    hl_config_free(config);
+}
+
+Test(yaml, a_file_of_comments_is_the_defaults)
+{
+    static const char *const texts[] = {"", "# nothing yet\n", "---\n# nothing yet\n...\n"};
+    /* The last one is an explicit document that holds nothing, so it is not a mapping. */
+    for (size_t i = 0; i < 2; i++) {
+        hl_config *const config = load(texts[i]);
+        cr_assert_eq(config->domain_count, 0);
+        cr_assert_eq(config->guard_interval, 64);
+        hl_config_free(config);
+    }
+    EXPECT_BAD("---\n# nothing yet\n...\n", ":3:1: the file: an empty value is not right here: use "
+                                            "a mapping, a line each of `key: value`");
+}
+
+Test(yaml, a_default_domain_keeps_what_the_file_leaves_out)
+{
+    hl_config *const config = load("domains:\n  - name: order\n    ring_slots: 64\n");
+    cr_assert_eq(config->domains[0].priority, HL_CRITICAL);
+    cr_assert(config->domains[0].fixed_priority);
+    cr_assert_eq(config->domains[0].ring_slots, 64);
+    cr_assert_eq(config->domains[0].handler_ring_slots, 4096);
+    hl_config_free(config);
+}
+
+Test(yaml, a_default_list_names_only_domains_that_are_there)
+{
+    hl_config *const config = load("domains:\n  - name: fill\n  - name: order\n");
+    cr_assert_str_eq(config->domains[0].publishes_to, "order,fill");
+    cr_assert_str_eq(config->domains[1].publishes_to, "order,fill");
+    hl_config_free(config);
+}
+
+Test(yaml, a_domain_of_its_own_publishes_everywhere_unless_it_says_else)
+{
+    hl_config *const config =
+        load("domains:\n  - name: hedge\n  - name: quiet\n    publishes_to: \"\"\n");
+    cr_assert_eq(config->domains[0].priority, HL_NORMAL);
+    cr_assert_str_eq(config->domains[0].publishes_to, "*");
+    cr_assert_str_eq(config->domains[1].publishes_to, "");
+    hl_config_free(config);
+}
+
+Test(yaml, names_of_values_may_be_in_capitals)
+{
+    hl_config *const config = load("domains:\n  - name: a\n    priority: CRITICAL\n");
+    cr_assert_eq(config->domains[0].priority, HL_CRITICAL);
+    hl_config_free(config);
+}
+
+Test(yaml, an_alias_stands_for_what_it_names)
+{
+    hl_config *const config = load("domains:\n  - name: a\n    ring_slots: &slots 64\n"
+                                   "    handler_ring_slots: *slots\n");
+    cr_assert_eq(config->domains[0].handler_ring_slots, 64);
+    hl_config_free(config);
+}
+
+Test(yaml, unknown_keys_have_place_and_remedy)
+{
+    EXPECT_BAD("domains:\n  - name: a\n    shrads: 3\n",
+               ":3:5: unknown key \"shrads\": did you mean \"shards\"?");
+    EXPECT_BAD("lcore: order@2\n", ":1:1: unknown key \"lcore\": did you mean \"lcores\"?");
+    EXPECT_BAD("domains:\n  - name: a\n    xyzzy: 3\n",
+               ":3:5: unknown key \"xyzzy\": use one of name, priority, fixed_priority, shards, "
+               "slot_size_bytes, ring_slots, handler_ring_slots, full_policy, block_timeout_ns, "
+               "publishes_to, wait");
+    EXPECT_BAD("? [a, b]\n: c\n", ":1:3: a key is a plain word");
+}
+
+Test(yaml, keys_twice_and_keys_missing_have_their_place)
+{
+    EXPECT_BAD("threads: own\nthreads: manual\n",
+               ":2:1: \"threads\" is there twice, first in line 1: keep one");
+    EXPECT_BAD("domains:\n  - shards: 2\n", ":2:5: domains[0]: \"name\" is missing: add it");
+}
+
+Test(yaml, wrong_types_have_place_and_remedy)
+{
+    static const char *const numbers[] = {"abc", "-3", "1_000", "1.5", "0x10", "010", "50us", "+1"};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        char text[64], expected[160];
+        snprintf(text, sizeof text, "guard_interval: %s\n", numbers[i]);
+        snprintf(expected, sizeof expected,
+                 ":1:17: guard_interval: \"%s\" is not right here: use a whole number in decimal "
+                 "digits",
+                 numbers[i]);
+        expect_bad(text, strlen(text), expected);
+    }
+    EXPECT_BAD("guard_interval:\n", ":1:16: guard_interval: an empty value is not right here: use "
+                                    "a whole number in decimal digits");
+    EXPECT_BAD("guard_interval: [1]\n", ":1:17: guard_interval: a list is not right here: use a "
+                                        "whole number in decimal digits");
+    EXPECT_BAD("huge_pages: maybe\n",
+               ":1:13: huge_pages: \"maybe\" is not right here: use true or false");
+    EXPECT_BAD("domains: order\n", ":1:10: domains: \"order\" is not right here: use a list, an "
+                                   "item a line that begins with \"- \"");
+    EXPECT_BAD("domains:\n  - order\n", ":2:5: domains[0]: \"order\" is not right here: use a "
+                                        "mapping, a line each of `key: value`");
+    EXPECT_BAD("domains:\n  - name: a\n    publishes_to: [a]\n",
+               ":3:19: domains[0].publishes_to: a list is not right here: use text");
+    EXPECT_BAD("- a\n", ":1:1: the file: a list is not right here: use a mapping, a line each of "
+                        "`key: value`");
+    EXPECT_BAD("domains:\n  - name: a\n    priority: hgih\n",
+               ":3:15: domains[0].priority: \"hgih\" is none of its values: did you mean "
+               "\"high\"?");
+    EXPECT_BAD("threads: 1\n", ":1:10: threads: \"1\" is not right here: use own or manual");
+    EXPECT_BAD("lcores: \"a\\0b\"\n", ":1:9: lcores: the text holds a zero byte: take it out");
+}
+
+Test(yaml, values_out_of_range_have_place_and_remedy)
+{
+    EXPECT_BAD("domains:\n  - name: a\n    slot_size_bytes: 100\n",
+               ":3:22: domains[0].slot_size_bytes: 100 is not a multiple of 64: use 128");
+    EXPECT_BAD("guard_interval: 1\n", ":1:17: guard_interval: 1 is out of range: use 2 to 65536");
+    EXPECT_BAD("guard_interval: 4294967296\n",
+               ":1:17: guard_interval: 4294967296 is too large: use at most 4294967295");
+    EXPECT_BAD("spin_before_park_ns: 18446744073709551616\n",
+               ":1:22: spin_before_park_ns: 18446744073709551616 is too large: use at most "
+               "18446744073709551615");
+    EXPECT_BAD("publishers: [a, b, a]\n",
+               ":1:20: publishers[2]: \"a\" is the name of publishers[0] too: use another one");
+    EXPECT_BAD("domains: []\n", ":1:10: domains: the list is empty: give it an item, or leave the "
+                                "key out");
+}
+
+Test(yaml, defects_between_fields_have_their_place)
+{
+    EXPECT_BAD("publishers: [a, b]\nmax_publishers: 1\n",
+               ":1:13: publishers: 2 names, but max_publishers is 1: raise it");
+    EXPECT_BAD("domains:\n  - name: a\n    full_policy: block\n    block_timeout_ns: 0\n",
+               ":4:23: domains[0].block_timeout_ns: 0 never waits: use the ns that a publisher may "
+               "wait, or full_policy reject");
+    EXPECT_BAD("domains:\n  - name: a\n    shards: 1000\n  - name: b\n    shards: 1000\n",
+               ":5:13: domains[1].shards: with this domain there are 2000 partitions: use at most "
+               "1023 in all domains together");
+}
+
+Test(yaml, what_is_not_yaml_has_its_place)
+{
+    EXPECT_BAD("lcores: a: b\n", ":1:10: not YAML: mapping values are not allowed in this context");
+    EXPECT_BAD("\tlcores: a\n", ":1:1: not YAML: found character that cannot start any token while "
+                                "scanning for the next token");
+    EXPECT_BAD("lcores: \xc3\xa9\nthreads: \xff\n",
+               ":2:10: invalid leading UTF-8 octet: save the file as UTF-8 text");
+    EXPECT_BAD("\x7f"
+               "ELF\x02\x01\x01\x00",
+               ":1:1: control characters are not allowed: save the file as UTF-8 text");
+    EXPECT_BAD("threads: own\n---\nthreads: own\n",
+               ":3:1: a second document begins here: one file is one configuration");
+}
+
+Test(yaml, a_file_cut_anywhere_is_refused_or_read_but_never_a_crash)
+{
+    static const char text[] = "publishers: [\"feed-a\", feed-b]\ndomains:\n  - &a {name: order,\n"
+                               "      priority: critical}\n  - name: fill\n    wait: park\n";
+    for (size_t bytes = 0; bytes < sizeof text; bytes++) {
+        const text_file file = make_file(text, bytes);
+        hl_config *config = NULL;
+        hl_error error = {.text = ""};
+        const hl_status status = hl_config_load(file.path, &config, &error);
+        unlink(file.path);
+        cr_assert(status == HL_OK ? config != NULL : error.text[0] != '\0');
+        cr_assert(status == HL_OK || status == HL_BAD_INPUT);
+        hl_config_free(config);
+    }
+}
+
+Test(yaml, what_cannot_be_read_says_why)
+{
+    hl_config *config = NULL;
+    hl_error error;
+    cr_assert_eq(hl_config_load("/tmp/hotlane-no-such-file", &config, &error), HL_SYSTEM);
+    cr_assert_str_eq(error.text,
+                     "/tmp/hotlane-no-such-file: cannot be opened: No such file or directory");
+    cr_assert_eq(hl_config_load("/tmp", &config, &error), HL_SYSTEM);
+    cr_assert_str_eq(error.text, "/tmp: cannot be read: Is a directory");
+    cr_assert_eq(hl_config_load(NULL, &config, &error), HL_INVALID);
+    cr_assert_eq(hl_config_load("/tmp", &config, NULL), HL_SYSTEM, "the sentence is optional");
+    cr_assert_null(config);
+}
+
+Test(yaml, a_file_beyond_1_mib_is_refused)
+{
+    const size_t bytes = 1024 * 1024 + 1;
+    char *const text = malloc(bytes);
+    cr_assert_not_null(text);
+    memset(text, '\n', bytes);
+    expect_bad(text, bytes, ": larger than 1 MiB: this is no configuration");
+    free(text);
+}
+
+Test(yaml, a_long_path_leaves_room_for_the_sentence)
+{
+    char path[400] = "/tmp/hotlane-";
+    memset(path + strlen(path), 'd', 200);
+    cr_assert(mkdir(path, 0700) == 0 || access(path, W_OK) == 0);
+    strcat(path, "/x.yaml");
+    FILE *const file = fopen(path, "w");
+    cr_assert_not_null(file);
+    fputs("lcore: a\n", file);
+    fclose(file);
+    hl_config *config;
+    hl_error error;
+    cr_assert_eq(hl_config_load(path, &config, &error), HL_BAD_INPUT);
+    cr_assert_not_null(strstr(error.text, "/x.yaml:1:1: unknown key \"lcore\": did you mean"));
+    cr_assert_eq(strncmp(error.text, "...ddd", 6), 0, "%s", error.text);
+    unlink(path);
+    *strrchr(path, '/') = '\0';
+    rmdir(path);
+}
+
+Test(yaml, a_place_is_found_afterwards)
+{
+    const char text[] = "threads: own\nlcores: order@99\n";
+    const text_file file = make_file(text, sizeof text - 1);
+    hl_error error;
+    char expected[64];
+    cr_assert_eq(hl_config_file_error(file.path, "lcores", "no CPU 99", &error), HL_BAD_INPUT);
+    snprintf(expected, sizeof expected, "%s:2:9: no CPU 99", file.path);
+    cr_assert_str_eq(error.text, expected);
+    hl_config_file_error(file.path, "domains[3].name", "not there", &error);
+    snprintf(expected, sizeof expected, "%s:1:1: not there", file.path);
+    cr_assert_str_eq(error.text, expected);
+    unlink(file.path);
+}
+
+Test(yaml, freeing_nothing_is_allowed)
+{
+    hl_config_free(NULL);
+}
