@@ -6,12 +6,14 @@
  *     topic                      payload           published by   read by
  *     market_data.message        market_message    the feed       the strategy
  *     signal.imbalance           market_signal     the strategy   risk
- *     signal.report              market_report     the venue      risk (what became of its order)
+ *     signal.report              market_report     the accounts   risk (what became of its order)
  *     order.new                  market_order      risk           the venue
  *     order.ack                  market_report     the venue      -
+ *     order.filled               market_report     the venue      -
  *     order.cancelled            market_report     the venue      -
  *     order.rejected             market_report     the venue      -
  *     fill.trade                 market_fill       the venue      the accounts
+ *     fill.done                  market_report     the venue      the accounts (an order's end)
  *     account.position (state)   market_position   the accounts   -
  *     system.log (expendable)    market_log        any            -
  *     system.error               market_log        any            -
