@@ -4,10 +4,11 @@
  * Source: databento/dbn, rust/dbn/src/{metadata,record}.rs, and the DBN specification on
  * databento.com.
  *
- * Records of other schemas that may lie between are skipped and counted as other_records. After a
- * bad record the reader goes on where its length says, when good records follow there, else at the
- * first byte from which three market-by-order records in a row look good (or the file ends exactly
- * after fewer); the bytes passed over count as one bad record and as skipped_bytes.
+ * Records of other schemas that may lie between are skipped and counted as other_records. A
+ * market-by-order record of the right length that holds an impossible value is skipped alone. When
+ * type or length is wrong, the reader goes on where the length says if good records follow there,
+ * else at the first byte from which they do: three market-by-order records in a row (or fewer and
+ * then exactly the end). All bytes passed over count as one bad record.
  *
  * How the actions map: A add; C reduce by the given size (the order leaves when nothing is left);
  * M modify; F and T trade (the change to the book comes as C or M); R clear; N status. exchange_ns

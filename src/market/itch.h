@@ -3,11 +3,13 @@
  * are; a length of 0 closes the file (BinaryFILE). Source: "NASDAQ TotalView-ITCH 5.0", section 1;
  * the fields are at fixed offsets, and each type has one length, which is checked.
  *
- * ITCH has no sync mark. After a bad record the reader goes on where its length says, when good
- * records follow there, else at the first byte from which three records in a row have a known type,
- * that type's exact length and a time of day (or the file ends exactly after fewer). All bytes
- * passed over count as one bad record and as skipped_bytes. A chance match among lost bytes can
- * yield a message that was none: three headers make that improbable, not impossible.
+ * A record of a known type and that type's length that holds an impossible value is skipped alone.
+ * When type or length is wrong, the place of the next record is in doubt, and ITCH has no sync
+ * mark: the reader goes on where the length says if good records follow there, else at the first
+ * byte from which they do. Good: three in a row have a known type, that type's length and a time of
+ * day (or the file ends exactly after fewer). All bytes passed over count as one bad record. A
+ * chance match among lost bytes can yield a message that was none: three headers make that
+ * improbable, not impossible.
  *
  * How the types map: A F add; E C execute; X reduce; D delete; U replace; P Q trade; all others
  * status. Times are ns since midnight, New York.

@@ -47,7 +47,7 @@ typedef struct market_input_report {
     uint64_t messages;                     /* = the sum of by_type */
     uint64_t by_type[256];                 /* by market_message.raw_type */
     uint64_t bad_records;                  /* what could not be read; a run of lost bytes is one */
-    uint64_t skipped_bytes; /* lost bytes, between a bad length or at a cut end and good data */
+    uint64_t skipped_bytes;                /* the (unpacked) bytes of the bad records */
     uint64_t other_records; /* DBN: well-formed records that are not market-by-order */
     uint64_t first_ns;      /* exchange_ns of the first message, and of the last */
     uint64_t last_ns;
@@ -130,6 +130,9 @@ typedef enum market_step {
 } market_step;
 
 struct market_stream;
+
+/* What the end of a stream's bytes means: MARKET_STEP_END, or LOST or FAILED with *ret_fault. */
+market_step market_step_at_end(const struct market_stream *stream, hl_error *ret_fault);
 
 typedef struct market_format {
     const char *name; /* the scheme */

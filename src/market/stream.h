@@ -15,7 +15,7 @@
 
 #include <hotlane/status.h>
 
-#define MARKET_PEEK_MAX ((size_t) 256 * 1024) /* the widest look ahead, bytes */
+#define MARKET_PEEK_MAX ((size_t)256 * 1024) /* the widest look ahead, bytes */
 
 /* Read `at`, `end` and `name`; the rest is stream.c's. */
 typedef struct market_stream {
@@ -49,7 +49,7 @@ size_t market_stream_fill(market_stream *stream, size_t want_bytes);
  */
 static inline size_t market_stream_has(market_stream *stream, size_t want_bytes)
 {
-    const size_t have_bytes = (size_t) (stream->end - stream->at);
+    const size_t have_bytes = (size_t)(stream->end - stream->at);
     return have_bytes >= want_bytes ? have_bytes : market_stream_fill(stream, want_bytes);
 }
 
@@ -61,7 +61,7 @@ static inline void market_stream_skip(market_stream *stream, size_t size_bytes)
 
 static inline uint64_t market_stream_offset(const market_stream *stream)
 {
-    return stream->window_offset + (uint64_t) (stream->at - stream->window);
+    return stream->window_offset + (uint64_t)(stream->at - stream->window);
 }
 
 /*
