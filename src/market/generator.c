@@ -580,7 +580,7 @@ static void act(generator *day, traded_symbol *symbol, bool trading)
 static void move_fair_price(generator *day, traded_symbol *symbol, const day_stretch *stretch,
                             uint32_t done_per_mille)
 {
-    const uint32_t step = random_below(&day->random, 16);
+    const uint32_t step = random_below(&day->random, 128);
     if (step == 0 && symbol->walk_ticks > -25)
         symbol->walk_ticks--;
     if (step == 1 && symbol->walk_ticks < 25)
@@ -614,8 +614,12 @@ static void run_stretch(generator *day, const day_stretch *stretch, uint32_t mes
         const uint32_t left = messages - done;
         uint32_t burst = burst_messages(day, stretch);
         burst = burst < left ? burst : left;
-        const uint64_t mean_gap_ns = (end_ns - day->now_ns) / left * burst;
-        day->now_ns += random_below_ns(&day->random, 2 * mean_gap_ns + 1);
+        const uint64_t left_ns = end_ns - day->now_ns;
+        const uint64_t burst_ns = 2 * stretch->step_ns * burst; /* at most */
+        uint64_t most_gap_ns = 2 * (left_ns / left * burst);
+        if (most_gap_ns + burst_ns > left_ns) /* so that no burst is cut by the end */
+            most_gap_ns = left_ns > burst_ns ? left_ns - burst_ns : 0;
+        day->now_ns += random_below_ns(&day->random, most_gap_ns + 1);
         for (uint32_t i = 0; i < burst; i++, done++) {
             if (!(day->sweeping && chance(&day->random, 700))) /* a sweep has one time */
                 day->now_ns += random_below_ns(&day->random, 2 * stretch->step_ns + 1);
