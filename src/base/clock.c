@@ -78,6 +78,9 @@ void hl_clock_init(hl_clock *clock, uint64_t (*external)(void *context), void *c
     clock->sets[0].base_count = hl_clock_count(clock);
     clock->sets[0].base_ns = read_ns(CLOCK_REALTIME);
     clock->sets[0].scale = clock->nominal_scale;
+    /* The sets of the indexes before the first, too: a CPU whose counter is a little behind. */
+    for (uint32_t i = 1; i < HL_CLOCK_SETS; i++)
+        clock->sets[i] = clock->sets[0];
 }
 
 void hl_clock_slew(hl_clock *clock)
@@ -86,21 +89,29 @@ void hl_clock_slew(hl_clock *clock)
         return;
     /* Relaxed: this thread alone writes them. */
     const uint64_t index = hl_load_relaxed_u64(&clock->index);
-    const hl_clock_set *const now_set = &clock->sets[index & 1];
+    const hl_clock_set *const current = &clock->sets[index % HL_CLOCK_SETS];
     const uint64_t count = hl_clock_count(clock);
-    const uint64_t now = hl_clock_at(now_set, count);
-    const int64_t error_ns = (int64_t)(read_ns(CLOCK_REALTIME) - now);
+    if (count < current->base_count)
+        return;
+    const int64_t error_ns = (int64_t)(read_ns(CLOCK_REALTIME) - hl_clock_at(current, count));
     /* Over the next second: error_ns ns in 1e9 is error_ns / 1000 ppm. */
     int64_t ppm = error_ns / 1000;
     ppm = ppm > SLEW_PPM_MAX ? SLEW_PPM_MAX : ppm < -SLEW_PPM_MAX ? -SLEW_PPM_MAX : ppm;
     const int64_t nominal = (int64_t)clock->nominal_scale;
+    const uint64_t lead =
+        (uint64_t)(((unsigned __int128)HL_CLOCK_LEAD_NS << 32) / clock->nominal_scale);
+    const uint64_t begin = count + lead;
 
-    hl_clock_set *const next = &clock->sets[(index + 1) & 1];
-    /* SET: release on each, so that who reads a new field also sees the index that retired the set
-     * (stored before it) and reads again. */
-    hl_store_release_u64(&next->base_count, count);
-    hl_store_release_u64(&next->base_ns, now);
+    hl_clock_set *const next = &clock->sets[(index + 1) % HL_CLOCK_SETS];
+    /* SET: release, so that who reads a new field also sees the index that retired the set (stored
+     * before it) and reads again. */
+    hl_store_release_u64(&next->base_count, begin);
+    /* SET: release, likewise. */
+    hl_store_release_u64(&next->base_ns, hl_clock_at(current, begin));
+    /* SET: release, likewise. */
     hl_store_release_u64(&next->scale, (uint64_t)(nominal + nominal / 1000000 * ppm));
+    if (hl_clock_count(clock) - count > lead / 2)
+        return; /* stopped on the way: too late to announce it, the next call will */
     /* SET: release, so that the set is whole for who sees this index. */
     hl_store_release_u64(&clock->index, index + 1);
 }

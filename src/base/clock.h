@@ -7,9 +7,15 @@
  * hl_clock_now: any thread, wait-free but for a retry when it meets a slew (once a second).
  * hl_clock_slew: one thread at a time (the housekeeper).
  *
- * Two sets of parameters take turns, so that a reader always has a whole one:
- *   SET   sets[index & 1] -> reader: hl_clock_slew fills the idle set, then stores `index`
+ * Sets of parameters take turns, so that a reader always has a whole one, and a slew is no step:
+ *   SET   sets[index % HL_CLOCK_SETS] -> reader: hl_clock_slew fills the set of the next index,
+ *         which readers by this index and the one before it do not look at, then stores `index`
  *         (release); hl_clock_now loads `index` (acquire), the set, and `index` once more.
+ * A set begins HL_CLOCK_LEAD_NS after it is announced, where the line of the one before it then is;
+ * until then readers go by that one. If it began at once, a reader that had just read on the old,
+ * faster line would be ahead of the new one. (That could still happen to a slew that is stopped
+ * for longer than half the lead between its last look at the time and its store of `index`: by
+ * 500 ns for each ms.)
  */
 #ifndef HL_BASE_CLOCK_H
 #define HL_BASE_CLOCK_H
@@ -25,8 +31,11 @@
 
 #include "ring/order.h"
 
+#define HL_CLOCK_SETS    4u
+#define HL_CLOCK_LEAD_NS 100000000u
+
 typedef struct hl_clock_set {
-    uint64_t base_count; /* counter at the start of this set */
+    uint64_t base_count; /* counter where this set begins */
     uint64_t base_ns;    /* bus time at that count */
     uint64_t scale;      /* ns per count, 32.32 fixed point */
 } hl_clock_set;
@@ -34,7 +43,7 @@ typedef struct hl_clock_set {
 typedef struct hl_clock {
     /* Written by hl_clock_slew, once a second; read by everyone. */
     alignas(128) uint64_t index;
-    hl_clock_set sets[2];
+    hl_clock_set sets[HL_CLOCK_SETS];
     /* Read-only after init. */
     bool uses_tsc;
     uint64_t nominal_scale;
@@ -45,7 +54,8 @@ typedef struct hl_clock {
 /* `external` NULL: the machine's own. The first call in a process measures the TSC for 10 ms. */
 void hl_clock_init(hl_clock *clock, uint64_t (*external)(void *context), void *context);
 
-/* Brings the clock towards CLOCK_REALTIME; call it about once a second. */
+/* Brings the clock towards CLOCK_REALTIME; call it about once a second. Nothing happens while the
+ * last slew has not begun yet (HL_CLOCK_LEAD_NS). */
 void hl_clock_slew(hl_clock *clock);
 
 static inline uint64_t hl_clock_count(const hl_clock *clock)
@@ -67,6 +77,19 @@ static inline uint64_t hl_clock_at(const hl_clock_set *set, uint64_t count)
     return set->base_ns + (uint64_t)(((unsigned __int128)elapsed * set->scale) >> 32);
 }
 
+/* The set of an index. Acquire on each field, so that the second look at `index` cannot come before
+ * them: a set that is being refilled is one whose index has moved on. */
+static inline hl_clock_set hl_clock_copy_set(const hl_clock *clock, uint64_t index)
+{
+    const hl_clock_set *const set = &clock->sets[index % HL_CLOCK_SETS];
+    return (hl_clock_set){/* SET: acquire, as said above. */
+                          hl_load_acquire_u64(&set->base_count),
+                          /* SET: acquire, as said above. */
+                          hl_load_acquire_u64(&set->base_ns),
+                          /* SET: acquire, as said above. */
+                          hl_load_acquire_u64(&set->scale)};
+}
+
 static inline uint64_t hl_clock_now(const hl_clock *clock)
 {
     if (clock->external != NULL)
@@ -74,15 +97,15 @@ static inline uint64_t hl_clock_now(const hl_clock *clock)
     for (;;) {
         /* SET: acquire, so that the set read below is the one that this index announced. */
         const uint64_t index = hl_load_acquire_u64(&clock->index);
-        const hl_clock_set *const set = &clock->sets[index & 1];
-        /* SET: acquire on each field, so that the second look at `index` cannot come before them:
-         * a set that is being refilled is one whose index has moved on. */
-        const hl_clock_set copy = {hl_load_acquire_u64(&set->base_count),
-                                   hl_load_acquire_u64(&set->base_ns),
-                                   hl_load_acquire_u64(&set->scale)};
+        /* Before the second look at `index`: a thread that is stopped here for long must not go on
+         * by a set whose time is over. */
+        const uint64_t count = hl_clock_count(clock);
+        hl_clock_set set = hl_clock_copy_set(clock, index);
+        if (count < set.base_count) /* announced, not yet begun */
+            set = hl_clock_copy_set(clock, index - 1);
         /* Relaxed: ordered after the fields by their acquire. */
         if (hl_load_relaxed_u64(&clock->index) == index)
-            return hl_clock_at(&copy, hl_clock_count(clock));
+            return hl_clock_at(&set, count);
     }
 }
 

@@ -4,8 +4,8 @@
  * scheme of HdrHistogram, G. Tene). Small values have a bucket each and are exact.
  *
  *     significant digits   buckets a power of two   error at most   exact below   memory
- *             2                     128                0.79 %            256       59 KiB
- *             3                    1024                0.10 %           2048      450 KiB
+ *             2                     128                0.79 %            256       58 KiB
+ *             3                    1024                0.10 %           2048      440 KiB
  *
  * One thread records, any number read meanwhile, nobody waits (all operations wait-free):
  *
