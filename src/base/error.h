@@ -1,6 +1,6 @@
 /*
- * Filling an hl_error: hl_error_set(error, HL_INVALID, "ring: ...") writes the sentence, when error is
- * not NULL, and gives the status back, so that `return hl_error_set(...)` is one line.
+ * Filling an hl_error: hl_error_set(error, HL_INVALID, "ring: ...") writes the sentence, when error
+ * is not NULL, and gives the status back, so that `return hl_error_set(...)` is one line.
  */
 #ifndef HL_BASE_ERROR_H
 #define HL_BASE_ERROR_H

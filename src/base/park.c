@@ -35,6 +35,7 @@ static const struct ck_ec_mode sleeper_mode = {.ops = &sleeper_ops, .single_prod
 
 void hl_sleeper_init(hl_sleeper *sleeper)
 {
+    /* Relaxed: nobody else has it yet. */
     hl_store_relaxed_u32(&sleeper->asleep, 0);
     ck_ec_init(&sleeper->count, 0);
 }

@@ -8,8 +8,8 @@
 const char *hl_status_text(hl_status status)
 {
     switch (status) {
-#define STATUS_TEXT(code, value, text)                                                             \
-    case code:                                                                                     \
+#define STATUS_TEXT(code, value, text) \
+    case code:                         \
         return text;
         HL_STATUS_LIST(STATUS_TEXT)
 #undef STATUS_TEXT
@@ -20,8 +20,8 @@ const char *hl_status_text(hl_status status)
 const char *hl_status_name(hl_status status)
 {
     switch (status) {
-#define STATUS_NAME(code, value, text)                                                             \
-    case code:                                                                                     \
+#define STATUS_NAME(code, value, text) \
+    case code:                         \
         return #code;
         HL_STATUS_LIST(STATUS_NAME)
 #undef STATUS_NAME

@@ -44,10 +44,10 @@ void hl_histogram_init(hl_histogram *histogram, uint32_t significant_digits)
 
 void hl_histogram_reset(hl_histogram *histogram)
 {
-    hl_store_relaxed_u64(&histogram->min, UINT64_MAX);
-    hl_store_relaxed_u64(&histogram->max, 0);
+    hl_histogram_store(&histogram->min, UINT64_MAX);
+    hl_histogram_store(&histogram->max, 0);
     for (uint32_t i = 0; i < histogram->bucket_count; i++)
-        hl_store_relaxed_u64(&histogram->counts[i], 0);
+        hl_histogram_store(&histogram->counts[i], 0);
 }
 
 static uint64_t lowest_of(const hl_histogram *histogram, uint32_t bucket)
@@ -69,14 +69,14 @@ static uint64_t highest_of(const hl_histogram *histogram, uint32_t bucket)
 bool hl_histogram_next(const hl_histogram *histogram, uint32_t *position,
                        hl_histogram_bucket *ret_bucket)
 {
-    const uint64_t min = hl_load_relaxed_u64(&histogram->min);
-    const uint64_t max = hl_load_relaxed_u64(&histogram->max);
+    const uint64_t min = hl_histogram_load(&histogram->min);
+    const uint64_t max = hl_histogram_load(&histogram->max);
     if (min > max)
         return false;
     const uint32_t first = hl_histogram_bucket_of(histogram, min);
     const uint32_t last = hl_histogram_bucket_of(histogram, max);
     for (uint32_t bucket = *position > first ? *position : first; bucket <= last; bucket++) {
-        const uint64_t count = hl_load_relaxed_u64(&histogram->counts[bucket]);
+        const uint64_t count = hl_histogram_load(&histogram->counts[bucket]);
         if (count == 0)
             continue;
         ret_bucket->lowest = lowest_of(histogram, bucket);
@@ -96,15 +96,15 @@ hl_status hl_histogram_merge(hl_histogram *target, const hl_histogram *source)
     hl_histogram_bucket bucket;
     while (hl_histogram_next(source, &position, &bucket)) {
         uint64_t *count = &target->counts[hl_histogram_bucket_of(target, bucket.lowest)];
-        hl_store_relaxed_u64(count, hl_load_relaxed_u64(count) + bucket.count);
+        hl_histogram_store(count, hl_histogram_load(count) + bucket.count);
     }
     /* Not through hl_histogram_record_n: a bucket's bounds are not the values it counted. */
-    const uint64_t min = hl_load_relaxed_u64(&source->min);
-    const uint64_t max = hl_load_relaxed_u64(&source->max);
-    if (min < hl_load_relaxed_u64(&target->min))
-        hl_store_relaxed_u64(&target->min, min);
-    if (max > hl_load_relaxed_u64(&target->max))
-        hl_store_relaxed_u64(&target->max, max);
+    const uint64_t min = hl_histogram_load(&source->min);
+    const uint64_t max = hl_histogram_load(&source->max);
+    if (min < hl_histogram_load(&target->min))
+        hl_histogram_store(&target->min, min);
+    if (max > hl_histogram_load(&target->max))
+        hl_histogram_store(&target->max, max);
     return HL_OK;
 }
 
@@ -120,13 +120,13 @@ uint64_t hl_histogram_count(const hl_histogram *histogram)
 
 uint64_t hl_histogram_min(const hl_histogram *histogram)
 {
-    const uint64_t min = hl_load_relaxed_u64(&histogram->min);
-    return min == UINT64_MAX && hl_load_relaxed_u64(&histogram->max) == 0 ? 0 : min;
+    const uint64_t min = hl_histogram_load(&histogram->min);
+    return min == UINT64_MAX && hl_histogram_load(&histogram->max) == 0 ? 0 : min;
 }
 
 uint64_t hl_histogram_max(const hl_histogram *histogram)
 {
-    return hl_load_relaxed_u64(&histogram->max);
+    return hl_histogram_load(&histogram->max);
 }
 
 /* The nearest rank, 1..count, of a percentile. 99.9 has no exact binary form, so a product within a

@@ -65,6 +65,19 @@ void hl_histogram_init(hl_histogram *histogram, uint32_t significant_digits);
 /* Forgets every value. The recording thread only. */
 void hl_histogram_reset(hl_histogram *histogram);
 
+/* Every word of a histogram is read and written through these two. Relaxed: there is one writer,
+ * and each word stands for itself. A reader that sees one word newer than another reads the
+ * histogram as of an event earlier or later, as promised. */
+static inline uint64_t hl_histogram_load(const uint64_t *word)
+{
+    return hl_load_relaxed_u64(word);
+}
+static inline void hl_histogram_store(uint64_t *word, uint64_t value)
+{
+    /* Relaxed, as said above. */
+    hl_store_relaxed_u64(word, value);
+}
+
 /* Where a value is counted: for hl_histogram_record_n and the tests. */
 static inline uint32_t hl_histogram_bucket_of(const hl_histogram *histogram, uint64_t value)
 {
@@ -80,14 +93,12 @@ static inline void hl_histogram_record_n(hl_histogram *histogram, uint64_t value
 {
     if (count == 0)
         return;
-    /* Relaxed: there is one writer, and each word stands for itself. A reader that sees one word
-     * newer than another reads the histogram as of an event earlier or later, as promised. */
     uint64_t *bucket = &histogram->counts[hl_histogram_bucket_of(histogram, value)];
-    hl_store_relaxed_u64(bucket, hl_load_relaxed_u64(bucket) + count);
-    if (value < hl_load_relaxed_u64(&histogram->min))
-        hl_store_relaxed_u64(&histogram->min, value);
-    if (value > hl_load_relaxed_u64(&histogram->max))
-        hl_store_relaxed_u64(&histogram->max, value);
+    hl_histogram_store(bucket, hl_histogram_load(bucket) + count);
+    if (value < hl_histogram_load(&histogram->min))
+        hl_histogram_store(&histogram->min, value);
+    if (value > hl_histogram_load(&histogram->max))
+        hl_histogram_store(&histogram->max, value);
 }
 
 /* Records one value. The recording thread only; a few ns. */
