@@ -28,8 +28,10 @@ typedef struct hl_chooser {
     hl_unit *units;         /* threads with a CPU, then those that are to choose */
     uint32_t unit_count;
     uint32_t partition_count, publisher_count;
-    bool *reached; /* per unit: scratch of units_to_come */
+    bool *reached; /* per unit: scratch of look_around, and below, what it finds */
     uint32_t *pending;
+    uint32_t *partners, *kin; /* cores of units that have one */
+    uint32_t partner_count, kin_count, to_come;
 } hl_chooser;
 
 static const hl_cpu *entry_cpu(const hl_chooser *chooser, uint32_t core)
@@ -56,6 +58,8 @@ static void release(hl_chooser *chooser)
     free(chooser->units);
     free(chooser->reached);
     free(chooser->pending);
+    free(chooser->partners);
+    free(chooser->kin);
 }
 
 static bool allocate(hl_chooser *chooser)
@@ -74,9 +78,12 @@ static bool allocate(hl_chooser *chooser)
     chooser->units = calloc(units, sizeof *chooser->units);
     chooser->reached = calloc(units, sizeof *chooser->reached);
     chooser->pending = calloc(units, sizeof *chooser->pending);
+    chooser->partners = calloc(units, sizeof *chooser->partners);
+    chooser->kin = calloc(units, sizeof *chooser->kin);
     return chooser->entry != NULL && chooser->free != NULL && chooser->free_in_l3 != NULL &&
            chooser->free_in_node != NULL && chooser->sorted != NULL && chooser->units != NULL &&
-           chooser->reached != NULL && chooser->pending != NULL;
+           chooser->reached != NULL && chooser->pending != NULL && chooser->partners != NULL &&
+           chooser->kin != NULL;
 }
 
 /* A core is free when we may use some CPU of it and lcores names none of them. */
@@ -182,29 +189,37 @@ static bool units_talk(const hl_placement *placement, const hl_unit *a, const hl
     return false;
 }
 
-/* How many units without a core hang together with `start`, itself among them: the room that they
- * would like to find in one L3. */
-static uint32_t units_to_come(hl_chooser *chooser, uint32_t start)
+/*
+ * Whom a unit should be near. Partners: it talks to them. Kin: it will talk to them through units
+ * that have no core yet, such as an order partition and the market data that its signals come
+ * from. To come: those units, itself among them, for which one L3 should have room.
+ */
+static void look_around(hl_chooser *chooser, uint32_t which)
 {
     for (uint32_t i = 0; i < chooser->unit_count; i++)
-        chooser->reached[i] = chooser->units[i].core != NO_CORE;
-    chooser->reached[start] = true;
-    chooser->pending[0] = start;
-    uint32_t found = 1;
-    for (uint32_t done = 0; done < found; done++) {
+        chooser->reached[i] = i == which;
+    chooser->pending[0] = which;
+    chooser->partner_count = chooser->kin_count = 0;
+    chooser->to_come = 1;
+    for (uint32_t done = 0; done < chooser->to_come; done++) {
         const hl_unit *const from = &chooser->units[chooser->pending[done]];
         for (uint32_t i = 0; i < chooser->unit_count; i++) {
-            if (chooser->reached[i] || !units_talk(chooser->placement, from, &chooser->units[i]))
+            const hl_unit *const other = &chooser->units[i];
+            if (chooser->reached[i] || !units_talk(chooser->placement, from, other))
                 continue;
             chooser->reached[i] = true;
-            chooser->pending[found++] = i;
+            if (other->core == NO_CORE)
+                chooser->pending[chooser->to_come++] = i;
+            else if (done == 0)
+                chooser->partners[chooser->partner_count++] = other->core;
+            else
+                chooser->kin[chooser->kin_count++] = other->core;
         }
     }
-    return found;
 }
 
 /* What speaks for a core, the weightiest first; more is better. */
-enum { FAST_CORE, NEAR_PARTNERS, ROOM_IN_L3, ROOM_IN_NODE, CLOSE_BY, SCORE_PARTS };
+enum { FAST_CORE, NEAR_PARTNERS, ROOM_IN_L3, NEAR_KIN, ROOM_IN_NODE, CLOSE_BY, SCORE_PARTS };
 typedef struct hl_score {
     int64_t part[SCORE_PARTS];
 } hl_score;
@@ -214,24 +229,34 @@ static int64_t smaller(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-static hl_score score_core(const hl_chooser *chooser, const hl_unit *const *partners,
-                           uint32_t partner_count, uint32_t core, uint32_t to_come)
+static int64_t nearness(const hl_chooser *chooser, const hl_cpu *cpu, const uint32_t *cores,
+                        uint32_t count)
+{
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const hl_cpu *const other = entry_cpu(chooser, cores[i]);
+        if (cpu->l3 == other->l3)
+            sum += 4;
+        else if (cpu->package == other->package)
+            sum += cpu->numa_node == other->numa_node ? 2 : 1;
+    }
+    return sum;
+}
+
+static hl_score score_core(const hl_chooser *chooser, uint32_t core)
 {
     const hl_cpu *const cpu = entry_cpu(chooser, core);
-    hl_score result = {{cpu->efficiency_class, 0, smaller(chooser->free_in_l3[cpu->l3], to_come),
-                        smaller(chooser->free_in_node[cpu->numa_node], to_come), 0}};
-    for (uint32_t i = 0; i < partner_count; i++) {
-        const hl_cpu *const other = entry_cpu(chooser, partners[i]->core);
-        if (cpu->l3 == other->l3)
-            result.part[NEAR_PARTNERS] += 4;
-        else if (cpu->numa_node == other->numa_node && cpu->package == other->package)
-            result.part[NEAR_PARTNERS] += 2;
-        else if (cpu->package == other->package)
-            result.part[NEAR_PARTNERS] += 1;
-        /* Neighbours in logical order share what hwloc knows below the L3: an L2, a cluster. */
-        result.part[CLOSE_BY] -= llabs((int64_t)core - (int64_t)partners[i]->core);
-    }
-    return result;
+    hl_score score;
+    score.part[FAST_CORE] = cpu->efficiency_class;
+    score.part[NEAR_PARTNERS] = nearness(chooser, cpu, chooser->partners, chooser->partner_count);
+    score.part[ROOM_IN_L3] = smaller(chooser->free_in_l3[cpu->l3], chooser->to_come);
+    score.part[NEAR_KIN] = nearness(chooser, cpu, chooser->kin, chooser->kin_count);
+    score.part[ROOM_IN_NODE] = smaller(chooser->free_in_node[cpu->numa_node], chooser->to_come);
+    /* Neighbours in logical order share what hwloc knows below the L3: an L2, a cluster. */
+    score.part[CLOSE_BY] = 0;
+    for (uint32_t i = 0; i < chooser->partner_count; i++)
+        score.part[CLOSE_BY] -= llabs((int64_t)core - (int64_t)chooser->partners[i]);
+    return score;
 }
 
 static bool is_better(const hl_score *a, const hl_score *b)
@@ -242,34 +267,23 @@ static bool is_better(const hl_score *a, const hl_score *b)
     return false;
 }
 
-static hl_status choose_core(hl_chooser *chooser, uint32_t which, hl_error *error)
+static void choose_core(hl_chooser *chooser, uint32_t which)
 {
-    const hl_topology *const topology = chooser->placement->topology;
     hl_unit *const self = &chooser->units[which];
-    const hl_unit **const partners = calloc(chooser->unit_count, sizeof *partners);
-    if (partners == NULL)
-        return hl_error_set(error, HL_NO_MEMORY, "plan: no memory");
-    uint32_t partner_count = 0;
-    for (uint32_t i = 0; i < chooser->unit_count; i++)
-        if (chooser->units[i].core != NO_CORE &&
-            units_talk(chooser->placement, self, &chooser->units[i]))
-            partners[partner_count++] = &chooser->units[i];
-    const uint32_t to_come = units_to_come(chooser, which);
+    look_around(chooser, which);
     hl_score best = {{-1}};
-    for (uint32_t core = 0; core < topology->cores; core++) {
+    for (uint32_t core = 0; core < chooser->placement->topology->cores; core++) {
         if (!chooser->free[core])
             continue;
-        const hl_score candidate = score_core(chooser, partners, partner_count, core, to_come);
+        const hl_score candidate = score_core(chooser, core);
         if (!is_better(&candidate, &best))
             continue;
         best = candidate;
         self->core = core;
     }
-    free(partners);
     take_core(chooser, self->core);
     for (uint32_t i = 0; i < self->count; i++)
         hl_placement_put(chooser->placement, self->threads[i], chooser->entry[self->core]);
-    return HL_OK;
 }
 
 /* The least loaded CPU of the housekeeper's core, other than `avoided` if there is another. */
@@ -331,7 +345,7 @@ static void merge_units(hl_chooser *chooser, const uint32_t *publishers, uint32_
     }
 }
 
-static hl_status place_hot_threads(hl_chooser *chooser, hl_error *error)
+static void place_hot_threads(hl_chooser *chooser)
 {
     const uint32_t cores = count_free(chooser, 0);
     const uint32_t partitions = chooser->partition_count, publishers = chooser->publisher_count;
@@ -340,7 +354,7 @@ static hl_status place_hot_threads(hl_chooser *chooser, hl_error *error)
         chooser->placement->usable_cores = cores;
     if (cores == 0) {
         join_housekeeper(chooser, chooser->sorted, partitions, publisher, publishers);
-        return HL_OK;
+        return;
     }
     const uint32_t alone = partitions <= cores ? partitions : cores - 1;
     const uint32_t left = partitions <= cores ? cores - partitions : 0;
@@ -350,11 +364,9 @@ static hl_status place_hot_threads(hl_chooser *chooser, hl_error *error)
         add_unit(chooser, &chooser->sorted[i], 1, NO_CORE);
     add_unit(chooser, &chooser->sorted[alone], partitions - alone, NO_CORE);
     merge_units(chooser, publisher, with_core);
-    hl_status status = HL_OK;
-    for (uint32_t i = first; i < chooser->unit_count && status == HL_OK; i++)
-        status = choose_core(chooser, i, error);
+    for (uint32_t i = first; i < chooser->unit_count; i++)
+        choose_core(chooser, i);
     join_housekeeper(chooser, NULL, 0, publisher + with_core, publishers - with_core);
-    return status;
 }
 
 hl_status hl_placement_by_rules(hl_placement *placement, hl_error *error)
@@ -377,7 +389,7 @@ hl_status hl_placement_by_rules(hl_placement *placement, hl_error *error)
         by_hand[count] = i;
         add_unit(&chooser, &by_hand[count++], 1, hl_placement_cpu(placement, i)->core);
     }
-    const hl_status status = place_hot_threads(&chooser, error);
+    place_hot_threads(&chooser);
     release(&chooser);
-    return status;
+    return HL_OK;
 }
