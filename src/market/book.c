@@ -5,56 +5,75 @@
 
 #include "market/keys.h"
 
-#define FIRST_ORDERS 1024u /* slots of a new table; a power of two */
+#define FIRST_SLOTS  1024u /* of a new table of orders; a power of two */
+#define MOST_SLOTS   (1u << 31)
 #define FIRST_LEVELS 64u
 #define FIRST_BOOKS  8u
+#define NEAR         8u /* levels next to the best */
 
 enum { BID = 0, ASK = 1 };
 
-/* A resting order: two to a cache line. `book` 0 marks a free slot. One whose generation is not its
- * book's was there before the last clear: it is as good as gone, and goes when its slot is wanted.
- */
+/* A resting order: two to a cache line. One whose generation is not its book's was there before the
+ * last clear: it is as good as gone, and goes when its place is wanted. */
 typedef struct resting_order {
     uint64_t id;
     int64_t price;
     uint32_t quantity;
     uint32_t generation;
-    uint32_t book; /* number + 1 */
-    uint32_t side;
+    uint32_t book; /* number */
+    uint32_t side; /* of a free one: the next free one's place + 1 */
 } resting_order;
+
+/* Where an order is, by the hash of its id. Open addressing, at most half full, linear probing,
+ * deletion by shifting back. Apart from the orders, so that a look-up among many meets few lines,
+ * and a new order takes the place of the one that left last, which is still in the cache. */
+typedef struct order_slot {
+    uint32_t hash;  /* the high half of the product; its high bits are the home slot */
+    uint32_t place; /* in `orders`, + 1; 0: free */
+} order_slot;
 
 struct market_books {
     market_books_kind kind;
-    /* Orders: open addressing, at most half full, linear probing, deletion by shifting back. */
+    order_slot *slots;
+    uint32_t slot_mask;
+    uint32_t slot_shift;
     resting_order *orders;
-    uint64_t mask;
-    uint32_t shift;
-    uint64_t used;  /* slots taken, stale ones too */
-    uint64_t stale; /* of them from before a clear */
+    uint32_t order_room;  /* half the slots */
+    uint32_t orders_made; /* places ever used */
+    uint32_t free_order;  /* place + 1 of the one that left last; 0: none */
+    uint32_t used;        /* orders held, stale ones too */
+    uint32_t stale;       /* of them from before a clear */
     /* Books by number. */
     market_keys instruments;
     market_book *books;
     uint32_t room;
+    uint32_t last; /* the book of the last message: messages come in bunches */
 };
 
 /* ---- the ladder ---------------------------------------------------------------------------- */
 
 /* Both sides are kept ascending, best last: an ask's price is complemented (~p = -p - 1 turns the
- * order around and, unlike -p, exists for every value). */
+ * order around and, unlike -p, exists for every value). Without a branch: which side comes next
+ * cannot be foretold. */
 static int64_t rank_of(uint32_t side, int64_t price)
 {
-    return side == BID ? price : ~price;
+    return price ^ -(int64_t)side;
 }
 
-/* The number of levels whose rank is below `rank`: where it is, or belongs. Nearly all of the
- * traffic is at the best few, so a short walk from there comes first. */
+/* The number of levels whose rank is below `rank`: where it is, or belongs. Nearly all traffic is
+ * at the best few: those are compared without a branch on each, since where among them cannot be
+ * foretold either. */
 static uint32_t ladder_find(const market_ladder *ladder, int64_t rank)
 {
     uint32_t high = ladder->count;
-    for (uint32_t steps = 0; steps < 8; steps++) {
-        if (high == 0 || ladder->levels[high - 1].price < rank)
-            return high;
-        high--;
+    if (high >= NEAR) {
+        const market_level *const near = &ladder->levels[high - NEAR];
+        uint32_t above = 0;
+        for (uint32_t index = 0; index < NEAR; index++)
+            above += near[index].price >= rank;
+        if (above < NEAR)
+            return high - above;
+        high -= NEAR;
     }
     uint32_t low = 0;
     while (low < high) {
@@ -126,84 +145,120 @@ static void ladder_drop_from(market_ladder *ladder, int64_t rank)
 
 /* ---- the orders ---------------------------------------------------------------------------- */
 
-static uint64_t home_of(const market_books *books, uint64_t id, uint32_t book)
+static uint32_t hash_of(uint64_t id, uint32_t book)
 {
     /* Fibonacci hashing (Knuth, TAOCP 3, 6.4); the book goes in because exchanges number the orders
      * of each instrument, or channel, on their own. */
-    return ((id ^ (uint64_t)book << 40) * 0x9E3779B97F4A7C15u) >> books->shift;
+    return (uint32_t)(((id ^ (uint64_t)book << 40) * 0x9E3779B97F4A7C15u) >> 32);
 }
 
 /* The slot of an order, or the free one where it would go. */
-static resting_order *order_slot(const market_books *books, uint64_t id, uint32_t book)
+static order_slot *slot_of(const market_books *books, uint64_t id, uint32_t book)
 {
-    uint64_t at = home_of(books, id, book);
-    while (books->orders[at].book != 0 &&
-           (books->orders[at].id != id || books->orders[at].book != book))
-        at = (at + 1) & books->mask;
-    return &books->orders[at];
+    const uint32_t hash = hash_of(id, book);
+    uint32_t at = hash >> books->slot_shift;
+    for (;; at = (at + 1) & books->slot_mask) {
+        order_slot *const slot = &books->slots[at];
+        if (slot->place == 0)
+            return slot;
+        if (slot->hash != hash)
+            continue;
+        const resting_order *const order = &books->orders[slot->place - 1];
+        if (order->id == id && order->book == book)
+            return slot;
+    }
 }
 
-static resting_order *order_find(const market_books *books, const market_book *book, uint64_t id)
+/* The slot of an order that is in the book now; NULL: there is none. */
+static order_slot *slot_find(const market_books *books, const market_book *book, uint64_t id)
 {
-    resting_order *const order = order_slot(books, id, book->number + 1);
-    return order->book != 0 && order->generation == book->generation ? order : NULL;
+    order_slot *const slot = slot_of(books, id, book->number);
+    return slot->place != 0 && books->orders[slot->place - 1].generation == book->generation ? slot
+                                                                                             : NULL;
 }
 
-/* Frees a slot and closes the gap, so that no look-up stops short (Knuth, TAOCP 3, 6.4, R). */
-static void order_free_slot(market_books *books, resting_order *order)
+static resting_order *order_in(const market_books *books, const order_slot *slot)
 {
-    uint64_t gap = (uint64_t)(order - books->orders);
-    uint64_t at = gap;
+    return &books->orders[slot->place - 1];
+}
+
+/* Frees a slot and its order, and closes the gap, so that no look-up stops short (Knuth, TAOCP 3,
+ * 6.4, algorithm R). */
+static void slot_free(market_books *books, order_slot *slot)
+{
+    order_in(books, slot)->side = books->free_order;
+    books->free_order = slot->place;
+    uint32_t gap = (uint32_t)(slot - books->slots);
+    uint32_t at = gap;
     for (;;) {
-        at = (at + 1) & books->mask;
-        const resting_order *const candidate = &books->orders[at];
-        if (candidate->book == 0)
+        at = (at + 1) & books->slot_mask;
+        const order_slot candidate = books->slots[at];
+        if (candidate.place == 0)
             break;
-        const uint64_t home = home_of(books, candidate->id, candidate->book);
-        if (((at - home) & books->mask) >= ((at - gap) & books->mask)) {
-            books->orders[gap] = *candidate;
+        const uint32_t home = candidate.hash >> books->slot_shift;
+        if (((at - home) & books->slot_mask) >= ((at - gap) & books->slot_mask)) {
+            books->slots[gap] = candidate;
             gap = at;
         }
     }
-    books->orders[gap].book = 0;
+    books->slots[gap].place = 0;
     books->used--;
 }
 
-static bool order_is_stale(const market_books *books, const resting_order *order)
+/* A place for a new order in a free slot. The room was made before (orders_make_room). */
+static resting_order *slot_take(market_books *books, order_slot *slot, uint64_t id, uint32_t book)
 {
-    return order->generation != books->books[order->book - 1].generation;
+    uint32_t place = books->free_order;
+    if (place != 0)
+        books->free_order = books->orders[place - 1].side;
+    else
+        place = ++books->orders_made;
+    *slot = (order_slot){hash_of(id, book), place};
+    books->used++;
+    return &books->orders[place - 1];
+}
+
+static bool slot_is_stale(const market_books *books, const order_slot *slot)
+{
+    const resting_order *const order = order_in(books, slot);
+    return order->generation != books->books[order->book].generation;
 }
 
 static void orders_purge(market_books *books)
 {
-    for (uint64_t at = 0; at <= books->mask && books->stale != 0;) {
-        resting_order *const order = &books->orders[at];
-        if (order->book == 0 || !order_is_stale(books, order)) {
+    for (uint32_t at = 0; at <= books->slot_mask && books->stale != 0;) {
+        order_slot *const slot = &books->slots[at];
+        if (slot->place == 0 || !slot_is_stale(books, slot)) {
             at++;
             continue;
         }
-        order_free_slot(books, order); /* may move another one here: look again */
+        slot_free(books, slot); /* may move another one here: look again */
         books->stale--;
     }
 }
 
-static bool orders_resize(market_books *books, uint64_t slots)
+/* `slots`: a power of two, more than there are. */
+static bool orders_resize(market_books *books, uint32_t slots)
 {
-    resting_order *const orders = calloc(slots, sizeof *orders);
-    if (orders == NULL)
+    order_slot *const grown_slots = calloc(slots, sizeof *grown_slots);
+    resting_order *const grown = realloc(books->orders, (size_t)slots / 2 * sizeof *grown);
+    if (grown != NULL)
+        books->orders = grown;
+    if (grown_slots == NULL || grown == NULL) {
+        free(grown_slots);
         return false;
-    resting_order *const old = books->orders;
-    const uint64_t old_slots = old == NULL ? 0 : books->mask + 1;
-    books->orders = orders;
-    books->mask = slots - 1;
-    books->shift = 64u - (uint32_t)__builtin_ctzll(slots);
-    books->used = 0;
-    books->stale = 0;
-    for (uint64_t at = 0; at < old_slots; at++) {
-        if (old[at].book == 0 || order_is_stale(books, &old[at]))
+    }
+    order_slot *const old = books->slots;
+    const uint32_t old_slots = old == NULL ? 0 : books->slot_mask + 1;
+    books->slots = grown_slots;
+    books->slot_mask = slots - 1;
+    books->slot_shift = 32u - (uint32_t)__builtin_ctz(slots);
+    books->order_room = slots / 2;
+    for (uint32_t at = 0; at < old_slots; at++) {
+        if (old[at].place == 0)
             continue;
-        *order_slot(books, old[at].id, old[at].book) = old[at];
-        books->used++;
+        const resting_order *const order = order_in(books, &old[at]);
+        *slot_of(books, order->id, order->book) = old[at];
     }
     free(old);
     return true;
@@ -211,29 +266,31 @@ static bool orders_resize(market_books *books, uint64_t slots)
 
 static bool orders_make_room(market_books *books)
 {
-    if ((books->used + 1) * 2 <= books->mask + 1)
+    if (books->used < books->order_room)
         return true;
-    if (books->stale >= books->used / 4) {
+    if (books->stale >= books->used / 4 && books->stale != 0) {
         orders_purge(books);
         return true;
     }
-    return orders_resize(books, (books->mask + 1) * 2);
+    return books->slot_mask < MOST_SLOTS - 1 && orders_resize(books, (books->slot_mask + 1) * 2);
 }
 
 /* ---- one message --------------------------------------------------------------------------- */
 
-static void order_remove(market_books *books, market_book *book, resting_order *order)
+static void order_remove(market_books *books, market_book *book, order_slot *slot)
 {
+    const resting_order *const order = order_in(books, slot);
     ladder_take(&book->sides[order->side], rank_of(order->side, order->price), order->quantity);
-    order_free_slot(books, order);
+    slot_free(books, slot);
     book->orders--;
 }
 
-static void order_reduce(market_books *books, market_book *book, resting_order *order,
+static void order_reduce(market_books *books, market_book *book, order_slot *slot,
                          uint32_t quantity)
 {
+    resting_order *const order = order_in(books, slot);
     if (quantity >= order->quantity) {
-        order_remove(books, book, order);
+        order_remove(books, book, slot);
         return;
     }
     ladder_take(&book->sides[order->side], rank_of(order->side, order->price), quantity);
@@ -244,17 +301,19 @@ static void order_reduce(market_books *books, market_book *book, resting_order *
 static void order_insert(market_books *books, market_book *book, uint64_t id, uint32_t side,
                          int64_t price, uint32_t quantity)
 {
-    resting_order *order = order_slot(books, id, book->number + 1);
-    if (order->book != 0 && order->generation == book->generation) {
+    order_slot *slot = slot_of(books, id, book->number);
+    resting_order *order;
+    if (slot->place == 0) {
+        order = slot_take(books, slot, id, book->number);
+    } else if (order_in(books, slot)->generation == book->generation) {
         book->known_orders++;
-        order_remove(books, book, order);
-        order = order_slot(books, id, book->number + 1);
+        order_remove(books, book, slot);
+        order = slot_take(books, slot_of(books, id, book->number), id, book->number);
+    } else { /* from before the clear: its place is taken over */
+        order = order_in(books, slot);
+        books->stale--;
     }
-    if (order->book == 0)
-        books->used++;
-    else
-        books->stale--; /* the slot of an order from before the clear */
-    *order = (resting_order){id, price, quantity, book->generation, book->number + 1, side};
+    *order = (resting_order){id, price, quantity, book->generation, book->number, side};
     const int64_t rank = rank_of(side, price);
     ladder_add(&book->sides[side], rank, quantity);
     /* ~rank is this price as the other side ranks it: what is there or better would cross. */
@@ -266,7 +325,7 @@ static void order_insert(market_books *books, market_book *book, uint64_t id, ui
 
 static void book_empty(market_books *books, market_book *book)
 {
-    books->stale += book->orders;
+    books->stale += (uint32_t)book->orders;
     book->orders = 0;
     book->generation++;
     book->sides[BID].count = 0;
@@ -292,15 +351,15 @@ static bool prepare(market_books *books, market_book *book, const market_message
 
 static void apply_replace(market_books *books, market_book *book, const market_message *message)
 {
-    resting_order *const order = order_find(books, book, message->order_id);
+    order_slot *const slot = slot_find(books, book, message->order_id);
     uint32_t side = message->side == 'A' ? ASK : BID;
-    if (order == NULL) {
+    if (slot == NULL) {
         book->unknown_orders++;
         if (message->side == 'N')
             return; /* nothing says on which side the new one is */
     } else {
-        side = order->side; /* ITCH names no side in a replace: it is the old order's */
-        order_remove(books, book, order);
+        side = order_in(books, slot)->side; /* ITCH names none in a replace: it is the old one's */
+        order_remove(books, book, slot);
     }
     /* With a told top the union holds prices instead of the new id: the order keeps its own. */
     const uint64_t id = message->flags & MARKET_HAS_TOP ? message->order_id : message->new_order_id;
@@ -309,15 +368,15 @@ static void apply_replace(market_books *books, market_book *book, const market_m
 
 static void apply_modify(market_books *books, market_book *book, const market_message *message)
 {
-    resting_order *const order = order_find(books, book, message->order_id);
+    order_slot *const slot = slot_find(books, book, message->order_id);
     uint32_t side = message->side == 'A' ? ASK : BID;
-    if (order == NULL) {
+    if (slot == NULL) {
         book->unknown_orders++;
         if (message->side == 'N')
             return;
     } else {
-        side = message->side == 'N' ? order->side : side;
-        order_remove(books, book, order);
+        side = message->side == 'N' ? order_in(books, slot)->side : side;
+        order_remove(books, book, slot);
     }
     if (message->quantity != 0)
         order_insert(books, book, message->order_id, side, message->price, message->quantity);
@@ -329,13 +388,13 @@ static void apply_reduction(market_books *books, market_book *book, const market
         const uint32_t side = message->side == 'A' ? ASK : BID;
         ladder_drop_better(&book->sides[side], rank_of(side, message->price));
     }
-    resting_order *const order = order_find(books, book, message->order_id);
-    if (order == NULL)
+    order_slot *const slot = slot_find(books, book, message->order_id);
+    if (slot == NULL)
         book->unknown_orders++;
     else if (message->action == MARKET_DELETE)
-        order_remove(books, book, order);
+        order_remove(books, book, slot);
     else
-        order_reduce(books, book, order, message->quantity);
+        order_reduce(books, book, slot, message->quantity);
 }
 
 static void apply_action(market_books *books, market_book *book, const market_message *message)
@@ -404,9 +463,14 @@ static void take_built_top(market_book *book)
 
 static market_book *book_of(market_books *books, uint32_t instrument)
 {
+    if (books->last < books->instruments.count &&
+        books->books[books->last].instrument == instrument)
+        return &books->books[books->last];
     const uint32_t found = market_keys_find(&books->instruments, instrument);
-    if (found != MARKET_NO_KEY)
+    if (found != MARKET_NO_KEY) {
+        books->last = found;
         return &books->books[found];
+    }
     if (books->instruments.count == books->room) {
         market_book *const grown = realloc(books->books, (size_t)books->room * 2 * sizeof *grown);
         if (grown == NULL)
@@ -445,7 +509,7 @@ hl_status market_books_create(market_books_kind kind, market_books **ret_books)
     books->kind = kind;
     books->room = FIRST_BOOKS;
     books->books = calloc(FIRST_BOOKS, sizeof *books->books);
-    if (books->books == NULL || !orders_resize(books, FIRST_ORDERS) ||
+    if (books->books == NULL || !orders_resize(books, FIRST_SLOTS) ||
         market_keys_init(&books->instruments, FIRST_BOOKS) != HL_OK) {
         market_books_destroy(books);
         return HL_NO_MEMORY;
@@ -464,6 +528,7 @@ void market_books_destroy(market_books *books)
     }
     market_keys_free(&books->instruments);
     free(books->books);
+    free(books->slots);
     free(books->orders);
     free(books);
 }
@@ -483,7 +548,9 @@ void market_books_clear(market_books *books)
         book->unknown_orders = 0;
         book->known_orders = 0;
     }
-    memset(books->orders, 0, (books->mask + 1) * sizeof *books->orders);
+    memset(books->slots, 0, ((size_t)books->slot_mask + 1) * sizeof *books->slots);
+    books->orders_made = 0;
+    books->free_order = 0;
     books->used = 0;
     books->stale = 0;
 }
