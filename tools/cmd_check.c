@@ -1,0 +1,155 @@
+/*
+ * hotlane check FILE: is the file a configuration, and can this machine give it its plan?
+ *
+ * The second half is what hl_bus_create answers: it makes the plan and the partitions, and starts
+ * no thread.
+ */
+#include "command.h"
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include <hotlane/hotlane.h>
+
+#include "config/yaml.h"
+
+typedef struct check_result {
+    const char *path;
+    hl_status status;
+    hl_error error; /* when not HL_OK */
+    hl_config *config;
+    hl_bus *bus;
+} check_result;
+
+static void print_usage(FILE *stream)
+{
+    fputs(
+        "usage: hotlane check [--json] FILE\n\n"
+        "Checks a configuration file: its keys, types and ranges, and whether this machine can\n"
+        "give it its plan. Prints the plan, or `file:line:column: what, and what would be right`.\n"
+        "\n"
+        "  --json  one JSON object: file, valid, error, status, and, when valid, plan and threads\n"
+        "  --help  this text\n\n"
+        "Exit status: 0 valid, 1 not valid, 2 wrong usage.\n",
+        stream);
+}
+
+/* A sentence of the plan begins with its field; the file knows where that stands. */
+static void place_error(check_result *result)
+{
+    char field[64];
+    const size_t bytes = strcspn(result->error.text, ":");
+    if (result->status != HL_INVALID || bytes >= sizeof field)
+        return;
+    memcpy(field, result->error.text, bytes);
+    field[bytes] = '\0';
+    hl_error placed;
+    if (hl_config_file_error(result->path, field, result->error.text, &placed) == HL_BAD_INPUT)
+        result->error = placed;
+}
+
+static void check(check_result *result)
+{
+    result->status = hl_config_load(result->path, &result->config, &result->error);
+    if (result->status != HL_OK)
+        return;
+    result->status = hl_bus_create(result->config, &result->bus, &result->error);
+    if (result->status != HL_OK)
+        place_error(result);
+}
+
+static void print_text(const check_result *result)
+{
+    if (result->status != HL_OK) {
+        fprintf(stderr, "%s\n", result->error.text);
+        return;
+    }
+    hl_bus_print_plan(result->bus, stdout);
+    printf("%s: valid\n", result->path);
+}
+
+/* The printed plan, a string a line. */
+static json_t *plan_lines(const hl_bus *bus)
+{
+    json_t *const lines = json_array();
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *const stream = open_memstream(&text, &bytes);
+    if (stream == NULL)
+        return lines;
+    hl_bus_print_plan(bus, stream);
+    fclose(stream);
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest))
+        json_array_append_new(lines, json_string(line));
+    free(text);
+    return lines;
+}
+
+static json_t *thread_objects(const hl_bus *bus)
+{
+    json_t *const threads = json_array();
+    hl_thread_status thread;
+    for (uint32_t i = 0; hl_bus_thread_status(bus, i, &thread) == HL_OK; i++)
+        json_array_append_new(threads,
+                              json_pack("{s:s, s:s, s:i, s:s, s:i}", "name", thread.name, "role",
+                                        thread.role, "cpu", thread.cpu, "wait", thread.wait,
+                                        "partitions", (int)thread.partitions));
+    return threads;
+}
+
+static void print_json(const check_result *result)
+{
+    const bool valid = result->status == HL_OK;
+    json_t *const object = json_object();
+    json_object_set_new(object, "file", json_string(result->path));
+    json_object_set_new(object, "valid", json_boolean(valid));
+    json_object_set_new(object, "status", json_string(hl_status_name(result->status)));
+    json_object_set_new(object, "error", valid ? json_null() : json_string(result->error.text));
+    if (valid) {
+        json_object_set_new(object, "plan", plan_lines(result->bus));
+        json_object_set_new(object, "threads", thread_objects(result->bus));
+    }
+    json_dumpf(object, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(object);
+}
+
+hl_exit hl_command_check(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    bool json = false;
+    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        switch (option) {
+        case 'j':
+            json = true;
+            break;
+        case 'h':
+            print_usage(stdout);
+            return HL_EXIT_OK;
+        default: /* getopt has named the option */
+            print_usage(stderr);
+            return HL_EXIT_USAGE;
+        }
+    }
+    if (argc - optind != 1) {
+        fprintf(stderr, "check: name one file\n");
+        print_usage(stderr);
+        return HL_EXIT_USAGE;
+    }
+    check_result result = {.path = argv[optind]};
+    check(&result);
+    if (json)
+        print_json(&result);
+    else
+        print_text(&result);
+    hl_bus_destroy(result.bus);
+    hl_config_free(result.config);
+    return result.status == HL_OK ? HL_EXIT_OK : HL_EXIT_FAILED;
+}

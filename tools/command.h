@@ -1,0 +1,25 @@
+/*
+ * The subcommands of `hotlane`: each is a function of its own file, cmd_<name>.c, and a line in the
+ * table of main.c.
+ */
+#ifndef HL_TOOLS_COMMAND_H
+#define HL_TOOLS_COMMAND_H
+
+/* What a subcommand answers. */
+typedef enum hl_exit {
+    HL_EXIT_OK = 0,
+    HL_EXIT_FAILED = 1, /* it was asked rightly, and failed */
+    HL_EXIT_USAGE = 2   /* it was asked wrongly */
+} hl_exit;
+
+typedef struct hl_command {
+    const char *name;
+    const char *summary;
+    /* argv[0] is the subcommand's name. Writes its result to stdout, everything else to stderr. */
+    hl_exit (*run)(int argc, char **argv);
+} hl_command;
+
+hl_exit hl_command_check(int argc, char **argv);
+hl_exit hl_command_run(int argc, char **argv); /* in a build with the reference pipeline */
+
+#endif
