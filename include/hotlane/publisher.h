@@ -87,13 +87,13 @@ HL_API void hl_shared_publisher_close(hl_shared_publisher *publisher);
 /*
  * Claims `count` slots (1..the ring's capacity) of the topic's lane for events of `payload_size`
  * bytes, all or none; the headers are filled in (topic, key, size, source, priority, correlation
- * and causation when the caller is a handler). Never waits. hl_claim does the same but follows the
- * domain's full_policy, so it may wait block_timeout_ns; on a handler's `out` it never waits.
- *   HL_OK; HL_FULL; HL_TIMEOUT (hl_claim only); HL_CLOSED; HL_TOO_LARGE; HL_THROTTLED;
- *   HL_NO_LANE; HL_INVALID: no such topic, or count; HL_NOT_ALLOWED: priority.
- * Every call is counted: attempts = committed + rejected + throttled + aborted. A call that names
- * nothing that exists (HL_INVALID, HL_NO_LANE, HL_NOT_ALLOWED) belongs to no lane and is counted
- * in the bus's `refused`.
+ * and causation when the caller is a handler). Never waits. hl_claim_wait and
+ * hl_claim_run_wait do the same but follow the domain's full_policy, so they may wait
+ * block_timeout_ns; on a thread of the bus they never wait. HL_OK; HL_FULL; HL_TIMEOUT (waiting
+ * only); HL_CLOSED; HL_TOO_LARGE; HL_THROTTLED; HL_NO_LANE; HL_INVALID: no such topic, or count;
+ * HL_NOT_ALLOWED: priority. Every call is counted: attempts = committed + rejected + throttled +
+ * aborted. A call that names nothing that exists (HL_INVALID, HL_NO_LANE, HL_NOT_ALLOWED) belongs
+ * to no lane and is counted in the bus's `refused`.
  */
 HL_API hl_status hl_try_claim(hl_publisher *publisher, hl_topic topic, uint64_t key,
                               uint32_t payload_size, hl_claim *ret_claim);
@@ -104,6 +104,8 @@ HL_API hl_status hl_try_claim_priority(hl_publisher *publisher, hl_topic topic, 
                                        hl_claim *ret_claim);
 HL_API hl_status hl_claim_wait(hl_publisher *publisher, hl_topic topic, uint64_t key,
                                uint32_t payload_size, hl_claim *ret_claim);
+HL_API hl_status hl_claim_run_wait(hl_publisher *publisher, hl_topic topic, uint64_t key,
+                                   uint32_t payload_size, uint32_t count, hl_claim *ret_claim);
 
 /* Makes the claimed events visible to the partition (a handler's: when it returns HL_OK). */
 HL_API void hl_commit(hl_claim *claim);
@@ -137,6 +139,10 @@ HL_API hl_status hl_reserve(hl_publisher *out, hl_topic topic, uint64_t key, uin
  * hands out the same); and its id, to be quoted elsewhere. 0 for another publisher. */
 HL_API uint64_t hl_now_ns(const hl_publisher *out);
 HL_API uint64_t hl_current_id(const hl_publisher *out);
+
+/* The name of a publisher by its number (hl_event.source); NULL: no such number. Valid while the
+ * bus lives. Any thread. */
+HL_API const char *hl_source_name(const hl_bus *bus, uint16_t source);
 
 #ifdef __cplusplus
 }

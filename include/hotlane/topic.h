@@ -54,12 +54,17 @@ extern "C" {
  *   HL_EXISTS          declared before with other options
  *   HL_NOT_ALLOWED     any_priority in a domain of fixed priority
  *   HL_LIMIT           max_topics
+ *   HL_NO_MEMORY; HL_CLOSED: the bus has stopped. hl_bus_error has the sentence.
  */
 HL_API hl_status hl_topic_declare(hl_bus *bus, const char *name, const hl_topic_options *options,
                                   hl_topic *ret_topic);
 
 /* The name of a topic; valid while the bus lives; NULL for a number that is none. Any thread. */
 HL_API const char *hl_topic_name(const hl_bus *bus, hl_topic topic);
+
+/* Events of a state topic whose values hl_last does not have, because their keys came after
+ * max_keys others. They were delivered like any. Any thread. */
+HL_API uint64_t hl_topic_keys_refused(const hl_bus *bus, hl_topic topic);
 
 /*
  * The newest event of a key on a state topic, copied whole (header and payload, `sequence` tells

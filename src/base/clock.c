@@ -50,7 +50,7 @@ static void measure_tsc(void)
 {
     if (!tsc_is_invariant())
         return;
-    uint64_t tsc0, ns0, tsc1, ns1;
+    uint64_t tsc0 = 0, ns0 = 0, tsc1 = 0, ns1 = 0;
     read_pair(&tsc0, &ns0);
     const struct timespec pause = {0, CALIBRATION_NS};
     nanosleep(&pause, NULL);

@@ -3,7 +3,8 @@
  * executor's own thread. A list that any thread pushes to and the executor takes whole.
  *
  *   COMMAND  hl_command_list.head: a pusher stores its command (release), the executor takes the
- *            list (acquire): it sees what the command points to, and all that the pusher did before.
+ *            list (acquire): it sees what the command points to, and all that the pusher did
+ * before.
  *
  * The executor looks after it has seen that events are ready and before it dispatches them, so that
  * whatever was commanded before an event was published is done before that event is dispatched.

@@ -7,9 +7,13 @@
  * partitions and inlets that belong to it. Others reach it through commands.
  *
  *   ONLINE  a store-load pair. Turning thread: stores online = 1, fence, then loads commands and
- *           routes. hl_unsubscribe: stores closing, the routes and the command, fence, loads online.
- *           Either the thread sees that the subscription is gone, or the caller sees that it must
+ *           routes. hl_unsubscribe: stores closing, the routes and the command, fence, loads
+ * online. Either the thread sees that the subscription is gone, or the caller sees that it must
  *           wait for it.
+ *   DRAINED lane.dispatched: the turning thread stores it (release) when the handlers of a run have
+ *           returned and what they published is counted; stop loads it (acquire) before it loads
+ *           what was committed: equal sums mean that nothing is on its way.
+ *   FLUSH   flush_boxes: relaxed; a request, looked at before each sleep like commands.
  *   OFFLINE online = 0: the turning thread stores it (release) when all handlers have returned,
  *           hl_unsubscribe loads it (acquire) and may let the context be freed.
  */
@@ -22,6 +26,7 @@
 #include "base/park.h"
 #include "bus/command.h"
 #include "bus/lane.h"
+#include "bus/publisher.h"
 #include "bus/route.h"
 #include "observe/histogram.h"
 
@@ -29,8 +34,10 @@ typedef struct hl_domain hl_domain;
 
 /* What the partition counts of a lane. */
 typedef struct hl_lane {
-    uint64_t dispatched, unrouted, abandoned;
+    uint64_t dispatched; /* DRAINED */
+    uint64_t unrouted, abandoned;
     uint64_t padding; /* aborted claims stepped over */
+    uint32_t running; /* whether a run of it is being dispatched */
     hl_histogram *latency;
 } hl_lane;
 
@@ -51,7 +58,6 @@ struct hl_partition {
     /* Under the bus's lock: every end of its lanes, for statistics and the shared rings. */
     alignas(128) hl_outlet *outlets[HL_PRIORITIES];
     hl_inlet *inlets[HL_PRIORITIES];
-    hl_inlet *shared_inlets[HL_PRIORITIES]; /* the lane's one MPSC ring, once it is made */
     hl_door_counts closed_counts[HL_PRIORITIES]; /* of outlets that are gone */
 };
 
@@ -76,24 +82,23 @@ struct hl_executor {
 
     /* The turning thread writes. */
     alignas(128) hl_level levels[HL_PRIORITIES];
-    uint32_t levels_in_use; /* bit n: level n has an inlet */
-    uint32_t since_guard;
-    uint32_t guard_level;  /* the lower level whose turn the next guard is */
-    uint32_t open_boxes;   /* of its partitions */
-    uint64_t earliest_due_ns;
-    uint64_t now_ns;       /* bus time of the run in hand */
-    uint32_t looks;
-    bool positions_unpublished;
-    uint64_t turns, events, parks, carried; /* carried: copies waiting in batches */
+    uint32_t levels_in_use;   /* bit n: level n has an inlet */
+    uint32_t since_guard;     /* events since the guard last let a lower level in */
+    uint32_t guard_level;     /* the lower level that it let in last */
+    uint32_t open_boxes;      /* batches of its partitions that wait for company; others may read */
+    uint64_t earliest_due_ns; /* when the first of them is due, or earlier */
+    uint64_t now_ns;          /* bus time, at most a few events old */
+    uint64_t turns, events, parks;
     uint32_t state;       /* hl_executor_state */
-    int running_cpu;
+    uint32_t running_cpu; /* an int in disguise: -1 before it runs */
 
     /* The turning thread writes, hl_unsubscribe reads. */
     alignas(128) uint32_t online;
 
     /* The control plane writes. */
     alignas(128) hl_command_list commands;
-    uint32_t stop;        /* STOP: the stopping thread stores (release), the executor loads */
+    uint32_t stop; /* STOP: the stopping thread stores (release), the executor loads (acquire) */
+    uint32_t flush_boxes; /* FLUSH: deliver batches now, full or not */
     uint32_t start_state; /* START: the thread stores (release) its hl_start_state, start loads */
     hl_error start_error;
 
@@ -107,32 +112,38 @@ typedef enum hl_executor_state {
     HL_EXECUTOR_ASLEEP
 } hl_executor_state;
 
-typedef enum hl_start_state { HL_START_PENDING = 0, HL_START_READY, HL_START_FAILED } hl_start_state;
+typedef enum hl_start_state {
+    HL_START_PENDING = 0,
+    HL_START_READY,
+    HL_START_FAILED
+} hl_start_state;
 
 /* The executor that the calling thread is inside a turn of; NULL: it is none of hotlane's. */
 extern _Thread_local hl_executor *hl_turning;
 
-/* One look: obeys commands, takes one run of the highest lane that has something, or serves one
- * batch that is due. The number of events it took; 0: nothing to do. The turning thread, online. */
+/* One look: takes a run of at most `max_events` of the highest lane that has something, or serves
+ * one batch that is due, or obeys commands. The number of events it took; 0: there were none. The
+ * turning thread, online. */
 uint32_t hl_executor_look(hl_executor *executor, uint32_t max_events);
 
-/* Does what the control plane has commanded. The turning thread, or the control plane when no
+/* Does what the control plane has commanded. The turning thread; or the control plane, when no
  * thread turns it any more. */
 void hl_executor_obey(hl_executor *executor);
 
-/* Delivers every batch that has something in it, or cancels them. */
-void hl_executor_flush_boxes(hl_executor *executor);
-
-/* Whether there is anything to do; the turning thread. */
-bool hl_executor_has_work(const hl_executor *executor);
-
+/* The turning thread begins, and ends, to use routes and handlers. */
 void hl_executor_go_online(hl_executor *executor);
 void hl_executor_go_offline(hl_executor *executor);
+
+/* Makes the calling thread known to liburcu, once, until it ends. */
+void hl_executor_register_thread(void);
 
 /* The body of an executor's thread. */
 void *hl_executor_main(void *executor);
 
 /* Pushes a command and wakes the executor. Any thread. */
 void hl_executor_command(hl_executor *executor, hl_command *command);
+
+/* Wakes it, when it sleeps, after something was stored that it looks at. Any thread. */
+void hl_executor_wake(hl_executor *executor);
 
 #endif

@@ -7,6 +7,10 @@
  * Who writes what: an outlet belongs to its publisher's thread (a shared one is read-only, its
  * counters are atomic); an inlet belongs to the thread that turns its executor. The control plane
  * makes both and links them through commands (executor.h), under the bus's lock.
+ *
+ *   LANE   a publisher's table of outlets: the control plane stores an outlet (release) when it is
+ *          whole, the publisher's thread loads it (acquire). Only a handler's table grows while it
+ *          is in use.
  */
 #ifndef HL_BUS_LANE_H
 #define HL_BUS_LANE_H
@@ -17,6 +21,7 @@
 
 #include "affinity/memory.h"
 #include "base/park.h"
+#include "bus/command.h"
 #include "ring/mpsc.h"
 #include "ring/ring.h"
 #include "ring/spsc.h"
@@ -42,6 +47,8 @@ typedef enum hl_outlet_kind {
     HL_OUTLET_SHARED     /* many threads; the lane's one MPSC ring */
 } hl_outlet_kind;
 
+typedef struct hl_inlet hl_inlet;
+
 typedef struct hl_outlet {
     /* Read-only after it is made. */
     alignas(128) hl_outlet_kind kind;
@@ -49,17 +56,22 @@ typedef struct hl_outlet {
     uint32_t payload_room_bytes;
     hl_partition *partition;
     hl_bus *bus;
-    hl_sleeper *sleeper;     /* of the executor that turns the partition; NULL: it never sleeps */
+    hl_sleeper *sleeper;  /* of the executor that turns the partition; NULL: no need to wake it */
+    hl_inlet *inlet;      /* the other end */
+    const uint32_t *gate; /* GATE (bus.h) */
+    uint32_t mask;        /* the ring's capacity - 1 */
+    uint32_t slot_size_bytes;
+    unsigned char *slots;
     struct hl_outlet *next;  /* of the same lane; under the bus's lock */
     hl_mpsc_producer shared; /* HL_OUTLET_SHARED: copied by each claim */
 
     /* The publisher's thread writes. Its own pair of lines: others only read it for statistics. */
     alignas(128) hl_spsc_producer exclusive;
     hl_door_counts counts;
-    uint64_t staged_from;           /* HL_OUTLET_HANDLER: the first position claimed in this call */
-    uint32_t staged_slots;          /* slots claimed since; 0: nothing */
-    uint32_t staged_committed;      /* of them committed */
-    struct hl_outlet *next_staged;  /* the next with something staged */
+    uint64_t staged_from;          /* HL_OUTLET_HANDLER: the first position claimed in this call */
+    uint32_t staged_slots;         /* slots claimed since; 0: nothing */
+    uint32_t staged_committed;     /* of them committed */
+    struct hl_outlet *next_staged; /* the next with something staged */
 
     /* HL_OUTLET_SHARED: every publishing thread writes, each mostly its own cell. */
     struct {
@@ -67,7 +79,7 @@ typedef struct hl_outlet {
     } cells[HL_SHARED_CELLS];
 } hl_outlet;
 
-typedef struct hl_inlet {
+struct hl_inlet {
     /* The partition's thread writes. */
     alignas(128) hl_ring_consumer consumer;
     struct hl_inlet *next; /* of the executor's level, in a circle */
@@ -77,9 +89,41 @@ typedef struct hl_inlet {
     hl_partition *partition;
     hl_priority priority;
     hl_ring *ring;
+    uint32_t mask; /* the ring's capacity - 1 */
+    uint32_t slot_size_bytes;
+    const unsigned char *slots;
     hl_ring_memory *home;
     struct hl_inlet *next_of_lane; /* under the bus's lock */
-} hl_inlet;
+    hl_command link, retire;
+    struct hl_inlet *next_dead;
+};
+
+/* A lane to be made: which, how long, for whom. */
+typedef struct hl_lane_request {
+    hl_partition *partition;
+    hl_priority priority;
+    hl_outlet_kind kind;
+    uint32_t slots;
+    const hl_executor *publisher_executor; /* whose handlers publish; NULL: not a handler */
+    hl_outlet *outlet;                     /* the answer */
+} hl_lane_request;
+
+/*
+ * Makes rings with their outlets and inlets, all or none, near the partitions' memory nodes, and
+ * has the executors poll them. Under the bus's lock. HL_OK, HL_NO_MEMORY with the bus's sentence.
+ */
+hl_status hl_lanes_make(hl_bus *bus, hl_lane_request *requests, uint32_t count);
+
+/* Unlinks an outlet from its partition, its counts kept, and has the executor retire the ring once
+ * it is empty. Its publisher no longer uses it. Under the bus's lock. */
+void hl_outlet_close(hl_outlet *outlet);
+
+/* Frees an inlet that no executor polls, and its memory with the last ring in it. Under the lock.
+ */
+void hl_inlet_free(hl_inlet *inlet);
+
+/* Events that lie in the ring unread, padding left out. Only when nothing moves. */
+uint64_t hl_inlet_pending(const hl_inlet *inlet);
 
 /* One more event counted in a word that one thread writes and any may read. */
 static inline void hl_count(uint64_t *counter, uint64_t by)

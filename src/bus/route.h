@@ -2,13 +2,15 @@
  * Routes: for each topic, the subscriptions that its events go to, in their order. The bus has one
  * array of pointers by topic number; a route is never changed but replaced whole (RCU).
  *
- *   ROUTE   routes[topic] : the control plane stores the new route (release), dispatch loads it for
+ *   ROUTE   routes[topic]: the control plane stores the new route (release), dispatch loads it for
  *           each event (acquire), so that the entries are seen as they were filled.
- *   memory  The old route is freed by call_rcu once every thread that was inside a turn has passed a
- *           quiescent state (liburcu, qsbr flavour; a thread is online only inside turns).
+ *   memory  The old route is freed by call_rcu once every thread that was inside a turn has passed
+ * a quiescent state (liburcu, qsbr flavour; a thread is online only inside turns).
  *
- * Which subscriptions get an event in which partition is not the route's business alone: the cell of
- * (subscription, partition) says whether the partition has taken the subscription up.
+ * Which subscriptions get an event in which partition is not the route's business alone: the cell
+ * of (subscription, partition) says whether the partition has taken the subscription up.
+ *
+ * All calls but the two marks: under the bus's lock.
  */
 #ifndef HL_BUS_ROUTE_H
 #define HL_BUS_ROUTE_H
@@ -19,29 +21,36 @@
 
 #include "bus/subscription.h"
 
-typedef struct hl_topic_entry hl_topic_entry;
-
 typedef struct hl_route_entry {
     hl_handler handler; /* NULL: a batch handler, in the cell's box */
     void *context;
     hl_predicate predicate;
     hl_cell *cells; /* by shard of the topic's domain */
-    hl_subscription *subscription;
+    const hl_subscription *subscription;
 } hl_route_entry;
 
 typedef struct hl_route {
     uint32_t count;
-    const hl_topic_entry *topic;
+    hl_topic_entry *topic;
     struct rcu_head rcu;
     hl_route_entry entries[];
 } hl_route;
 
-/* Makes the calling thread one that may turn executors and free routes: registers it with liburcu,
- * offline, until it ends. Cheap when done before. */
-void hl_rcu_register_thread(void);
+/* Makes the first route of a topic, from all open subscriptions. False: no memory. */
+bool hl_route_build(hl_bus *bus, hl_topic_entry *topic);
 
-/* Rebuilds the route of one topic from the bus's list of subscriptions, publishes it and has the
- * old one freed later. Under the bus's lock. False: no memory, nothing changed. */
-bool hl_route_rebuild(hl_bus *bus, hl_topic_entry *topic);
+/* Puts a subscription into the routes of all topics that it matches, or into none (false: no
+ * memory). */
+bool hl_routes_add(hl_bus *bus, hl_subscription *subscription);
+
+/* Takes it out of all. False: no memory for a new route somewhere, so that its cells must stay. */
+bool hl_routes_remove(hl_bus *bus, const hl_subscription *subscription);
+
+/* Starts and ends the thread that frees old routes. `cpu`: OS index, -1: anywhere. */
+hl_status hl_reclaimer_start(hl_bus *bus, int cpu);
+void hl_reclaimer_stop(hl_bus *bus);
+
+/* A turning thread says that it holds no route: ThreadSanitizer cannot see liburcu do so. */
+void hl_route_mark_quiescent(void);
 
 #endif

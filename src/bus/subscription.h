@@ -1,16 +1,19 @@
 /*
  * A subscription and what the partitions hold of it.
  *
- *   cell   one for each partition it can reach: counters, state, batch. The partition's thread alone
- *          writes it.
- *   link   one for each executor that turns such a partition: the commands by which the control
- *          plane has the executor take the subscription up and let go of it.
+ *   cell   one for each partition it can reach: counters, state, batch. The partition's thread
+ * alone writes it. link   one for each executor that turns such a partition: the commands by which
+ * the control plane has the executor take the subscription up and let go of it.
  *
  * Life: open -> (unsubscribe) closing -> every link has let go, and the handle is given up: to the
  * graveyard, from where the control plane folds its counts into those of its name and frees it.
  *
  *   LETGO   link.let_go: the executor stores 1 (release) between two runs, hl_unsubscribe loads it
  *           (acquire): all that the handler did happens before the caller frees its context.
+ *   CLOSED  close: a compare-exchange (acq_rel) of hl_unsubscribe and of the last link, so that one
+ *           of the two calls on_closed.
+ *   DROP    references, links_left: each decrement is acq_rel, so that the last one sees the rest.
+ *   START   cell.state: stored (release) after start_sequence, loaded (acquire) before it.
  */
 #ifndef HL_BUS_SUBSCRIPTION_H
 #define HL_BUS_SUBSCRIPTION_H
@@ -63,6 +66,13 @@ typedef struct hl_link {
     uint32_t let_go; /* LETGO */
 } hl_link;
 
+/* Who tells that an end is complete. */
+typedef enum hl_close {
+    HL_CLOSE_WAITED_FOR = 0, /* hl_unsubscribe does, by returning */
+    HL_CLOSE_DEFERRED,       /* the last link does, by on_closed */
+    HL_CLOSE_DONE            /* the last link has let go, nobody had asked it to tell */
+} hl_close;
+
 struct hl_subscription {
     /* Read-only after it is made. */
     hl_bus *bus;
@@ -82,21 +92,24 @@ struct hl_subscription {
     uint32_t image_topic_count;
     uint64_t serial; /* order of subscribing */
     /* Under the bus's lock. */
-    struct hl_subscription *next;
-    bool in_list;
+    struct hl_subscription *next, *previous;
     /* The control plane stores, executors load: no handler of it may start any more. */
     uint32_t closing;
-    uint32_t deferred; /* set before the detach commands are pushed, read by the last link */
+    uint32_t close; /* hl_close; CLOSED */
     uint64_t links_left;
     uint64_t references; /* links that have not let go, and the caller's handle */
     struct hl_subscription *next_dead;
 };
 
-/* One reference less; the last one sends it to the bus's graveyard. Any thread. */
-void hl_subscription_drop(hl_subscription *subscription);
+/* Whether its end has begun. Under the bus's lock. */
+bool hl_subscription_is_closing(const hl_subscription *subscription);
 
 /* Frees those in the graveyard, their counts folded into the closed rows. Under the bus's lock. */
 void hl_subscription_reap(hl_bus *bus);
+
+/* A link lets go: tells who waits, calls on_closed for the last one of a deferred end, and drops
+ * its reference. The executor's thread. */
+void hl_link_let_go(hl_link *link);
 
 /* The counters of its cells added up. */
 void hl_subscription_add_up(const hl_subscription *subscription, hl_subscription_stats *ret_stats);

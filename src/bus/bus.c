@@ -1,0 +1,492 @@
+#include "bus/bus.h"
+
+#include <linux/membarrier.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "affinity/pin.h"
+#include "config/domains.h"
+
+/* ---- small services ---- */
+
+hl_status hl_bus_fail(hl_bus *bus, hl_status status, const char *format, ...)
+{
+    hl_error *const error = &bus->control->last_error;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(error->text, sizeof error->text, format, arguments);
+    va_end(arguments);
+    error->status = status;
+    return status;
+}
+
+void hl_bus_error(hl_bus *bus, hl_error *ret_error)
+{
+    hl_bus_lock(bus);
+    *ret_error = bus->control->last_error;
+    hl_bus_unlock(bus);
+}
+
+hl_domain *hl_bus_find_domain(const hl_bus *bus, const char *name, size_t bytes)
+{
+    for (uint32_t i = 0; i < bus->config.domain_count; i++)
+        if (strlen(bus->domains[i].name) == bytes && memcmp(bus->domains[i].name, name, bytes) == 0)
+            return &bus->domains[i];
+    return NULL;
+}
+
+void hl_signals_block(sigset_t *ret_before)
+{
+    sigset_t blocked;
+    sigfillset(&blocked);
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sigdelset(&blocked, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &blocked, ret_before);
+}
+
+void hl_barrier_all_threads(void)
+{
+    /* Registering is needed once a process, and harmless again. */
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 &&
+        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0)
+        return;
+    /* No such call here (an old kernel, a filter): a store leaves its core's buffer within
+     * microseconds, and at the latest when the thread is switched out. */
+    const struct timespec pause = {0, 10 * 1000 * 1000};
+    nanosleep(&pause, NULL);
+}
+
+void hl_bus_reap(hl_bus *bus)
+{
+    hl_subscription_reap(bus);
+    /* COMMAND: acquire, pairs with each push in unlink_inlet. */
+    hl_inlet *inlet = hl_exchange_acq_rel_ptr((void **)(void *)&bus->dead_inlets, NULL);
+    while (inlet != NULL) {
+        hl_inlet *const next = inlet->next_dead;
+        hl_inlet_free(inlet);
+        inlet = next;
+    }
+}
+
+uint64_t hl_bus_now_ns(const hl_bus *bus)
+{
+    return hl_bus_now(bus);
+}
+
+hl_status hl_pin_to_cpu(uint32_t cpu, hl_error *error)
+{
+    return hl_pin_self(cpu, error);
+}
+
+uint32_t hl_bus_executor_count(const hl_bus *bus)
+{
+    return bus->executor_count;
+}
+
+hl_executor *hl_bus_executor(hl_bus *bus, uint32_t index)
+{
+    return index < bus->executor_count ? &bus->executors[index] : NULL;
+}
+
+/* ---- create ---- */
+
+/* A copy of a text that lives as long as the bus. NULL stays NULL. */
+static bool keep_text(hl_bus *bus, const char **text)
+{
+    if (*text == NULL)
+        return true;
+    hl_text *const kept = malloc(sizeof *kept + strlen(*text) + 1);
+    if (kept == NULL)
+        return false;
+    strcpy(kept->text, *text);
+    kept->next = bus->texts;
+    bus->texts = kept;
+    *text = kept->text;
+    return true;
+}
+
+/* The configuration with all that it points to: the caller's may go. */
+static bool copy_config(hl_bus *bus, const hl_config *config)
+{
+    uint32_t count;
+    const hl_domain_config *const domains = hl_config_domains(config, &count);
+    bus->config = *config;
+    bus->config.domain_count = count;
+    bus->config.domains = NULL;
+    bus->domains = hl_allocate(count, sizeof *bus->domains);
+    const char **const publishers = calloc(config->publisher_count + 1, sizeof *publishers);
+    bus->config.publishers = publishers;
+    bool whole = bus->domains != NULL && publishers != NULL &&
+                 keep_text(bus, &bus->config.default_domain) && keep_text(bus, &bus->config.lcores);
+    for (uint32_t i = 0; whole && i < config->publisher_count; i++) {
+        publishers[i] = config->publishers[i];
+        whole = keep_text(bus, &publishers[i]);
+    }
+    for (uint32_t i = 0; whole && i < count; i++) {
+        hl_domain *const domain = &bus->domains[i];
+        domain->config = domains[i];
+        domain->index = i;
+        domain->first_partition = bus->partition_count;
+        bus->partition_count += domains[i].shards;
+        snprintf(domain->name, sizeof domain->name, "%s", domains[i].name);
+        domain->config.name = domain->name;
+        whole = keep_text(bus, &domain->config.publishes_to);
+    }
+    return whole;
+}
+
+static bool make_gate(hl_bus *bus)
+{
+    void *const page = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return false;
+    bus->gate = page;
+    *bus->gate = HL_GATE_OPEN;
+    return madvise(page, (size_t)sysconf(_SC_PAGESIZE), MADV_WIPEONFORK) == 0;
+}
+
+/* "order", or "order.3" where the domain has shards. */
+static void partition_name(const hl_partition *partition, char *ret_name, size_t size)
+{
+    if (partition->domain->config.shards == 1)
+        snprintf(ret_name, size, "%s", partition->domain->name);
+    else
+        snprintf(ret_name, size, "%.52s.%u", partition->domain->name, partition->shard);
+}
+
+static bool make_partitions(hl_bus *bus)
+{
+    bus->partitions = hl_allocate(bus->partition_count, sizeof *bus->partitions);
+    if (bus->partitions == NULL)
+        return false;
+    for (uint32_t d = 0; d < bus->config.domain_count; d++) {
+        const hl_domain *const domain = &bus->domains[d];
+        for (uint32_t shard = 0; shard < domain->config.shards; shard++) {
+            hl_partition *const partition = &bus->partitions[domain->first_partition + shard];
+            char name[64];
+            partition->bus = bus;
+            partition->domain = domain;
+            partition->number = domain->first_partition + shard;
+            partition->shard = shard;
+            partition->numa_node = -1;
+            partition_name(partition, name, sizeof name);
+            partition->image_slot = hl_allocate(1, domain->config.slot_size_bytes);
+            partition->out = hl_publisher_make_out(bus, name);
+            if (partition->image_slot == NULL || partition->out == NULL)
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool make_tables(hl_bus *bus)
+{
+    const uint32_t topics = bus->config.max_topics;
+    bus->max_topics = topics;
+    /* calloc: pages that no topic uses are never touched. */
+    bus->topics = calloc(topics, sizeof *bus->topics);
+    bus->routes = calloc(topics, sizeof(hl_route *));
+    bus->entries = calloc(topics, sizeof(hl_topic_entry *));
+    bus->sources = calloc(HL_SOURCES_MAX + 1, sizeof(char *));
+    bus->shared_outlets = calloc(bus->partition_count * HL_PRIORITIES, sizeof(hl_outlet *));
+    return bus->topics != NULL && bus->routes != NULL && bus->entries != NULL &&
+           bus->sources != NULL && bus->shared_outlets != NULL;
+}
+
+/* ---- the plan ---- */
+
+/* A thread for each partition, each named publisher, and the housekeeper. */
+static hl_status make_plan(hl_bus *bus, hl_error *error)
+{
+    const hl_config *const config = &bus->config;
+    const uint32_t count = bus->partition_count + config->publisher_count + 1;
+    hl_thread_request *const threads = calloc(count, sizeof *threads);
+    char(*const names)[64] = calloc(bus->partition_count, sizeof *names);
+    hl_status status = HL_NO_MEMORY;
+    if (threads != NULL && names != NULL) {
+        uint32_t n = 0;
+        for (; n < bus->partition_count; n++) {
+            const hl_partition *const partition = &bus->partitions[n];
+            const hl_domain_config *const domain = &partition->domain->config;
+            partition_name(partition, names[n], sizeof names[n]);
+            threads[n] = (hl_thread_request){names[n],         HL_ROLE_PARTITION,    domain->name,
+                                             domain->priority, domain->publishes_to, domain->wait};
+        }
+        /* A feed feeds the first domain, as far as the plan can know. */
+        for (uint32_t i = 0; i < config->publisher_count; i++)
+            threads[n++] =
+                (hl_thread_request){config->publishers[i], HL_ROLE_PUBLISHER, NULL, HL_NORMAL,
+                                    bus->domains[0].name,  HL_WAIT_AUTO};
+        threads[n] =
+            (hl_thread_request){"housekeeping", HL_ROLE_HOUSEKEEPER, NULL, 0, NULL, HL_WAIT_PARK};
+        const hl_plan_request request = {threads, count, config->lcores};
+        status = hl_topology_load(NULL, &bus->topology, error);
+        if (status == HL_OK)
+            status = hl_plan_make(bus->topology, &request, &bus->plan, error);
+    } else {
+        hl_error_set(error, HL_NO_MEMORY, "no memory for the plan");
+    }
+    free(threads);
+    free(names);
+    return status;
+}
+
+static void give_partition(hl_executor *executor, hl_partition *partition)
+{
+    executor->partitions[executor->partition_count++] = partition;
+    partition->executor = executor;
+}
+
+static void name_executor(hl_executor *executor)
+{
+    size_t used = 0;
+    for (uint32_t i = 0; i < executor->partition_count && used < sizeof executor->name; i++)
+        used += (size_t)snprintf(executor->name + used, sizeof executor->name - used, "%s%s",
+                                 i == 0 ? "" : "+", executor->partitions[i]->out->name);
+}
+
+/* The executor of a CPU, begun when there is none; -1: one of its own. */
+static hl_executor *executor_on(hl_bus *bus, int cpu)
+{
+    for (uint32_t i = 0; cpu >= 0 && i < bus->executor_count; i++)
+        if (bus->executors[i].cpu == cpu)
+            return &bus->executors[i];
+    hl_executor *const executor = &bus->executors[bus->executor_count];
+    executor->partitions = calloc(bus->partition_count, sizeof(hl_partition *));
+    if (executor->partitions == NULL)
+        return NULL;
+    executor->bus = bus;
+    executor->index = bus->executor_count++;
+    executor->cpu = cpu;
+    executor->running_cpu = (uint32_t)-1;
+    executor->guard_interval = bus->config.guard_interval;
+    executor->wait = cpu < 0 ? HL_WAIT_SPIN : HL_WAIT_AUTO;
+    hl_sleeper_init(&executor->sleeper);
+    return executor;
+}
+
+/* Of partitions that share an executor, the gentlest wait holds for all. */
+static hl_wait gentler(hl_wait a, hl_wait b)
+{
+    return a > b ? a : b;
+}
+
+static bool make_executors(hl_bus *bus)
+{
+    bus->executors = hl_allocate(bus->partition_count, sizeof *bus->executors);
+    if (bus->executors == NULL)
+        return false;
+    for (uint32_t i = 0; i < bus->partition_count; i++) {
+        hl_partition *const partition = &bus->partitions[i];
+        const hl_plan_thread *const thread = bus->plan != NULL ? &bus->plan->threads[i] : NULL;
+        hl_executor *const executor = executor_on(bus, thread != NULL ? thread->cpu : -1);
+        if (executor == NULL)
+            return false;
+        give_partition(executor, partition);
+        if (thread != NULL) {
+            executor->wait = gentler(executor->wait, thread->wait);
+            partition->numa_node = (int)thread->numa_node;
+        }
+    }
+    for (uint32_t i = 0; i < bus->executor_count; i++)
+        name_executor(&bus->executors[i]);
+    /* Sharing a CPU with one's own partitions is no reason to yield it; with others it is. */
+    for (uint32_t i = 0; bus->plan != NULL && i < bus->executor_count; i++) {
+        hl_executor *const executor = &bus->executors[i];
+        executor->shares_cpu = bus->plan->housekeeping_cpu == executor->cpu;
+        for (uint32_t t = bus->partition_count; t < bus->plan->thread_count; t++)
+            executor->shares_cpu |= bus->plan->threads[t].cpu == executor->cpu;
+    }
+    return true;
+}
+
+hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *error)
+{
+    const hl_config defaults = HL_CONFIG_INIT;
+    if (config == NULL)
+        config = &defaults;
+    hl_status status = hl_config_validate(config, error);
+    if (status != HL_OK)
+        return status;
+    hl_bus *const bus = hl_allocate(1, sizeof *bus);
+    if (bus == NULL || (bus->control = hl_allocate(1, sizeof *bus->control)) == NULL) {
+        free(bus);
+        return hl_error_set(error, HL_NO_MEMORY, "no memory for a bus");
+    }
+    pthread_mutex_init(&bus->control->lock, NULL);
+    bool whole = copy_config(bus, config) && make_tables(bus) && make_partitions(bus);
+    if (whole && config->threads == HL_THREADS_OWN)
+        status = make_plan(bus, error);
+    if (whole && status == HL_OK) {
+        hl_clock_init(&bus->clock, config->clock, config->clock_context);
+        whole =
+            make_executors(bus) &&
+            hl_reclaimer_start(bus, bus->plan != NULL ? bus->plan->housekeeping_cpu : -1) == HL_OK;
+    }
+    if (whole && status == HL_OK && !make_gate(bus))
+        status = hl_error_set(error, HL_SYSTEM,
+                              "the kernel has no page that a fork wipes "
+                              "(MADV_WIPEONFORK): Linux 4.14 or later is needed");
+    if (!whole)
+        status =
+            hl_error_set(error, HL_NO_MEMORY, "no memory for a bus of %u partitions and %u topics",
+                         bus->partition_count, config->max_topics);
+    if (status != HL_OK) {
+        hl_bus_destroy(bus);
+        return status;
+    }
+    *ret_bus = bus;
+    return HL_OK;
+}
+
+/* ---- start ---- */
+
+static hl_status start_executors(hl_bus *bus)
+{
+    sigset_t before;
+    hl_signals_block(&before);
+    hl_status status = HL_OK;
+    for (uint32_t i = 0; i < bus->executor_count && status == HL_OK; i++) {
+        hl_executor *const executor = &bus->executors[i];
+        const int failure = pthread_create(&executor->thread, NULL, hl_executor_main, executor);
+        if (failure != 0)
+            status =
+                hl_bus_fail(bus, HL_SYSTEM, "thread of %s: %s", executor->name, strerror(failure));
+        executor->thread_started = failure == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return status;
+}
+
+static hl_status await_executors(hl_bus *bus)
+{
+    hl_status status = HL_OK;
+    for (uint32_t i = 0; i < bus->executor_count; i++) {
+        hl_executor *const executor = &bus->executors[i];
+        const struct timespec nap = {0, 100000};
+        uint32_t state;
+        /* START: acquire, pairs with hl_executor_main. */
+        while (executor->thread_started &&
+               (state = hl_load_acquire_u32(&executor->start_state)) == HL_START_PENDING)
+            nanosleep(&nap, NULL);
+        if (executor->thread_started && state == HL_START_FAILED)
+            status = hl_bus_fail(bus, executor->start_error.status, "thread of %s: %s",
+                                 executor->name, executor->start_error.text);
+    }
+    return status;
+}
+
+hl_status hl_bus_start(hl_bus *bus)
+{
+    hl_bus_lock(bus);
+    hl_control *const control = bus->control;
+    hl_status status = HL_OK;
+    if (control->state != HL_BUS_CREATED)
+        status = hl_bus_fail(bus, HL_WRONG_STATE, "a bus is started once, just after its making");
+    if (status == HL_OK)
+        status = hl_handler_lanes_make(bus, NULL);
+    if (status == HL_OK && bus->config.threads == HL_THREADS_OWN) {
+        status = start_executors(bus);
+        const hl_status placed = await_executors(bus);
+        if (status == HL_OK)
+            status = placed;
+        if (status == HL_OK)
+            status = hl_housekeeper_start(bus);
+        if (status != HL_OK)
+            hl_executors_end(bus, UINT64_MAX);
+    }
+    if (status == HL_OK)
+        control->state = HL_BUS_RUNNING;
+    hl_bus_unlock(bus);
+    return status;
+}
+
+/* ---- destroy ---- */
+
+static void free_partition(hl_partition *partition)
+{
+    for (int p = 0; p < HL_PRIORITIES; p++) {
+        while (partition->inlets[p] != NULL)
+            hl_inlet_free(partition->inlets[p]);
+        free(partition->lanes[p].latency);
+    }
+    free(partition->image_slot);
+}
+
+static void end_publishers(hl_bus *bus)
+{
+    hl_control *const control = bus->control;
+    while (control->publishers != NULL) {
+        hl_publisher *const publisher = control->publishers;
+        control->publishers = publisher->next;
+        hl_publisher_end(publisher);
+    }
+    while (control->shared_publishers != NULL) {
+        hl_shared_publisher *const publisher = control->shared_publishers;
+        control->shared_publishers = publisher->next;
+        hl_shared_publisher_end(publisher);
+    }
+    for (uint32_t i = 0; bus->partitions != NULL && i < bus->partition_count; i++)
+        if (bus->partitions[i].out != NULL)
+            hl_publisher_end(bus->partitions[i].out);
+    for (uint32_t i = 0; bus->shared_outlets != NULL && i < bus->partition_count * HL_PRIORITIES;
+         i++)
+        if (bus->shared_outlets[i] != NULL)
+            hl_outlet_close(bus->shared_outlets[i]);
+}
+
+void hl_bus_destroy(hl_bus *bus)
+{
+    if (bus == NULL)
+        return;
+    hl_control *const control = bus->control;
+    if (bus->gate != NULL && *bus->gate != HL_GATE_DETACHED)
+        *bus->gate = HL_GATE_STOPPED;
+    if (control->state == HL_BUS_RUNNING || control->state == HL_BUS_STOPPING) {
+        hl_housekeeper_stop(bus);
+        hl_executors_end(bus, UINT64_MAX);
+    }
+    end_publishers(bus);
+    hl_reclaimer_stop(bus);
+    for (hl_subscription *next, *s = control->subscriptions; s != NULL; s = next) {
+        next = s->next;
+        hl_subscription_free(s);
+    }
+    for (uint32_t i = 0; i < bus->topic_count; i++) {
+        free(bus->routes[i]);
+        hl_topic_free(bus, bus->entries[i]);
+    }
+    for (uint32_t i = 0; bus->partitions != NULL && i < bus->partition_count; i++)
+        free_partition(&bus->partitions[i]);
+    for (uint32_t i = 0; i < bus->executor_count; i++)
+        free(bus->executors[i].partitions);
+    hl_bus_free_sources(bus);
+    hl_plan_free(bus->plan);
+    hl_topology_free(bus->topology);
+    while (bus->texts != NULL) {
+        hl_text *const next = bus->texts->next;
+        free(bus->texts);
+        bus->texts = next;
+    }
+    if (bus->gate != NULL)
+        munmap(bus->gate, (size_t)sysconf(_SC_PAGESIZE));
+    free(control->closed_rows);
+    pthread_mutex_destroy(&control->lock);
+    free(control);
+    free((void *)(uintptr_t)bus->config.publishers);
+    free(bus->domains);
+    free(bus->partitions);
+    free(bus->executors);
+    free(bus->topics);
+    free(bus->routes);
+    free(bus->entries);
+    free(bus->sources);
+    free(bus->shared_outlets);
+    free(bus);
+}

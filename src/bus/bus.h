@@ -1,0 +1,180 @@
+/*
+ * The bus: what create, start and stop hold together. Every list is under `control->lock`; what the
+ * hot path reads is read-only after create or has its own rule beside it.
+ *
+ *   GATE      *gate, on a page that a fork wipes (0: this is a fork's child). A publisher counts
+ * its attempt, then loads the gate; stop stores the gate, has every thread's stores made visible
+ * (membarrier), then reads the attempts: who saw the gate open is in them. DECLARED
+ * topics[n].declared: hl_topic_declare stores it (release) when the topic and its route are whole,
+ * a publish loads it (acquire). SOURCE    sources[n]: stored (release) when a name gets its number,
+ * loaded (acquire) to read it. COUNTED   counters that several threads add to: atomic, relaxed;
+ * numbers, not orders.
+ */
+#ifndef HL_BUS_BUS_H
+#define HL_BUS_BUS_H
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <hotlane/bus.h>
+
+#include <urcu/urcu-qsbr.h>
+
+#include "affinity/plan.h"
+#include "affinity/topology.h"
+#include "base/allocate.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "bus/dispatch.h"
+#include "bus/executor.h"
+#include "bus/publisher.h"
+#include "bus/topic.h"
+
+#define HL_SOURCES_MAX 65535
+
+typedef enum hl_gate {
+    HL_GATE_DETACHED = 0, /* in a fork's child */
+    HL_GATE_OPEN,
+    HL_GATE_CLOSING, /* closed to publishers from outside; handlers may still publish */
+    HL_GATE_STOPPED  /* every count is final */
+} hl_gate;
+
+typedef enum hl_bus_state {
+    HL_BUS_CREATED,
+    HL_BUS_RUNNING,
+    HL_BUS_STOPPING, /* a stop was begun; a handler may still run */
+    HL_BUS_STOPPED
+} hl_bus_state;
+
+struct hl_domain {
+    char name[64];
+    hl_domain_config config; /* its strings are the bus's copies */
+    uint32_t index;
+    uint32_t first_partition;
+};
+
+typedef struct hl_control {
+    pthread_mutex_t lock;
+    hl_error last_error;
+    hl_bus_state state;
+    hl_publisher *publishers;
+    hl_shared_publisher *shared_publishers;
+    uint32_t publisher_count;
+    hl_subscription *subscriptions; /* in the order of subscribing; closing ones until reaped */
+    hl_subscription *last_subscription;
+    uint32_t subscription_count;
+    uint64_t next_serial;
+    hl_subscription_stats *closed_rows; /* of closed subscriptions, one for each name */
+    uint32_t closed_row_count;
+    uint64_t closed_rows_lost; /* for want of memory */
+    void *topic_names;         /* tsearch trees: hl_topic_entry, hl_source */
+    void *source_names;
+    uint32_t source_count;
+    struct call_rcu_data *reclaimer; /* the thread that frees routes */
+    pthread_t housekeeper;
+    bool housekeeper_started;
+    bool housekeeper_stop;
+    int housekeeper_cpu;
+    uint64_t housekeeper_ticks;
+    pthread_cond_t housekeeper_wake;
+    hl_stop_report stop_report;
+    char memory_note[256]; /* the first fallback of the rings' memory */
+} hl_control;
+
+/* A text that the bus keeps. */
+typedef struct hl_text {
+    struct hl_text *next;
+    char text[];
+} hl_text;
+
+struct hl_bus {
+    /* Read-only after create. */
+    uint32_t *gate;
+    hl_topic_info *topics;
+    hl_route **routes;
+    uint32_t max_topics;
+    uint32_t partition_count;
+    hl_partition *partitions;
+    uint32_t executor_count;
+    hl_executor *executors;
+    hl_domain *domains;
+    hl_config config;           /* its strings are the bus's copies */
+    hl_text *texts;             /* those copies */
+    hl_topic_entry **entries;   /* by number; under the lock until declared */
+    char **sources;             /* SOURCE: names of publishers by number, from 1 */
+    hl_outlet **shared_outlets; /* by lane; NULL: not made yet; under the lock */
+    hl_topology *topology;
+    hl_plan *plan;
+    hl_control *control;
+    uint32_t topic_count; /* under the lock */
+    hl_clock clock;
+    /* Anyone adds. */
+    alignas(128) uint64_t refused;
+    /* Executors push, the control plane takes: what it may free. */
+    alignas(128) hl_subscription *dead_subscriptions;
+    hl_inlet *dead_inlets;
+};
+
+static inline void hl_bus_lock(const hl_bus *bus)
+{
+    pthread_mutex_lock(&bus->control->lock);
+}
+
+static inline void hl_bus_unlock(const hl_bus *bus)
+{
+    pthread_mutex_unlock(&bus->control->lock);
+}
+
+static inline uint64_t hl_bus_now(const hl_bus *bus)
+{
+    return hl_clock_now(&bus->clock);
+}
+
+/* The partition of a key: multiply-shift over a mixed key, so that neighbours spread evenly
+ * (D. Lemire, "A fast alternative to the modulo reduction", 2016). */
+static inline uint32_t hl_shard_of(uint64_t key, uint32_t shards)
+{
+    if (shards == 1)
+        return 0;
+    const uint32_t mixed = (uint32_t)((key * 0x9E3779B97F4A7C15u) >> 32);
+    return (uint32_t)(((uint64_t)mixed * shards) >> 32);
+}
+
+/* NULL: no such domain. `bytes`: of the name. */
+hl_domain *hl_bus_find_domain(const hl_bus *bus, const char *name, size_t bytes);
+
+/* Keeps the sentence for hl_bus_error and gives the status back. Under the lock. */
+hl_status hl_bus_fail(hl_bus *bus, hl_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The number of a publisher's name, made when it is new; 0: no memory, or all are given out. Under
+ * the lock. */
+uint16_t hl_bus_source(hl_bus *bus, const char *name);
+
+/* Blocks every signal but the synchronous faults, so that a thread started now inherits it. */
+void hl_signals_block(sigset_t *ret_before);
+
+/* Makes all stores of all threads that came before this call's start visible to the caller. */
+void hl_barrier_all_threads(void);
+
+/* Frees what the executors have let go of. Under the lock. */
+void hl_bus_reap(hl_bus *bus);
+
+void hl_bus_free_sources(hl_bus *bus);
+
+/* The lanes that handlers need to publish to a topic (NULL: to all of them), as far as they lack.
+ * Under the lock. */
+hl_status hl_handler_lanes_make(hl_bus *bus, const hl_topic_entry *topic);
+
+/* Ends the executors' threads; does what they were still told. NULL, or one that did not end in
+ * time because a handler runs. */
+hl_executor *hl_executors_end(hl_bus *bus, uint64_t timeout_ns);
+
+/* hl_bus_check_conservation, under the lock. */
+hl_status hl_check_conservation_locked(hl_bus *bus, hl_error *error);
+
+/* The housekeeper: slews the clock, frees what is done with. */
+hl_status hl_housekeeper_start(hl_bus *bus);
+void hl_housekeeper_stop(hl_bus *bus);
+
+#endif

@@ -1,0 +1,241 @@
+#include "bus/dispatch.h"
+
+#include "bus/bus.h"
+
+/* ---- one event, one handler ---- */
+
+static void keep_last(hl_partition *partition, hl_topic_entry *topic, const hl_event *event)
+{
+    hl_last_values *const last = &topic->last[partition->shard];
+    const uint32_t bytes = (uint32_t)sizeof *event + event->payload_size;
+    if (hl_latest_put(last->table, event->key, event, bytes) != HL_OK)
+        hl_count(&last->refused, 1);
+}
+
+/* What the handler published stands or falls with its status. */
+static inline void finish(hl_partition *partition, hl_cell *cell, hl_status status, uint32_t events)
+{
+    hl_publisher *const out = partition->out;
+    if (out->staged != NULL)
+        hl_publisher_settle(out, status == HL_OK);
+    if (status == HL_OK) {
+        hl_count(&cell->handled, events);
+    } else {
+        hl_count(&cell->failures, 1);
+        hl_count(&cell->skipped, events);
+    }
+}
+
+/* What handlers publish now carries this event as its cause. */
+static inline void set_cause(hl_partition *partition, const hl_event *event)
+{
+    partition->out->event = event;
+    partition->out->event_id = hl_event_id_of(partition->number, event->sequence);
+}
+
+static void box_add(hl_partition *partition, hl_cell *cell, const hl_event *event);
+
+/* False: the partition has not taken this subscription up. */
+static inline bool deliver(hl_partition *partition, const hl_route_entry *entry,
+                           const hl_event *event)
+{
+    hl_cell *const cell = &entry->cells[partition->shard];
+    if (cell->state != HL_CELL_ATTACHED)
+        return false;
+    hl_count(&cell->delivered, 1);
+    if (entry->predicate != NULL && !entry->predicate(event, entry->context))
+        hl_count(&cell->filtered, 1);
+    else if (entry->handler == NULL)
+        box_add(partition, cell, event);
+    else
+        finish(partition, cell, entry->handler(event, partition->out, entry->context), 1);
+    return true;
+}
+
+void hl_dispatch(hl_partition *partition, hl_event *event)
+{
+    event->sequence = partition->sequence + 1;
+    /* Relaxed: one writer; readers want a number. */
+    hl_store_relaxed_u64(&partition->sequence, event->sequence);
+    /* ROUTE: acquire, the entries are seen as they were filled. */
+    const hl_route *const route =
+        hl_load_acquire_ptr((void *const *)(const void *)&partition->bus->routes[event->topic]);
+    set_cause(partition, event);
+    if (route->topic->last != NULL)
+        keep_last(partition, route->topic, event);
+    bool wanted = false;
+    for (uint32_t i = 0; i < route->count; i++)
+        wanted |= deliver(partition, &route->entries[i], event);
+    if (!wanted)
+        hl_count(&partition->lanes[event->priority].unrouted, 1);
+    partition->out->event = NULL;
+}
+
+/* ---- batches ---- */
+
+static bool is_closing(const hl_subscription *subscription)
+{
+    /* ONLINE (executor.h): who was online before it was set is waited for; who came later sees it.
+     */
+    return hl_load_acquire_u32(&subscription->closing) != 0;
+}
+
+static void count_open(hl_executor *executor, uint32_t boxes)
+{
+    /* DRAINED: release, after what the batch's handler published is counted. */
+    hl_store_release_u32(&executor->open_boxes, boxes);
+}
+
+static void box_unlink(hl_partition *partition, hl_batch_box *box)
+{
+    hl_batch_box **at = &partition->open_boxes;
+    while (*at != box)
+        at = &(*at)->next_open;
+    *at = box->next_open;
+}
+
+static void box_empty(hl_partition *partition, hl_batch_box *box)
+{
+    hl_store_relaxed_u32(&box->count, 0); /* Relaxed: a counter (queued). */
+    box->copied = 0;
+    count_open(partition->executor, partition->executor->open_boxes - 1);
+}
+
+static void run_batch(hl_partition *partition, hl_cell *cell, const hl_event *const *events,
+                      uint32_t count)
+{
+    if (is_closing(cell->subscription)) {
+        hl_count(&cell->cancelled, count);
+        return;
+    }
+    const hl_batch batch = {events, count};
+    set_cause(partition, events[count - 1]);
+    finish(partition, cell, cell->box->handler(&batch, partition->out, cell->subscription->context),
+           count);
+    partition->out->event = NULL;
+}
+
+static void box_deliver(hl_partition *partition, hl_batch_box *box)
+{
+    const uint32_t count = box->count;
+    box_unlink(partition, box);
+    run_batch(partition, box->cell, box->events, count);
+    box_empty(partition, box);
+}
+
+static void box_add(hl_partition *partition, hl_cell *cell, const hl_event *event)
+{
+    hl_batch_box *const box = cell->box;
+    hl_executor *const executor = partition->executor;
+    if (event->priority <= HL_HIGH && !box->urgent) {
+        run_batch(partition, cell, &event, 1);
+        set_cause(partition, event);
+        return;
+    }
+    if (box->count == 0) {
+        box->next_open = partition->open_boxes;
+        partition->open_boxes = box;
+        box->due_ns = executor->now_ns + box->wait_ns;
+        if (executor->open_boxes == 0 || box->due_ns < executor->earliest_due_ns)
+            executor->earliest_due_ns = box->due_ns;
+        count_open(executor, executor->open_boxes + 1);
+    }
+    box->events[box->count] = event;
+    hl_store_relaxed_u32(&box->count, box->count + 1); /* Relaxed: a counter (queued). */
+    if (box->count == box->max_events) {
+        box_deliver(partition, box);
+        set_cause(partition, event);
+    }
+}
+
+void hl_boxes_end_run(hl_partition *partition)
+{
+    hl_batch_box *box = partition->open_boxes;
+    while (box != NULL) {
+        hl_batch_box *const next = box->next_open;
+        if (box->wait_ns == 0)
+            box_deliver(partition, box);
+        for (; box->copied < box->count; box->copied++) {
+            const hl_event *const event = box->events[box->copied];
+            unsigned char *const copy = box->copies + (size_t)box->copied * box->slot_size_bytes;
+            memcpy(copy, event, sizeof *event + event->payload_size);
+            box->events[box->copied] = (const hl_event *)(const void *)copy;
+        }
+        box = next;
+    }
+}
+
+uint32_t hl_boxes_serve(hl_executor *executor, uint64_t now_ns)
+{
+    hl_batch_box *due = NULL;
+    hl_partition *due_partition = NULL;
+    uint64_t earliest_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < executor->partition_count; i++) {
+        hl_partition *const partition = executor->partitions[i];
+        for (hl_batch_box *box = partition->open_boxes; box != NULL; box = box->next_open) {
+            if (box->due_ns <= now_ns && (due == NULL || box->due_ns < due->due_ns)) {
+                due = box;
+                due_partition = partition;
+            }
+            if (box->due_ns < earliest_ns)
+                earliest_ns = box->due_ns;
+        }
+    }
+    executor->earliest_due_ns = earliest_ns; /* of one just served too: a look in vain, no more */
+    if (due == NULL)
+        return 0;
+    const uint32_t count = due->count;
+    box_deliver(due_partition, due);
+    return count;
+}
+
+/* ---- subscriptions come and go ---- */
+
+/* The newest value of each key of one topic, as this partition has it. */
+static void give_image(hl_partition *partition, hl_cell *cell, const hl_topic_entry *topic)
+{
+    const hl_subscription *const subscription = cell->subscription;
+    const hl_route_entry entry = {subscription->handler, subscription->context,
+                                  subscription->options.predicate, cell - partition->shard,
+                                  subscription};
+    const hl_latest *const table = topic->last[partition->shard].table;
+    const uint32_t room = partition->domain->config.slot_size_bytes;
+    uint64_t key;
+    uint32_t bytes;
+    for (uint32_t i = 0; hl_latest_at(table, i, partition->image_slot, room, &key, &bytes) == HL_OK;
+         i++) {
+        hl_event *const event = (hl_event *)(void *)partition->image_slot;
+        event->flags |= HL_EVENT_IMAGE;
+        set_cause(partition, event);
+        deliver(partition, &entry, event);
+        partition->out->event = NULL;
+        /* The next value comes to lie where this one is. */
+        if (partition->open_boxes != NULL)
+            hl_boxes_end_run(partition);
+    }
+}
+
+void hl_cell_attach(hl_partition *partition, hl_cell *cell)
+{
+    hl_subscription *const subscription = cell->subscription;
+    if (is_closing(subscription))
+        return;
+    cell->start_sequence = partition->sequence;
+    /* START: release, so that who sees it attached sees where it begins. */
+    hl_store_release_u32(&cell->state, HL_CELL_ATTACHED);
+    for (uint32_t i = 0; i < subscription->image_topic_count; i++)
+        if (subscription->image_topics[i]->domain == partition->domain)
+            give_image(partition, cell, subscription->image_topics[i]);
+}
+
+void hl_cell_detach(hl_partition *partition, hl_cell *cell)
+{
+    hl_batch_box *const box = cell->box;
+    /* Relaxed: link.let_go says it to others. */
+    hl_store_relaxed_u32(&cell->state, HL_CELL_DETACHED);
+    if (box == NULL || box->count == 0)
+        return;
+    box_unlink(partition, box);
+    hl_count(&cell->cancelled, box->count);
+    box_empty(partition, box);
+}

@@ -1,0 +1,481 @@
+#include "bus/executor.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "affinity/pin.h"
+#include "bus/bus.h"
+#include "bus/dispatch.h"
+
+#define RUN_MAX          64 /* events of one lane before it looks at the others of its level */
+#define QUIESCENT_EVERY  16 /* looks between two quiescent states: each costs a shared line */
+#define LATENCY_EVERY    8  /* events: one in so many is measured, the clock read no oftener */
+#define POLLS_BEFORE_NAP 128
+#define NAP_NS           50000
+
+_Thread_local hl_executor *hl_turning;
+
+/* ---- what is there to do ---- */
+
+/* The next inlet of a level that has something; each in turn. */
+static inline hl_inlet *ready_inlet(const hl_level *level)
+{
+    hl_inlet *const last = level->last_served;
+    hl_inlet *inlet = last;
+    do {
+        inlet = inlet->next;
+        if (hl_ring_ready(&inlet->consumer))
+            return inlet;
+    } while (inlet != last);
+    return NULL;
+}
+
+/* The same for the highest of some levels (bit n: level n). */
+static inline hl_inlet *highest_ready(const hl_executor *executor, uint32_t levels,
+                                      uint32_t *ret_level)
+{
+    for (levels &= executor->levels_in_use; levels != 0; levels &= levels - 1) {
+        const uint32_t level = (uint32_t)__builtin_ctz(levels);
+        hl_inlet *const inlet = ready_inlet(&executor->levels[level]);
+        if (inlet != NULL) {
+            *ret_level = level;
+            return inlet;
+        }
+    }
+    return NULL;
+}
+
+static inline uint32_t levels_above(uint32_t level)
+{
+    return (1u << level) - 1;
+}
+
+static inline uint32_t levels_below(uint32_t level)
+{
+    return ((1u << HL_PRIORITIES) - 1) & ~((2u << level) - 1);
+}
+
+/* Once in guard_interval events a lower level has its turn, each of them in turn. */
+static hl_inlet *guard(hl_executor *executor, uint32_t level, uint32_t *ret_level)
+{
+    executor->since_guard = 0;
+    const uint32_t lower = levels_below(level);
+    hl_inlet *inlet =
+        highest_ready(executor, lower & levels_below(executor->guard_level), ret_level);
+    if (inlet == NULL)
+        inlet = highest_ready(executor, lower, ret_level);
+    if (inlet != NULL)
+        executor->guard_level = *ret_level;
+    return inlet;
+}
+
+static inline bool flush_wanted(const hl_executor *executor)
+{
+    return hl_load_relaxed_u32(&executor->flush_boxes) != 0; /* FLUSH */
+}
+
+static bool stop_wanted(const hl_executor *executor)
+{
+    /* STOP: acquire, what the stopping thread has settled is seen. */
+    return hl_load_acquire_u32(&executor->stop) != 0;
+}
+
+/* Whether there is anything that a sleep must not pass over. */
+static bool has_work(const hl_executor *executor)
+{
+    uint32_t level;
+    return hl_command_waiting(&executor->commands) || stop_wanted(executor) ||
+           (executor->open_boxes != 0 && flush_wanted(executor)) ||
+           highest_ready(executor, ~0u, &level) != NULL;
+}
+
+/* ---- taking a run ---- */
+
+/* The executor no longer polls this ring: the control plane may free it. */
+static void unlink_inlet(hl_executor *executor, hl_inlet *inlet)
+{
+    hl_level *const level = &executor->levels[inlet->priority];
+    hl_inlet *before = inlet;
+    while (before->next != inlet)
+        before = before->next;
+    before->next = inlet->next;
+    if (level->last_served == inlet)
+        level->last_served = before;
+    if (before == inlet) {
+        level->last_served = NULL;
+        executor->levels_in_use &= ~(1u << inlet->priority);
+    }
+    inlet->linked = false;
+    /* COMMAND (command.h): the same list the other way round; relaxed, a first guess. */
+    void *head = hl_load_relaxed_ptr((void *const *)(void *)&executor->bus->dead_inlets);
+    do {
+        inlet->next_dead = head;
+        /* COMMAND: release, the executor is done with it. */
+    } while (!hl_compare_exchange_acq_rel_ptr((void **)(void *)&executor->bus->dead_inlets, &head,
+                                              inlet));
+}
+
+static inline void measure(hl_executor *executor, hl_lane *lane, const hl_event *event)
+{
+    const uint64_t now_ns = hl_bus_now(executor->bus);
+    executor->now_ns = now_ns;
+    if ((event->flags & HL_EVENT_PADDING) == 0)
+        hl_histogram_record(lane->latency,
+                            now_ns > event->published_ns ? now_ns - event->published_ns : 0);
+}
+
+/* Dispatches up to `max` events of one ring; fewer when something higher arrives or a command does.
+ */
+static uint32_t take_run(hl_executor *executor, hl_inlet *inlet, uint32_t level, uint32_t max)
+{
+    hl_partition *const partition = inlet->partition;
+    hl_lane *const lane = &partition->lanes[level];
+    void *first = NULL;
+    const uint32_t ready = hl_ring_peek(&inlet->consumer, max, &first);
+    /* After the peek: whatever was commanded before one of these events was committed is done
+     * before it is dispatched. */
+    if (hl_command_waiting(&executor->commands))
+        hl_executor_obey(executor);
+    executor->levels[level].last_served = inlet;
+    hl_store_relaxed_u32(&lane->running, 1); /* Relaxed: for statistics. */
+    const uint32_t above = levels_above(level);
+    unsigned char *slot = first;
+    uint32_t taken = 0, padding = 0, higher;
+    while (taken < ready) {
+        hl_event *const event = (hl_event *)(void *)slot;
+        if (taken % LATENCY_EVERY == 0)
+            measure(executor, lane, event);
+        if ((event->flags & HL_EVENT_PADDING) == 0)
+            hl_dispatch(partition, event);
+        else
+            padding++;
+        taken++;
+        slot += inlet->slot_size_bytes;
+        if (highest_ready(executor, above, &higher) != NULL ||
+            hl_command_waiting(&executor->commands))
+            break;
+    }
+    if (partition->open_boxes != NULL)
+        hl_boxes_end_run(partition);
+    hl_ring_release(&inlet->consumer, taken);
+    hl_count(&lane->padding, padding);
+    hl_count(&executor->events, taken - padding);
+    hl_store_relaxed_u32(&lane->running, 0); /* Relaxed: for statistics. */
+    /* DRAINED: release, after what the handlers published is counted. */
+    hl_store_release_u64(&lane->dispatched, lane->dispatched + taken - padding);
+    if (!hl_ring_ready(&inlet->consumer)) {
+        /* An empty ring is never to look full to its publisher. */
+        hl_ring_release_publish(&inlet->consumer);
+        if (inlet->retiring)
+            unlink_inlet(executor, inlet);
+    }
+    return taken;
+}
+
+static uint32_t serve_boxes(hl_executor *executor)
+{
+    executor->now_ns = hl_bus_now(executor->bus);
+    if (flush_wanted(executor))
+        return hl_boxes_serve(executor, UINT64_MAX);
+    return executor->now_ns >= executor->earliest_due_ns
+               ? hl_boxes_serve(executor, executor->now_ns)
+               : 0;
+}
+
+uint32_t hl_executor_look(hl_executor *executor, uint32_t max_events)
+{
+    uint32_t level = HL_PRIORITIES;
+    hl_count(&executor->turns, 1);
+    hl_inlet *inlet = highest_ready(executor, ~0u, &level);
+    /* A batch that is due is like an event of NORMAL priority: one at a look. */
+    if (executor->open_boxes != 0 && level > HL_HIGH) {
+        const uint32_t served = serve_boxes(executor);
+        if (served != 0)
+            return served;
+    }
+    if (inlet == NULL) {
+        if (hl_command_waiting(&executor->commands))
+            hl_executor_obey(executor);
+        return 0;
+    }
+    uint32_t max = max_events < RUN_MAX ? max_events : RUN_MAX;
+    if (executor->since_guard >= executor->guard_interval) {
+        hl_inlet *const lower = guard(executor, level, &level);
+        if (lower != NULL)
+            return take_run(executor, lower, level, 1);
+    }
+    const uint32_t before_guard = executor->guard_interval - executor->since_guard;
+    max = max < before_guard ? max : before_guard;
+    const uint32_t taken = take_run(executor, inlet, level, max);
+    executor->since_guard += taken;
+    return taken;
+}
+
+/* ---- commands ---- */
+
+static void link_inlet(hl_executor *executor, hl_inlet *inlet)
+{
+    hl_level *const level = &executor->levels[inlet->priority];
+    if (level->last_served == NULL) {
+        inlet->next = inlet;
+        level->last_served = inlet;
+        executor->levels_in_use |= 1u << inlet->priority;
+    } else {
+        inlet->next = level->last_served->next;
+        level->last_served->next = inlet;
+    }
+    inlet->linked = true;
+}
+
+static void for_each_cell(hl_link *link, void (*action)(hl_partition *partition, hl_cell *cell))
+{
+    const hl_subscription *const subscription = link->subscription;
+    for (uint32_t i = 0; i < subscription->partition_count; i++) {
+        hl_partition *const partition =
+            &subscription->bus->partitions[subscription->first_partition + i];
+        if (partition->executor == link->executor)
+            action(partition, &subscription->cells[i]);
+    }
+}
+
+void hl_executor_obey(hl_executor *executor)
+{
+    hl_command *command = hl_command_take(&executor->commands);
+    while (command != NULL) {
+        hl_command *const next = command->next; /* the command goes with its subject */
+        hl_inlet *const inlet = command->subject;
+        hl_link *const link = command->subject;
+        switch (command->kind) {
+        case HL_COMMAND_LINK_INLET:
+            link_inlet(executor, inlet);
+            break;
+        case HL_COMMAND_RETIRE_INLET:
+            inlet->retiring = true;
+            if (!hl_ring_ready(&inlet->consumer))
+                unlink_inlet(executor, inlet);
+            break;
+        case HL_COMMAND_ATTACH:
+            for_each_cell(link, hl_cell_attach);
+            break;
+        case HL_COMMAND_DETACH:
+            for_each_cell(link, hl_cell_detach);
+            hl_link_let_go(link);
+            break;
+        }
+        command = next;
+    }
+}
+
+void hl_executor_wake(hl_executor *executor)
+{
+    if (executor->wait == HL_WAIT_PARK)
+        hl_sleeper_notify(&executor->sleeper);
+}
+
+void hl_executor_command(hl_executor *executor, hl_command *command)
+{
+    hl_command_push(&executor->commands, command);
+    hl_executor_wake(executor);
+}
+
+/* ---- the turning thread ---- */
+
+static pthread_key_t unregister_key;
+static pthread_once_t unregister_once = PTHREAD_ONCE_INIT;
+
+static void unregister_thread(void *registered)
+{
+    (void)registered;
+    urcu_qsbr_unregister_thread();
+}
+
+static void make_unregister_key(void)
+{
+    pthread_key_create(&unregister_key, unregister_thread);
+}
+
+void hl_executor_register_thread(void)
+{
+    static _Thread_local bool registered;
+    if (registered)
+        return;
+    registered = true;
+    pthread_once(&unregister_once, make_unregister_key);
+    pthread_setspecific(unregister_key, &registered);
+    urcu_qsbr_register_thread();
+    urcu_qsbr_thread_offline();
+}
+
+void hl_executor_go_online(hl_executor *executor)
+{
+    urcu_qsbr_thread_online();
+    hl_turning = executor;
+    /* Relaxed: the fence gives it its order. */
+    hl_store_relaxed_u32(&executor->online, 1);
+    /* ONLINE: the store before every load of a turn: commands, routes, closing. */
+    hl_fence_store_load();
+}
+
+void hl_executor_go_offline(hl_executor *executor)
+{
+    hl_turning = NULL;
+    hl_route_mark_quiescent();
+    /* OFFLINE: release, all that handlers did comes before it. */
+    hl_store_release_u32(&executor->online, 0);
+    urcu_qsbr_thread_offline();
+}
+
+static void set_state(hl_executor *executor, hl_executor_state state)
+{
+    /* Relaxed: for statistics. Stored only when it changes: others read the line. */
+    if (hl_load_relaxed_u32(&executor->state) != (uint32_t)state)
+        hl_store_relaxed_u32(&executor->state, state);
+}
+
+static uint64_t monotonic_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
+}
+
+/* How long it may sleep: until the next batch is due. */
+static uint64_t sleep_limit_ns(hl_executor *executor)
+{
+    if (executor->open_boxes == 0)
+        return UINT64_MAX;
+    const uint64_t now_ns = hl_bus_now(executor->bus);
+    return now_ns < executor->earliest_due_ns ? executor->earliest_due_ns - now_ns : 1;
+}
+
+static void note_cpu(hl_executor *executor)
+{
+    /* Relaxed: for statistics. */
+    hl_store_relaxed_u32(&executor->running_cpu, (uint32_t)hl_thread_cpu());
+}
+
+static void park(hl_executor *executor)
+{
+    const uint32_t ticket = hl_sleeper_prepare(&executor->sleeper);
+    if (has_work(executor)) {
+        hl_sleeper_cancel(&executor->sleeper);
+        return;
+    }
+    const uint64_t limit_ns = sleep_limit_ns(executor);
+    set_state(executor, HL_EXECUTOR_ASLEEP);
+    hl_count(&executor->parks, 1);
+    hl_executor_go_offline(executor);
+    hl_sleeper_sleep(&executor->sleeper, ticket, limit_ns);
+    hl_executor_go_online(executor);
+    set_state(executor, HL_EXECUTOR_IDLE);
+    note_cpu(executor);
+}
+
+static void nap(hl_executor *executor)
+{
+    const struct timespec pause = {0, NAP_NS};
+    hl_executor_go_offline(executor);
+    nanosleep(&pause, NULL);
+    hl_executor_go_online(executor);
+}
+
+/* Waits a moment, by the executor's strategy; `idle` counts the waits since there was work. */
+static void wait_for_work(hl_executor *executor, uint32_t idle, uint64_t *idle_since_ns)
+{
+    switch (executor->wait) {
+    case HL_WAIT_PARK:
+        /* Where others need this CPU, polling keeps them from making the work it polls for. */
+        if (executor->shares_cpu && idle >= 2) {
+            park(executor);
+            return;
+        }
+        if (idle == 1)
+            *idle_since_ns = monotonic_ns();
+        else if (idle % 16 == 0 &&
+                 monotonic_ns() - *idle_since_ns >= executor->bus->config.spin_before_park_ns)
+            park(executor);
+        else
+            hl_pause();
+        return;
+    case HL_WAIT_BACKOFF:
+        if (idle < POLLS_BEFORE_NAP)
+            hl_pause();
+        else if (idle < 2 * POLLS_BEFORE_NAP)
+            sched_yield();
+        else
+            nap(executor);
+        return;
+    case HL_WAIT_AUTO:
+    case HL_WAIT_SPIN:
+        hl_pause();
+        return;
+    }
+}
+
+static void turn_until_stopped(hl_executor *executor)
+{
+    uint64_t idle_since_ns = 0;
+    uint32_t idle = 0;
+    for (uint32_t looks = 1; !stop_wanted(executor); looks++) {
+        if (looks % QUIESCENT_EVERY == 0) {
+            hl_route_mark_quiescent();
+            urcu_qsbr_quiescent_state();
+        }
+        if (hl_executor_look(executor, RUN_MAX) != 0) {
+            idle = 0;
+            set_state(executor, HL_EXECUTOR_BUSY);
+            continue;
+        }
+        if (idle < UINT32_MAX)
+            idle++;
+        if (idle == 1)
+            set_state(executor, HL_EXECUTOR_IDLE);
+        wait_for_work(executor, idle, &idle_since_ns);
+    }
+}
+
+void *hl_executor_main(void *argument)
+{
+    hl_executor *const executor = argument;
+    char name[16];
+    snprintf(name, sizeof name, "hl-%.12s", executor->name);
+    pthread_setname_np(pthread_self(), name);
+    const hl_status status =
+        executor->cpu < 0 ? HL_OK : hl_pin_self((uint32_t)executor->cpu, &executor->start_error);
+    note_cpu(executor);
+    /* START: release, start_error and running_cpu are seen with it. */
+    hl_store_release_u32(&executor->start_state,
+                         status == HL_OK ? HL_START_READY : HL_START_FAILED);
+    if (status != HL_OK)
+        return NULL;
+    hl_executor_register_thread();
+    hl_executor_go_online(executor);
+    turn_until_stopped(executor);
+    hl_executor_go_offline(executor);
+    set_state(executor, HL_EXECUTOR_STOPPED);
+    return NULL;
+}
+
+uint32_t hl_executor_turn(hl_executor *executor, uint32_t max_events)
+{
+    /* From inside a handler: that would be a turn within a turn. */
+    if (hl_turning != NULL)
+        return 0;
+    uint32_t events = 0, left = max_events == 0 ? UINT32_MAX : max_events;
+    hl_executor_register_thread();
+    hl_executor_go_online(executor);
+    set_state(executor, HL_EXECUTOR_BUSY);
+    for (uint32_t lanes = executor->partition_count * HL_PRIORITIES; lanes != 0 && left != 0;) {
+        const uint32_t taken = hl_executor_look(executor, left);
+        if (taken == 0 && !has_work(executor))
+            break;
+        events += taken;
+        left -= taken < left ? taken : left;
+        lanes -= max_events == 0;
+    }
+    note_cpu(executor);
+    set_state(executor, HL_EXECUTOR_IDLE);
+    hl_executor_go_offline(executor);
+    return events;
+}

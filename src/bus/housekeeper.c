@@ -1,0 +1,83 @@
+/*
+ * The housekeeper: a thread that wakes every 10 ms for what is no event's business.
+ */
+#include <errno.h>
+#include <time.h>
+
+#include "affinity/pin.h"
+#include "bus/bus.h"
+
+#define TICK_NS         (10 * HL_MILLISECOND)
+#define TICKS_PER_SLEW  100
+#define TICKS_PER_SWEEP 10
+
+static struct timespec next_tick(void)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)TICK_NS;
+    if (until.tv_nsec >= (long)HL_SECOND) {
+        until.tv_nsec -= (long)HL_SECOND;
+        until.tv_sec++;
+    }
+    return until;
+}
+
+static void *housekeeper_main(void *argument)
+{
+    hl_bus *const bus = argument;
+    hl_control *const control = bus->control;
+    hl_error ignored; /* where it runs is a matter of taste, told by the thread status */
+    pthread_setname_np(pthread_self(), "hl-housekeeper");
+    if (hl_pin_self((uint32_t)bus->plan->housekeeping_cpu, &ignored) == HL_OK)
+        control->housekeeper_cpu = hl_thread_cpu();
+    hl_bus_lock(bus);
+    while (!control->housekeeper_stop) {
+        const struct timespec until = next_tick();
+        const int outcome =
+            pthread_cond_timedwait(&control->housekeeper_wake, &control->lock, &until);
+        if (outcome != ETIMEDOUT)
+            continue;
+        control->housekeeper_ticks++;
+        if (control->housekeeper_ticks % TICKS_PER_SLEW == 0)
+            hl_clock_slew(&bus->clock);
+        if (control->housekeeper_ticks % TICKS_PER_SWEEP == 0)
+            hl_bus_reap(bus);
+    }
+    hl_bus_unlock(bus);
+    return NULL;
+}
+
+hl_status hl_housekeeper_start(hl_bus *bus)
+{
+    hl_control *const control = bus->control;
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&control->housekeeper_wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    sigset_t before;
+    hl_signals_block(&before);
+    const int failure = pthread_create(&control->housekeeper, NULL, housekeeper_main, bus);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failure != 0) {
+        pthread_cond_destroy(&control->housekeeper_wake);
+        return hl_bus_fail(bus, HL_SYSTEM, "thread of the housekeeper: %s", strerror(failure));
+    }
+    control->housekeeper_started = true;
+    return HL_OK;
+}
+
+void hl_housekeeper_stop(hl_bus *bus)
+{
+    hl_control *const control = bus->control;
+    if (!control->housekeeper_started)
+        return;
+    hl_bus_lock(bus);
+    control->housekeeper_stop = true;
+    pthread_cond_signal(&control->housekeeper_wake);
+    hl_bus_unlock(bus);
+    pthread_join(control->housekeeper, NULL);
+    pthread_cond_destroy(&control->housekeeper_wake);
+    control->housekeeper_started = false;
+}

@@ -1,0 +1,221 @@
+#include "bus/bus.h"
+
+#include <stdio.h>
+
+/* The bytes of the rings of one memory node, each starting on a line pair. */
+static size_t node_bytes(const hl_lane_request *requests, uint32_t count, int node)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const hl_partition *const partition = requests[i].partition;
+        if (partition->numa_node == node)
+            bytes += hl_round_up(
+                hl_ring_size_bytes(partition->domain->config.slot_size_bytes, requests[i].slots));
+    }
+    return bytes;
+}
+
+static void free_pair(hl_outlet *outlet)
+{
+    free(outlet->inlet);
+    free(outlet);
+}
+
+/* Fills in one lane whose ring is to lie at `memory`. */
+static hl_status make_lane(hl_bus *bus, hl_lane_request *request, hl_ring_memory *home,
+                           unsigned char *memory)
+{
+    hl_partition *const partition = request->partition;
+    const uint32_t slot_size = partition->domain->config.slot_size_bytes;
+    hl_lane *const lane = &partition->lanes[request->priority];
+    const char *reason = NULL;
+    hl_ring *const ring = hl_ring_init(
+        memory, hl_ring_size_bytes(slot_size, request->slots), slot_size, request->slots,
+        request->kind == HL_OUTLET_SHARED ? HL_RING_MPSC : HL_RING_SPSC,
+        bus->config.ring_start_position, &reason);
+    if (ring == NULL)
+        return hl_bus_fail(bus, HL_INVALID, "ring of domain %s: %s", partition->domain->name,
+                           reason);
+    hl_outlet *const outlet = hl_allocate(1, sizeof *outlet);
+    hl_inlet *const inlet = hl_allocate(1, sizeof *inlet);
+    if (lane->latency == NULL &&
+        (lane->latency = hl_allocate(1, hl_histogram_size_bytes(2))) != NULL)
+        hl_histogram_init(lane->latency, 2);
+    if (outlet == NULL || inlet == NULL || lane->latency == NULL) {
+        free(outlet);
+        free(inlet);
+        return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a lane of domain %s",
+                           partition->domain->name);
+    }
+    outlet->kind = request->kind;
+    outlet->priority = request->priority;
+    outlet->payload_room_bytes = slot_size - (uint32_t)sizeof(hl_event);
+    outlet->partition = partition;
+    outlet->bus = bus;
+    outlet->gate = bus->gate;
+    outlet->mask = request->slots - 1;
+    outlet->slot_size_bytes = slot_size;
+    outlet->inlet = inlet;
+    hl_executor *const executor = partition->executor;
+    /* An executor that spins needs no waking, nor does one that publishes to itself. */
+    if (executor->wait == HL_WAIT_PARK && executor != request->publisher_executor)
+        outlet->sleeper = &executor->sleeper;
+    if (request->kind == HL_OUTLET_SHARED) {
+        hl_mpsc_open(ring, &outlet->shared);
+        outlet->slots = hl_mpsc_slot(&outlet->shared, 0);
+    } else {
+        hl_spsc_open(ring, &outlet->exclusive);
+        outlet->slots = hl_spsc_slot(&outlet->exclusive, 0);
+    }
+    hl_ring_consumer_open(ring, &inlet->consumer);
+    inlet->mask = outlet->mask;
+    inlet->slot_size_bytes = slot_size;
+    inlet->slots = outlet->slots;
+    inlet->partition = partition;
+    inlet->priority = request->priority;
+    inlet->ring = ring;
+    inlet->home = home;
+    inlet->link = (hl_command){NULL, HL_COMMAND_LINK_INLET, inlet};
+    inlet->retire = (hl_command){NULL, HL_COMMAND_RETIRE_INLET, inlet};
+    home->rings_in_use++;
+    request->outlet = outlet;
+    return HL_OK;
+}
+
+/* The lanes of one node, in one piece of memory. */
+static hl_status make_node(hl_bus *bus, hl_lane_request *requests, uint32_t count, int node)
+{
+    hl_ring_memory *const home = hl_allocate(1, sizeof *home);
+    const hl_memory_options options = {.numa_node = node,
+                                       .want_huge_pages = bus->config.huge_pages,
+                                       .want_lock = bus->config.lock_memory,
+                                       .dont_fork = true};
+    hl_error error;
+    hl_status status = home == NULL ? hl_error_set(&error, HL_NO_MEMORY, "no memory for a lane")
+                                    : hl_memory_map(node_bytes(requests, count, node), &options,
+                                                    &home->memory, &error);
+    if (status != HL_OK) {
+        free(home);
+        return hl_bus_fail(bus, status, "%s", error.text);
+    }
+    if (home->memory.note[0] != '\0' && bus->control->memory_note[0] == '\0')
+        snprintf(bus->control->memory_note, sizeof bus->control->memory_note, "%s",
+                 home->memory.note);
+    unsigned char *memory = home->memory.address;
+    for (uint32_t i = 0; i < count && status == HL_OK; i++) {
+        if (requests[i].partition->numa_node != node)
+            continue;
+        status = make_lane(bus, &requests[i], home, memory);
+        memory += hl_round_up(hl_ring_size_bytes(
+            requests[i].partition->domain->config.slot_size_bytes, requests[i].slots));
+    }
+    if (status == HL_OK || home->rings_in_use != 0)
+        return status; /* lanes that were made are undone by the caller, with their memory */
+    hl_memory_unmap(&home->memory);
+    free(home);
+    return status;
+}
+
+static void publish_lane(hl_outlet *outlet)
+{
+    hl_partition *const partition = outlet->partition;
+    hl_inlet *const inlet = outlet->inlet;
+    const hl_priority priority = outlet->priority;
+    outlet->next = partition->outlets[priority];
+    partition->outlets[priority] = outlet;
+    inlet->next_of_lane = partition->inlets[priority];
+    partition->inlets[priority] = inlet;
+    hl_executor_command(partition->executor, &inlet->link);
+}
+
+static void drop_home(hl_ring_memory *home)
+{
+    if (--home->rings_in_use != 0)
+        return;
+    hl_memory_unmap(&home->memory);
+    free(home);
+}
+
+hl_status hl_lanes_make(hl_bus *bus, hl_lane_request *requests, uint32_t count)
+{
+    hl_status status = HL_OK;
+    for (uint32_t i = 0; i < count; i++)
+        requests[i].outlet = NULL;
+    for (uint32_t i = 0; i < count && status == HL_OK; i++)
+        if (requests[i].outlet == NULL)
+            status = make_node(bus, requests, count, requests[i].partition->numa_node);
+    for (uint32_t i = 0; i < count; i++) {
+        hl_outlet *const outlet = requests[i].outlet;
+        if (status == HL_OK) {
+            publish_lane(outlet);
+        } else if (outlet != NULL) {
+            drop_home(outlet->inlet->home);
+            free_pair(outlet);
+            requests[i].outlet = NULL;
+        }
+    }
+    return status;
+}
+
+void hl_outlet_close(hl_outlet *outlet)
+{
+    hl_partition *const partition = outlet->partition;
+    hl_outlet **at = &partition->outlets[outlet->priority];
+    while (*at != outlet)
+        at = &(*at)->next;
+    *at = outlet->next;
+    const hl_door_counts counts = hl_outlet_counts(outlet);
+    hl_door_counts *const kept = &partition->closed_counts[outlet->priority];
+    kept->attempts += counts.attempts;
+    kept->committed += counts.committed;
+    kept->rejected += counts.rejected;
+    kept->throttled += counts.throttled;
+    kept->aborted += counts.aborted;
+    hl_executor_command(partition->executor, &outlet->inlet->retire);
+    free(outlet);
+}
+
+void hl_inlet_free(hl_inlet *inlet)
+{
+    hl_inlet **at = &inlet->partition->inlets[inlet->priority];
+    while (*at != inlet)
+        at = &(*at)->next_of_lane;
+    *at = inlet->next_of_lane;
+    drop_home(inlet->home);
+    free(inlet);
+}
+
+uint64_t hl_inlet_pending(const hl_inlet *inlet)
+{
+    /* Slot by slot, not by peeking: a claim that was never committed hides what lies behind it from
+     * the consumer, and that is to be counted too. */
+    const uint64_t from = hl_ring_consumed(&inlet->consumer);
+    uint64_t pending = 0;
+    for (uint64_t position = from; position - from <= inlet->mask; position++) {
+        const hl_event *const event =
+            (const hl_event *)(const void *)(inlet->slots +
+                                             (position & inlet->mask) * inlet->slot_size_bytes);
+        /* READY (ring.h): acquire, so that the flags are those of this stamp. */
+        if (hl_load_acquire_u64(&event->stamp) == position + 1)
+            pending += (event->flags & HL_EVENT_PADDING) == 0;
+    }
+    return pending;
+}
+
+hl_door_counts hl_outlet_counts(const hl_outlet *outlet)
+{
+    hl_door_counts sum = {0};
+    const uint32_t cells = outlet->kind == HL_OUTLET_SHARED ? HL_SHARED_CELLS : 1;
+    for (uint32_t i = 0; i < cells; i++) {
+        const hl_door_counts *const counts =
+            outlet->kind == HL_OUTLET_SHARED ? &outlet->cells[i].counts : &outlet->counts;
+        /* What became of them before how many there were: a live reading may then show claims that
+         * are open, never more outcomes than attempts. Acquire keeps the loads in that order. */
+        sum.committed += hl_load_acquire_u64(&counts->committed);
+        sum.rejected += hl_load_acquire_u64(&counts->rejected);
+        sum.throttled += hl_load_acquire_u64(&counts->throttled);
+        sum.aborted += hl_load_acquire_u64(&counts->aborted);
+        sum.attempts += hl_load_relaxed_u64(&counts->attempts);
+    }
+    return sum;
+}

@@ -1,0 +1,433 @@
+/*
+ * Publishers come and go: which lanes they use, their rings, their names. (What they do in between
+ * is publisher.c.)
+ */
+#include <search.h>
+#include <stdio.h>
+
+#include "bus/bus.h"
+#include "config/domains.h"
+
+/* ---- what it uses ---- */
+
+static const char *const priority_names[HL_PRIORITIES] = {"CRITICAL", "HIGH", "NORMAL", "LOW",
+                                                          "BACKGROUND"};
+
+/* The priorities (bit n: priority n) that a topic's events may have. */
+static uint32_t topic_priorities(const hl_topic_entry *topic)
+{
+    return topic->options.any_priority ? (1u << HL_PRIORITIES) - 1
+                                       : 1u << (unsigned)topic->options.priority;
+}
+
+/* The domain's own, and those of its topics so far. */
+static uint32_t domain_priorities(const hl_bus *bus, const hl_domain *domain)
+{
+    uint32_t priorities = 1u << domain->config.priority;
+    for (uint32_t i = 0; i < bus->topic_count; i++)
+        if (bus->entries[i]->domain == domain)
+            priorities |= topic_priorities(bus->entries[i]);
+    return priorities;
+}
+
+/* "CRITICAL|HIGH"; 0: it has a name that is none. */
+static uint32_t parse_priorities(const char *text, size_t bytes)
+{
+    uint32_t priorities = 0;
+    const char *const end = text + bytes;
+    while (text < end) {
+        const size_t length = strcspn(text, "|, ");
+        uint32_t found = 0;
+        for (uint32_t i = 0; i < HL_PRIORITIES; i++)
+            if (strlen(priority_names[i]) == length && memcmp(text, priority_names[i], length) == 0)
+                found = 1u << i;
+        if (found == 0)
+            return 0;
+        priorities |= found;
+        text += length + (text + length < end);
+    }
+    return priorities;
+}
+
+/* Fills `ret_uses`, a set of priorities for each domain. */
+static hl_status parse_uses(hl_bus *bus, const char *publisher, const char *uses,
+                            uint32_t *ret_uses)
+{
+    if (uses == NULL) {
+        for (uint32_t i = 0; i < bus->config.domain_count; i++)
+            ret_uses[i] = domain_priorities(bus, &bus->domains[i]);
+        return HL_OK;
+    }
+    hl_name item;
+    for (const char *cursor = uses; hl_domain_list_next(&cursor, &item);) {
+        const char *const colon = memchr(item.text, ':', item.bytes);
+        const size_t name_bytes = colon != NULL ? (size_t)(colon - item.text) : item.bytes;
+        const hl_domain *const domain = hl_bus_find_domain(bus, item.text, name_bytes);
+        if (domain == NULL)
+            return hl_bus_fail(bus, HL_UNKNOWN_DOMAIN,
+                               "publisher %s: uses \"%s\": \"%.*s\" names no domain of this bus",
+                               publisher, uses, (int)name_bytes, item.text);
+        const uint32_t priorities = colon == NULL
+                                        ? domain_priorities(bus, domain)
+                                        : parse_priorities(colon + 1, item.bytes - name_bytes - 1);
+        if (priorities == 0)
+            return hl_bus_fail(bus, HL_INVALID,
+                               "publisher %s: uses \"%s\": after ':' name CRITICAL, HIGH, NORMAL, "
+                               "LOW or BACKGROUND, split by '|'",
+                               publisher, uses);
+        ret_uses[domain->index] |= priorities;
+    }
+    return HL_OK;
+}
+
+/* ---- names ---- */
+
+typedef struct source_name {
+    char *name;
+    uint16_t number;
+} source_name;
+
+static int compare_sources(const void *a, const void *b)
+{
+    return strcmp(((const source_name *)a)->name, ((const source_name *)b)->name);
+}
+
+uint16_t hl_bus_source(hl_bus *bus, const char *name)
+{
+    hl_control *const control = bus->control;
+    source_name wanted = {.name = (char *)(uintptr_t)name};
+    source_name **const found = tfind(&wanted, &control->source_names, compare_sources);
+    if (found != NULL)
+        return (*found)->number;
+    if (control->source_count >= HL_SOURCES_MAX)
+        return 0;
+    source_name *const source = malloc(sizeof *source);
+    if (source == NULL || (source->name = strdup(name)) == NULL ||
+        tsearch(source, &control->source_names, compare_sources) == NULL) {
+        if (source != NULL)
+            free(source->name);
+        free(source);
+        return 0;
+    }
+    source->number = (uint16_t)++control->source_count;
+    /* SOURCE: release, for hl_source_name, which takes no lock. */
+    hl_store_release_ptr((void **)(void *)&bus->sources[source->number], source->name);
+    return source->number;
+}
+
+static void free_source(void *source)
+{
+    free(((source_name *)source)->name);
+    free(source);
+}
+
+void hl_bus_free_sources(hl_bus *bus)
+{
+    tdestroy(bus->control->source_names, free_source);
+}
+
+const char *hl_source_name(const hl_bus *bus, uint16_t source)
+{
+    /* SOURCE: acquire, the name is whole. */
+    return hl_load_acquire_ptr((void *const *)(const void *)&bus->sources[source]);
+}
+
+static bool name_is_open(const hl_bus *bus, const char *name)
+{
+    for (const hl_publisher *p = bus->control->publishers; p != NULL; p = p->next)
+        if (strcmp(p->name, name) == 0)
+            return true;
+    for (const hl_shared_publisher *p = bus->control->shared_publishers; p != NULL; p = p->next)
+        if (strcmp(p->name, name) == 0)
+            return true;
+    return false;
+}
+
+/* ---- opening ---- */
+
+static hl_status check_open(hl_bus *bus, const char *name, const hl_publisher_options *options)
+{
+    if (name == NULL || *name == '\0' || strlen(name) > 63)
+        return hl_bus_fail(bus, HL_INVALID, "a publisher's name has 1 to 63 bytes");
+    if (options->size != sizeof *options)
+        return hl_bus_fail(bus, HL_INVALID,
+                           "publisher %s: options of size %zu: begin with "
+                           "HL_PUBLISHER_OPTIONS_INIT",
+                           name, options->size);
+    const uint32_t slots = options->ring_slots;
+    if (slots != 0 && ((slots & (slots - 1)) != 0 || slots < 2 || slots > 1u << 24))
+        return hl_bus_fail(bus, HL_INVALID,
+                           "publisher %s: ring_slots is %u: use a power of two from 2 to 16777216",
+                           name, slots);
+    if (bus->control->state >= HL_BUS_STOPPING)
+        return hl_bus_fail(bus, HL_CLOSED, "publisher %s: the bus has stopped", name);
+    if (name_is_open(bus, name))
+        return hl_bus_fail(bus, HL_EXISTS, "publisher %s: one of that name is open", name);
+    if (bus->control->publisher_count >= bus->config.max_publishers)
+        return hl_bus_fail(bus, HL_LIMIT, "publisher %s: %u are open: raise max_publishers", name,
+                           bus->config.max_publishers);
+    return HL_OK;
+}
+
+static uint32_t lane_index(const hl_partition *partition, uint32_t priority)
+{
+    return partition->number * HL_PRIORITIES + priority;
+}
+
+/* The lanes of `uses` that `outlets` lacks are made, all or none, and put there. */
+static hl_status make_outlets(hl_bus *bus, const uint32_t *uses, hl_outlet_kind kind,
+                              uint32_t ring_slots, const hl_executor *publisher_executor,
+                              hl_outlet **outlets)
+{
+    hl_lane_request *const requests =
+        calloc(bus->partition_count * HL_PRIORITIES, sizeof *requests);
+    uint32_t count = 0;
+    if (requests == NULL)
+        return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a publisher's lanes");
+    for (uint32_t i = 0; i < bus->partition_count; i++) {
+        hl_partition *const partition = &bus->partitions[i];
+        const hl_domain_config *const domain = &partition->domain->config;
+        const uint32_t slots = ring_slots != 0             ? ring_slots
+                               : kind == HL_OUTLET_HANDLER ? domain->handler_ring_slots
+                                                           : domain->ring_slots;
+        for (uint32_t p = 0; p < HL_PRIORITIES; p++)
+            if ((uses[partition->domain->index] & 1u << p) != 0 &&
+                outlets[lane_index(partition, p)] == NULL)
+                requests[count++] = (hl_lane_request){partition, (hl_priority)p,     kind,
+                                                      slots,     publisher_executor, NULL};
+    }
+    const hl_status status = hl_lanes_make(bus, requests, count);
+    for (uint32_t i = 0; i < count && status == HL_OK; i++)
+        /* LANE: release, the outlet is whole. */
+        hl_store_release_ptr(
+            (void **)(void *)&outlets[lane_index(requests[i].partition, requests[i].priority)],
+            requests[i].outlet);
+    free(requests);
+    return status;
+}
+
+static hl_status open_exclusive(hl_bus *bus, const char *name, const hl_publisher_options *options,
+                                const uint32_t *uses, hl_publisher **ret_publisher)
+{
+    hl_publisher *const publisher = hl_allocate(1, sizeof *publisher);
+    if (publisher == NULL)
+        return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for publisher %s", name);
+    publisher->bus = bus;
+    publisher->flags = HL_EVENT_EXTERNAL;
+    snprintf(publisher->name, sizeof publisher->name, "%s", name);
+    publisher->source = hl_bus_source(bus, name);
+    publisher->outlets = calloc(bus->partition_count * HL_PRIORITIES, sizeof(hl_outlet *));
+    hl_status status = publisher->outlets == NULL || publisher->source == 0
+                           ? hl_bus_fail(bus, HL_NO_MEMORY, "no memory for publisher %s", name)
+                           : make_outlets(bus, uses, HL_OUTLET_EXCLUSIVE, options->ring_slots, NULL,
+                                          publisher->outlets);
+    if (status != HL_OK) {
+        free(publisher->outlets);
+        free(publisher);
+        return status;
+    }
+    publisher->next = bus->control->publishers;
+    bus->control->publishers = publisher;
+    bus->control->publisher_count++;
+    *ret_publisher = publisher;
+    return HL_OK;
+}
+
+hl_status hl_publisher_open(hl_bus *bus, const char *name, const hl_publisher_options *options,
+                            hl_publisher **ret_publisher)
+{
+    const hl_publisher_options defaults = HL_PUBLISHER_OPTIONS_INIT;
+    if (options == NULL)
+        options = &defaults;
+    hl_bus_lock(bus);
+    hl_bus_reap(bus);
+    uint32_t *const uses = calloc(bus->config.domain_count, sizeof *uses);
+    hl_status status = uses == NULL ? hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a publisher")
+                                    : check_open(bus, name, options);
+    if (status == HL_OK)
+        status = parse_uses(bus, name, options->uses, uses);
+    if (status == HL_OK)
+        status = open_exclusive(bus, name, options, uses, ret_publisher);
+    free(uses);
+    hl_bus_unlock(bus);
+    return status;
+}
+
+/* The lanes' shared outlets, made where there is none yet, are every shared publisher's. */
+static hl_status open_shared(hl_bus *bus, const char *name, const hl_publisher_options *options,
+                             const uint32_t *uses, hl_shared_publisher **ret_publisher)
+{
+    hl_status status =
+        make_outlets(bus, uses, HL_OUTLET_SHARED, options->ring_slots, NULL, bus->shared_outlets);
+    if (status != HL_OK)
+        return status;
+    hl_shared_publisher *const publisher = hl_allocate(1, sizeof *publisher);
+    const uint32_t lanes = bus->partition_count * HL_PRIORITIES;
+    hl_outlet **const outlets = calloc(lanes, sizeof *outlets);
+    const uint16_t source = hl_bus_source(bus, name);
+    if (publisher == NULL || outlets == NULL || source == 0) {
+        free(publisher);
+        free(outlets);
+        return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for publisher %s", name);
+    }
+    for (uint32_t i = 0; i < lanes; i++) {
+        const uint32_t domain = bus->partitions[i / HL_PRIORITIES].domain->index;
+        if ((uses[domain] & 1u << i % HL_PRIORITIES) != 0)
+            outlets[i] = bus->shared_outlets[i];
+    }
+    publisher->bus = bus;
+    publisher->outlets = outlets;
+    publisher->source = source;
+    snprintf(publisher->name, sizeof publisher->name, "%s", name);
+    publisher->next = bus->control->shared_publishers;
+    bus->control->shared_publishers = publisher;
+    bus->control->publisher_count++;
+    *ret_publisher = publisher;
+    return HL_OK;
+}
+
+hl_status hl_shared_publisher_open(hl_bus *bus, const char *name,
+                                   const hl_publisher_options *options,
+                                   hl_shared_publisher **ret_publisher)
+{
+    const hl_publisher_options defaults = HL_PUBLISHER_OPTIONS_INIT;
+    if (options == NULL)
+        options = &defaults;
+    hl_bus_lock(bus);
+    uint32_t *const uses = calloc(bus->config.domain_count, sizeof *uses);
+    hl_status status = uses == NULL ? hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a publisher")
+                                    : check_open(bus, name, options);
+    if (status == HL_OK)
+        status = parse_uses(bus, name, options->uses, uses);
+    if (status == HL_OK)
+        status = open_shared(bus, name, options, uses, ret_publisher);
+    free(uses);
+    hl_bus_unlock(bus);
+    return status;
+}
+
+/* ---- handlers' output ---- */
+
+hl_publisher *hl_publisher_make_out(hl_bus *bus, const char *name)
+{
+    hl_publisher *const out = hl_allocate(1, sizeof *out);
+    if (out == NULL)
+        return NULL;
+    out->bus = bus;
+    out->is_handlers = true;
+    snprintf(out->name, sizeof out->name, "%s", name);
+    out->source = hl_bus_source(bus, name);
+    out->outlets = calloc(bus->partition_count * HL_PRIORITIES, sizeof(hl_outlet *));
+    if (out->outlets != NULL && out->source != 0)
+        return out;
+    free(out->outlets);
+    free(out);
+    return NULL;
+}
+
+/* `uses`: for each domain, the priorities that handlers may publish with. */
+static hl_status make_handler_lanes(hl_bus *bus, const uint32_t *uses)
+{
+    uint32_t *const reached = calloc(bus->config.domain_count, sizeof *reached);
+    hl_status status =
+        reached != NULL ? HL_OK : hl_bus_fail(bus, HL_NO_MEMORY, "no memory for handlers' lanes");
+    for (uint32_t i = 0; i < bus->partition_count && status == HL_OK; i++) {
+        const hl_partition *const partition = &bus->partitions[i];
+        for (uint32_t d = 0; d < bus->config.domain_count; d++)
+            reached[d] = hl_domain_publishes_to(&partition->domain->config, &bus->domains[d].config)
+                             ? uses[d]
+                             : 0;
+        status = make_outlets(bus, reached, HL_OUTLET_HANDLER, 0, partition->executor,
+                              partition->out->outlets);
+    }
+    free(reached);
+    return status;
+}
+
+hl_status hl_handler_lanes_make(hl_bus *bus, const hl_topic_entry *topic)
+{
+    uint32_t *const uses = calloc(bus->config.domain_count, sizeof *uses);
+    if (uses == NULL)
+        return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for handlers' lanes");
+    if (topic != NULL)
+        uses[topic->domain->index] = topic_priorities(topic);
+    for (uint32_t i = 0; topic == NULL && i < bus->topic_count; i++)
+        uses[bus->entries[i]->domain->index] |= topic_priorities(bus->entries[i]);
+    const hl_status status = make_handler_lanes(bus, uses);
+    free(uses);
+    return status;
+}
+
+/* ---- closing ---- */
+
+/* Claims that were never committed would hold up what lies behind them: they become padding. */
+static void abort_open_claims(hl_outlet *outlet)
+{
+    const hl_door_counts counts = hl_outlet_counts(outlet);
+    uint64_t open =
+        counts.attempts - counts.committed - counts.rejected - counts.throttled - counts.aborted;
+    const uint64_t end = hl_spsc_claimed(&outlet->exclusive);
+    for (uint64_t position = end - 1; open > 0 && end - position <= outlet->mask + 1u; position--) {
+        hl_event *const event = hl_spsc_slot(&outlet->exclusive, position);
+        /* READY (ring.h): this thread alone stamps; relaxed. */
+        if (hl_load_relaxed_u64(&event->stamp) == position + 1)
+            continue;
+        event->flags |= HL_EVENT_PADDING;
+        event->published_ns = 0;
+        hl_spsc_commit(&outlet->exclusive, position, 1);
+        hl_count(&outlet->counts.aborted, 1);
+        open--;
+    }
+    if (outlet->sleeper != NULL)
+        hl_sleeper_notify(outlet->sleeper);
+}
+
+void hl_publisher_end(hl_publisher *publisher)
+{
+    hl_bus *const bus = publisher->bus;
+    const bool stopped =
+        hl_load_relaxed_u32(bus->gate) == HL_GATE_STOPPED; /* GATE: under the lock */
+    for (uint32_t i = 0; i < bus->partition_count * HL_PRIORITIES; i++) {
+        hl_outlet *const outlet = publisher->outlets[i];
+        if (outlet == NULL)
+            continue;
+        if (!stopped && !publisher->is_handlers)
+            abort_open_claims(outlet);
+        hl_outlet_close(outlet);
+    }
+    free(publisher->outlets);
+    free(publisher);
+}
+
+void hl_publisher_close(hl_publisher *publisher)
+{
+    hl_bus *const bus = publisher->bus;
+    hl_bus_lock(bus);
+    hl_publisher **at = &bus->control->publishers;
+    while (*at != publisher)
+        at = &(*at)->next;
+    *at = publisher->next;
+    bus->control->publisher_count--;
+    hl_publisher_end(publisher);
+    hl_bus_reap(bus);
+    hl_bus_unlock(bus);
+}
+
+void hl_shared_publisher_end(hl_shared_publisher *publisher)
+{
+    free(publisher->outlets); /* the lanes' rings stay for others */
+    free(publisher);
+}
+
+void hl_shared_publisher_close(hl_shared_publisher *publisher)
+{
+    hl_bus *const bus = publisher->bus;
+    hl_bus_lock(bus);
+    hl_shared_publisher **at = &bus->control->shared_publishers;
+    while (*at != publisher)
+        at = &(*at)->next;
+    *at = publisher->next;
+    bus->control->publisher_count--;
+    hl_shared_publisher_end(publisher);
+    hl_bus_unlock(bus);
+}

@@ -1,0 +1,449 @@
+#include "bus/publisher.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "bus/bus.h"
+
+/* How long a publisher that waits for room polls, then yields, before it naps. */
+#define WAIT_POLLS  256
+#define WAIT_YIELDS 256
+#define WAIT_NAP_NS 50000
+
+/* ---- the way in: one lane ---- */
+
+/* Counted in no lane: the call names nothing that exists. */
+static hl_status refuse(hl_bus *bus, hl_status status)
+{
+    hl_fetch_add_relaxed_u64(&bus->refused, 1); /* Relaxed: a counter. */
+    return status;
+}
+
+/* The outlet for (topic, key, priority), or NULL with the reason in `ret_status`. */
+static inline hl_outlet *find_outlet(hl_bus *bus, hl_outlet *const *outlets, hl_topic topic,
+                                     uint64_t key, int priority, hl_status *ret_status)
+{
+    if (topic.number >= bus->max_topics) {
+        *ret_status = refuse(bus, HL_INVALID);
+        return NULL;
+    }
+    const hl_topic_info *const info = &bus->topics[topic.number];
+    /* DECLARED: acquire, the topic's fields and its route are whole. */
+    if (hl_load_acquire_u8(&info->declared) == 0) {
+        *ret_status = refuse(bus, HL_INVALID);
+        return NULL;
+    }
+    if (priority < 0) {
+        priority = info->priority;
+    } else if (priority != info->priority && !info->any_priority) {
+        *ret_status = refuse(bus, HL_NOT_ALLOWED);
+        return NULL;
+    }
+    const uint32_t partition = info->first_partition + hl_shard_of(key, info->shards);
+    /* LANE: acquire; a handler's table may just have got this lane. */
+    hl_outlet *const outlet = hl_load_acquire_ptr(
+        (void *const *)(const void *)&outlets[partition * HL_PRIORITIES + (uint32_t)priority]);
+    if (outlet == NULL)
+        *ret_status = refuse(bus, HL_NO_LANE);
+    return outlet;
+}
+
+/* What every slot of a claim begins as. */
+typedef struct event_template {
+    uint64_t key, correlation_id, causation_id;
+    uint32_t topic, payload_size;
+    uint16_t source;
+    uint8_t priority, flags;
+} event_template;
+
+static inline void fill_headers(const hl_claim *claim, const event_template *from)
+{
+    for (uint32_t i = 0; i < claim->count; i++) {
+        hl_event *const event = hl_claim_event(claim, i);
+        /* `stamp` is the ring's, `sequence` the partition's. */
+        event->key = from->key;
+        event->correlation_id = from->correlation_id;
+        event->causation_id = from->causation_id;
+        event->topic = from->topic;
+        event->payload_size = from->payload_size;
+        event->source = from->source;
+        event->schema_version = 0;
+        event->priority = from->priority;
+        event->flags = from->flags;
+        event->attempt = 0;
+        event->reserved = 0;
+    }
+}
+
+static inline void open_claim(hl_claim *claim, hl_outlet *outlet, uint64_t position, uint32_t count,
+                              const event_template *from)
+{
+    claim->lane = outlet;
+    claim->slots = outlet->slots;
+    claim->position = position;
+    claim->mask = outlet->mask;
+    claim->slot_size_bytes = outlet->slot_size_bytes;
+    claim->count = count;
+    claim->payload_size = from->payload_size;
+    claim->event = hl_claim_event(claim, 0);
+    claim->payload = claim->event + 1;
+    fill_headers(claim, from);
+}
+
+/* Whether the lane takes events of this shape at all. */
+static inline hl_status check_shape(const hl_outlet *outlet, uint32_t payload_size, uint32_t count,
+                                    uint32_t gate)
+{
+    if (gate != HL_GATE_OPEN)
+        return HL_CLOSED;
+    if (payload_size > outlet->payload_room_bytes)
+        return HL_TOO_LARGE;
+    if (count - 1 > outlet->mask)
+        return HL_INVALID;
+    return HL_OK;
+}
+
+/* Waits a little longer each time; false when `deadline_ns` is over. */
+static bool wait_for_room(uint32_t *tries, uint64_t *deadline_ns, uint64_t timeout_ns)
+{
+    struct timespec now;
+    if (++*tries < WAIT_POLLS) {
+        hl_pause();
+        return true;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const uint64_t now_ns = (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
+    if (*deadline_ns == 0)
+        *deadline_ns = now_ns + timeout_ns;
+    if (now_ns >= *deadline_ns)
+        return false;
+    if (*tries < WAIT_POLLS + WAIT_YIELDS) {
+        sched_yield();
+    } else {
+        const struct timespec nap = {0, WAIT_NAP_NS};
+        nanosleep(&nap, NULL);
+    }
+    return true;
+}
+
+/* ---- exclusive publishers and handlers' output ---- */
+
+/* The bus's own gate does not concern a handler: what events cause passes while the bus closes. */
+static inline uint32_t gate_of(const hl_publisher *publisher, const hl_outlet *outlet)
+{
+    /* GATE: relaxed; stop's barrier orders this load after the attempt was counted. */
+    return publisher->is_handlers ? HL_GATE_OPEN : hl_load_relaxed_u32(outlet->gate);
+}
+
+static hl_status claim_exclusive(hl_publisher *publisher, hl_topic topic, uint64_t key,
+                                 int priority, uint32_t payload_size, uint32_t count, bool may_wait,
+                                 hl_claim *ret_claim)
+{
+    hl_status status = HL_FULL;
+    hl_outlet *const outlet =
+        find_outlet(publisher->bus, publisher->outlets, topic, key, priority, &status);
+    if (outlet == NULL)
+        return status;
+    /* GATE: counted before the gate is looked at. */
+    hl_count(&outlet->counts.attempts, count);
+    uint64_t position;
+    status = check_shape(outlet, payload_size, count, gate_of(publisher, outlet));
+    if (status == HL_OK && !hl_spsc_try_claim(&outlet->exclusive, count, &position)) {
+        const hl_domain_config *const domain = &outlet->partition->domain->config;
+        uint64_t deadline_ns = 0;
+        uint32_t tries = 0;
+        status = HL_FULL;
+        /* hotlane's own threads never wait for room. */
+        may_wait = may_wait && hl_turning == NULL && domain->full_policy == HL_FULL_BLOCK;
+        while (may_wait && status == HL_FULL) {
+            if (!wait_for_room(&tries, &deadline_ns, domain->block_timeout_ns))
+                status = HL_TIMEOUT;
+            else if (gate_of(publisher, outlet) != HL_GATE_OPEN)
+                status = HL_CLOSED;
+            else if (hl_spsc_try_claim(&outlet->exclusive, count, &position))
+                status = HL_OK;
+        }
+    }
+    if (status != HL_OK) {
+        hl_count(&outlet->counts.rejected, count);
+        return status;
+    }
+    event_template from = {.key = key,
+                           .topic = topic.number,
+                           .payload_size = payload_size,
+                           .source = publisher->source,
+                           .priority = (uint8_t)outlet->priority,
+                           .flags = publisher->flags};
+    if (publisher->is_handlers) {
+        const hl_event *const cause = publisher->event;
+        from.causation_id = publisher->event_id;
+        from.correlation_id = cause == NULL || cause->correlation_id == 0 ? publisher->event_id
+                                                                          : cause->correlation_id;
+        /* Staged: nothing of it yet, until its commit takes the mark off. */
+        from.flags |= HL_EVENT_PADDING;
+        if (outlet->staged_slots == 0) {
+            outlet->staged_from = position;
+            outlet->next_staged = publisher->staged;
+            publisher->staged = outlet;
+        }
+        outlet->staged_slots += count;
+    }
+    open_claim(ret_claim, outlet, position, count, &from);
+    return HL_OK;
+}
+
+static inline void stamp_times(const hl_claim *claim, uint64_t now_ns, uint8_t flags_off,
+                               uint8_t flags_on)
+{
+    for (uint32_t i = 0; i < claim->count; i++) {
+        hl_event *const event = hl_claim_event(claim, i);
+        event->published_ns = now_ns;
+        event->flags = (uint8_t)((event->flags & ~flags_off) | flags_on);
+    }
+}
+
+/* GATE: once stopped, every count is final, and an open claim was counted as aborted. */
+static inline bool too_late(const hl_outlet *outlet)
+{
+    return hl_load_relaxed_u32(outlet->gate) == HL_GATE_STOPPED; /* Relaxed: a late look is fine. */
+}
+
+static hl_door_counts *my_cell(hl_outlet *outlet);
+
+/* Stamps the slots of a claim and wakes the partition. */
+static inline void make_visible(hl_outlet *outlet, const hl_claim *claim)
+{
+    if (outlet->kind == HL_OUTLET_SHARED) {
+        hl_mpsc_producer producer = outlet->shared;
+        hl_mpsc_commit(&producer, claim->position, claim->count);
+    } else {
+        hl_spsc_commit(&outlet->exclusive, claim->position, claim->count);
+    }
+    if (outlet->sleeper != NULL)
+        hl_sleeper_notify(outlet->sleeper);
+}
+
+void hl_commit(hl_claim *claim)
+{
+    hl_outlet *const outlet = claim->lane;
+    const uint64_t now_ns = hl_bus_now(outlet->bus);
+    if (outlet->kind == HL_OUTLET_HANDLER) {
+        stamp_times(claim, now_ns, HL_EVENT_PADDING, 0);
+        outlet->staged_committed += claim->count;
+        return;
+    }
+    if (too_late(outlet))
+        return;
+    stamp_times(claim, now_ns, 0, 0);
+    /* Counted before it is visible: what a partition has dispatched is then always among what was
+     * committed, at whatever moment someone adds up. */
+    if (outlet->kind == HL_OUTLET_SHARED)
+        hl_fetch_add_relaxed_u64(&my_cell(outlet)->committed, claim->count); /* COUNTED (lane.h) */
+    else
+        hl_count(&outlet->counts.committed, claim->count);
+    make_visible(outlet, claim);
+}
+
+void hl_abort(hl_claim *claim)
+{
+    hl_outlet *const outlet = claim->lane;
+    /* A handler's claims are padding already, and are counted when it returns. */
+    if (outlet->kind == HL_OUTLET_HANDLER || too_late(outlet))
+        return;
+    stamp_times(claim, 0, 0, HL_EVENT_PADDING);
+    if (outlet->kind == HL_OUTLET_SHARED)
+        hl_fetch_add_relaxed_u64(&my_cell(outlet)->aborted, claim->count); /* COUNTED */
+    else
+        hl_count(&outlet->counts.aborted, claim->count);
+    make_visible(outlet, claim);
+}
+
+void hl_publisher_settle(hl_publisher *out, bool keep)
+{
+    hl_outlet *outlet = out->staged;
+    out->staged = NULL;
+    while (outlet != NULL) {
+        hl_outlet *const next = outlet->next_staged;
+        const uint32_t slots = outlet->staged_slots;
+        const uint32_t committed = keep ? outlet->staged_committed : 0;
+        hl_count(&outlet->counts.committed, committed);
+        hl_count(&outlet->counts.aborted, slots - committed);
+        if (keep)
+            hl_spsc_commit(&outlet->exclusive, outlet->staged_from, slots);
+        else
+            hl_spsc_rollback(&outlet->exclusive, outlet->staged_from);
+        outlet->staged_slots = outlet->staged_committed = 0;
+        if (keep && outlet->sleeper != NULL)
+            hl_sleeper_notify(outlet->sleeper);
+        outlet = next;
+    }
+}
+
+hl_status hl_try_claim(hl_publisher *publisher, hl_topic topic, uint64_t key, uint32_t payload_size,
+                       hl_claim *ret_claim)
+{
+    return claim_exclusive(publisher, topic, key, -1, payload_size, 1, false, ret_claim);
+}
+
+hl_status hl_try_claim_run(hl_publisher *publisher, hl_topic topic, uint64_t key,
+                           uint32_t payload_size, uint32_t count, hl_claim *ret_claim)
+{
+    return claim_exclusive(publisher, topic, key, -1, payload_size, count, false, ret_claim);
+}
+
+hl_status hl_try_claim_priority(hl_publisher *publisher, hl_topic topic, uint64_t key,
+                                hl_priority priority, uint32_t payload_size, hl_claim *ret_claim)
+{
+    if ((unsigned)priority >= HL_PRIORITIES)
+        return refuse(publisher->bus, HL_INVALID);
+    return claim_exclusive(publisher, topic, key, (int)priority, payload_size, 1, false, ret_claim);
+}
+
+hl_status hl_claim_wait(hl_publisher *publisher, hl_topic topic, uint64_t key,
+                        uint32_t payload_size, hl_claim *ret_claim)
+{
+    return claim_exclusive(publisher, topic, key, -1, payload_size, 1, true, ret_claim);
+}
+
+hl_status hl_claim_run_wait(hl_publisher *publisher, hl_topic topic, uint64_t key,
+                            uint32_t payload_size, uint32_t count, hl_claim *ret_claim)
+{
+    return claim_exclusive(publisher, topic, key, -1, payload_size, count, true, ret_claim);
+}
+
+static inline hl_status copy_and_commit(hl_status status, hl_claim *claim, const void *payload,
+                                        uint32_t payload_size)
+{
+    if (status != HL_OK)
+        return status;
+    if (payload_size != 0)
+        memcpy(claim->payload, payload, payload_size);
+    hl_commit(claim);
+    return HL_OK;
+}
+
+hl_status hl_publish(hl_publisher *publisher, hl_topic topic, uint64_t key, const void *payload,
+                     uint32_t payload_size)
+{
+    hl_claim claim;
+    const hl_status status =
+        claim_exclusive(publisher, topic, key, -1, payload_size, 1, true, &claim);
+    return copy_and_commit(status, &claim, payload, payload_size);
+}
+
+hl_status hl_try_publish(hl_publisher *publisher, hl_topic topic, uint64_t key, const void *payload,
+                         uint32_t payload_size)
+{
+    hl_claim claim;
+    const hl_status status =
+        claim_exclusive(publisher, topic, key, -1, payload_size, 1, false, &claim);
+    return copy_and_commit(status, &claim, payload, payload_size);
+}
+
+hl_status hl_reserve(hl_publisher *out, hl_topic topic, uint64_t key, uint32_t count)
+{
+    hl_status status = HL_OK;
+    if (!out->is_handlers)
+        return refuse(out->bus, HL_NOT_ALLOWED);
+    hl_outlet *const outlet = find_outlet(out->bus, out->outlets, topic, key, -1, &status);
+    if (outlet == NULL)
+        return status;
+    return hl_spsc_has_room(&outlet->exclusive, count) ? HL_OK : HL_FULL;
+}
+
+uint64_t hl_now_ns(const hl_publisher *out)
+{
+    return out->event != NULL ? out->event->published_ns : 0;
+}
+
+uint64_t hl_current_id(const hl_publisher *out)
+{
+    return out->event != NULL ? out->event_id : 0;
+}
+
+/* ---- shared publishers ---- */
+
+/* Each thread counts in a cell of its own as far as there are enough. */
+static hl_door_counts *my_cell(hl_outlet *outlet)
+{
+    static uint64_t threads;
+    static _Thread_local uint32_t mine = UINT32_MAX;
+    if (mine == UINT32_MAX)
+        mine = (uint32_t)hl_fetch_add_relaxed_u64(&threads, 1) % HL_SHARED_CELLS; /* Any number. */
+    return &outlet->cells[mine].counts;
+}
+
+static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
+                              uint32_t payload_size, uint32_t count, bool may_wait,
+                              hl_claim *ret_claim)
+{
+    hl_status status = HL_FULL;
+    hl_outlet *const outlet =
+        find_outlet(publisher->bus, publisher->outlets, topic, key, -1, &status);
+    if (outlet == NULL)
+        return status;
+    hl_door_counts *const counts = my_cell(outlet);
+    /* GATE: counted before the gate is looked at. COUNTED: an atomic add, others may share it. */
+    hl_fetch_add_relaxed_u64(&counts->attempts, count);
+    uint64_t position;
+    /* A copy: what the producer remembers of the consumer's position is good for this claim. */
+    hl_mpsc_producer producer = outlet->shared;
+    /* GATE: relaxed, as in gate_of. */
+    status = check_shape(outlet, payload_size, count, hl_load_relaxed_u32(outlet->gate));
+    if (status == HL_OK && !hl_mpsc_try_claim(&producer, count, &position)) {
+        const hl_domain_config *const domain = &outlet->partition->domain->config;
+        uint64_t deadline_ns = 0;
+        uint32_t tries = 0;
+        status = HL_FULL;
+        may_wait = may_wait && hl_turning == NULL && domain->full_policy == HL_FULL_BLOCK;
+        while (may_wait && status == HL_FULL) {
+            if (!wait_for_room(&tries, &deadline_ns, domain->block_timeout_ns))
+                status = HL_TIMEOUT;
+            else if (hl_load_relaxed_u32(outlet->gate) != HL_GATE_OPEN) /* GATE */
+                status = HL_CLOSED;
+            else if (hl_mpsc_try_claim(&producer, count, &position))
+                status = HL_OK;
+        }
+    }
+    if (status != HL_OK) {
+        hl_fetch_add_relaxed_u64(&counts->rejected, count); /* COUNTED */
+        return status;
+    }
+    const event_template from = {.key = key,
+                                 .topic = topic.number,
+                                 .payload_size = payload_size,
+                                 .source = publisher->source,
+                                 .priority = (uint8_t)outlet->priority,
+                                 .flags = HL_EVENT_EXTERNAL};
+    open_claim(ret_claim, outlet, position, count, &from);
+    return HL_OK;
+}
+
+hl_status hl_shared_try_claim(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
+                              uint32_t payload_size, hl_claim *ret_claim)
+{
+    return claim_shared(publisher, topic, key, payload_size, 1, false, ret_claim);
+}
+
+hl_status hl_shared_try_claim_run(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
+                                  uint32_t payload_size, uint32_t count, hl_claim *ret_claim)
+{
+    return claim_shared(publisher, topic, key, payload_size, count, false, ret_claim);
+}
+
+hl_status hl_shared_publish(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
+                            const void *payload, uint32_t payload_size)
+{
+    hl_claim claim;
+    const hl_status status = claim_shared(publisher, topic, key, payload_size, 1, true, &claim);
+    return copy_and_commit(status, &claim, payload, payload_size);
+}
+
+hl_status hl_shared_try_publish(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
+                                const void *payload, uint32_t payload_size)
+{
+    hl_claim claim;
+    const hl_status status = claim_shared(publisher, topic, key, payload_size, 1, false, &claim);
+    return copy_and_commit(status, &claim, payload, payload_size);
+}

@@ -1,0 +1,44 @@
+/*
+ * What a publisher holds: for each lane that it declared, the outlet. A handler's `out` is such a
+ * publisher too, one for each partition; what it claims is staged until the handler returns HL_OK.
+ */
+#ifndef HL_BUS_PUBLISHER_H
+#define HL_BUS_PUBLISHER_H
+
+#include "bus/lane.h"
+
+struct hl_publisher {
+    /* Read-only after open; a handler's lanes may be added to later (LANE, lane.h). */
+    hl_bus *bus;
+    hl_outlet **outlets; /* by partition * HL_PRIORITIES + priority; NULL: not declared */
+    uint16_t source;
+    uint8_t flags;    /* of the events it publishes */
+    bool is_handlers; /* a partition's own `out` */
+    char name[64];
+    struct hl_publisher *next; /* under the bus's lock */
+    /* Its thread writes. A handler's: the event in hand, and the outlets with something staged. */
+    alignas(128) const hl_event *event;
+    uint64_t event_id;
+    hl_outlet *staged;
+};
+
+struct hl_shared_publisher {
+    hl_bus *bus;
+    hl_outlet **outlets;
+    uint16_t source;
+    char name[64];
+    struct hl_shared_publisher *next;
+};
+
+/* Makes the events that a handler has committed visible, or takes them all back. The partition's
+ * thread, after the handler has returned. */
+void hl_publisher_settle(hl_publisher *out, bool keep);
+
+/* A partition's `out`, with no lanes yet. NULL: no memory. */
+hl_publisher *hl_publisher_make_out(hl_bus *bus, const char *name);
+
+/* Ends a publisher and counts its open claims as aborted. Under the lock. */
+void hl_publisher_end(hl_publisher *publisher);
+void hl_shared_publisher_end(hl_shared_publisher *publisher);
+
+#endif

@@ -1,0 +1,252 @@
+/*
+ * Stop: close the door, let pass what is on its way, end the threads, count what is left, check the
+ * sums.
+ */
+#include <stdio.h>
+#include <time.h>
+
+#include "bus/bus.h"
+
+#define NAP_NS 200000
+
+static uint64_t monotonic_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
+}
+
+/* The end of a wait that begins now; UINT64_MAX: never. */
+static uint64_t deadline_after(uint64_t timeout_ns)
+{
+    const uint64_t now_ns = monotonic_ns();
+    return timeout_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + timeout_ns;
+}
+
+/* ---- letting pass ---- */
+
+/* A moment in which events can move: the executors' threads do it, or the caller turns them. */
+static void let_move(hl_bus *bus)
+{
+    if (bus->config.threads == HL_THREADS_OWN) {
+        const struct timespec nap = {0, NAP_NS};
+        nanosleep(&nap, NULL);
+        return;
+    }
+    for (uint32_t i = 0; i < bus->executor_count; i++)
+        hl_executor_turn(&bus->executors[i], 0);
+}
+
+/* Claims that are open, of publishers from outside. Under the lock. */
+static uint64_t open_claims(const hl_outlet *outlet)
+{
+    const hl_door_counts counts = hl_outlet_counts(outlet);
+    return outlet->kind == HL_OUTLET_HANDLER
+               ? 0
+               : counts.attempts - counts.committed - counts.rejected - counts.throttled -
+                     counts.aborted;
+}
+
+typedef struct bus_sums {
+    uint64_t dispatched, committed, open_claims;
+    uint32_t open_boxes;
+} bus_sums;
+
+static bool same_sums(const bus_sums *a, const bus_sums *b)
+{
+    return a->dispatched == b->dispatched && a->committed == b->committed &&
+           a->open_claims == b->open_claims && a->open_boxes == b->open_boxes;
+}
+
+static bool sums_are_at_rest(const bus_sums *sums)
+{
+    return sums->dispatched == sums->committed && sums->open_claims == 0 && sums->open_boxes == 0;
+}
+
+/* Under the lock. */
+static bus_sums add_up(const hl_bus *bus)
+{
+    bus_sums sums = {0};
+    /* DRAINED: what was dispatched first, with acquire; what was committed after it. Whatever a
+     * dispatched event caused is then among the committed. */
+    for (uint32_t i = 0; i < bus->partition_count; i++)
+        for (int p = 0; p < HL_PRIORITIES; p++)
+            sums.dispatched += hl_load_acquire_u64(&bus->partitions[i].lanes[p].dispatched);
+    for (uint32_t i = 0; i < bus->executor_count; i++)
+        sums.open_boxes += hl_load_acquire_u32(&bus->executors[i].open_boxes); /* DRAINED */
+    for (uint32_t i = 0; i < bus->partition_count; i++) {
+        const hl_partition *const partition = &bus->partitions[i];
+        for (int p = 0; p < HL_PRIORITIES; p++) {
+            sums.committed += partition->closed_counts[p].committed;
+            for (const hl_outlet *o = partition->outlets[p]; o != NULL; o = o->next) {
+                sums.committed += hl_outlet_counts(o).committed;
+                sums.open_claims += open_claims(o);
+            }
+        }
+    }
+    return sums;
+}
+
+/* Waits until all lanes are seen empty twice with unchanged counters. */
+static bool drain(hl_bus *bus, uint64_t deadline_ns)
+{
+    bus_sums before = {.open_claims = UINT64_MAX};
+    for (uint32_t i = 0; i < bus->executor_count; i++) {
+        hl_store_relaxed_u32(&bus->executors[i].flush_boxes, 1); /* FLUSH */
+        hl_executor_wake(&bus->executors[i]);
+    }
+    for (;;) {
+        hl_bus_lock(bus);
+        const bus_sums now = add_up(bus);
+        hl_bus_unlock(bus);
+        if (sums_are_at_rest(&now) && same_sums(&now, &before))
+            return true;
+        if (monotonic_ns() >= deadline_ns)
+            return false;
+        before = now;
+        let_move(bus);
+    }
+}
+
+/* ---- ending the threads ---- */
+
+static bool join_until(pthread_t thread, uint64_t deadline_ns)
+{
+    if (deadline_ns == UINT64_MAX)
+        return pthread_join(thread, NULL) == 0;
+    const struct timespec until = {(time_t)(deadline_ns / HL_SECOND),
+                                   (long)(deadline_ns % HL_SECOND)};
+    return pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) == 0;
+}
+
+hl_executor *hl_executors_end(hl_bus *bus, uint64_t timeout_ns)
+{
+    hl_executor *stuck = NULL;
+    const uint64_t deadline_ns = deadline_after(timeout_ns);
+    for (uint32_t i = 0; i < bus->executor_count; i++) {
+        /* STOP: release, what was settled before is seen by the executor. */
+        hl_store_release_u32(&bus->executors[i].stop, 1);
+        hl_executor_wake(&bus->executors[i]);
+    }
+    for (uint32_t i = 0; i < bus->executor_count; i++) {
+        hl_executor *const executor = &bus->executors[i];
+        if (executor->thread_started && join_until(executor->thread, deadline_ns))
+            executor->thread_started = false;
+        if (executor->thread_started)
+            stuck = executor;
+        else
+            hl_executor_obey(executor); /* nobody else does any more */
+    }
+    return stuck;
+}
+
+/* ---- what is left ---- */
+
+static void cancel_boxes(hl_bus *bus)
+{
+    for (const hl_subscription *s = bus->control->subscriptions; s != NULL; s = s->next)
+        for (uint32_t i = 0; i < s->partition_count; i++)
+            hl_cell_detach(&bus->partitions[s->first_partition + i], &s->cells[i]);
+}
+
+/* Counts what no one will take any more: committed and unread, or claimed and never committed. */
+static uint64_t count_abandoned(hl_bus *bus)
+{
+    uint64_t abandoned = 0;
+    for (uint32_t i = 0; i < bus->partition_count; i++) {
+        hl_partition *const partition = &bus->partitions[i];
+        for (int p = 0; p < HL_PRIORITIES; p++) {
+            uint64_t unread = 0;
+            for (const hl_inlet *inlet = partition->inlets[p]; inlet != NULL;
+                 inlet = inlet->next_of_lane)
+                unread += hl_inlet_pending(inlet);
+            hl_count(&partition->lanes[p].abandoned, unread);
+            abandoned += unread;
+            for (hl_outlet *o = partition->outlets[p]; o != NULL; o = o->next) {
+                const uint64_t open = open_claims(o);
+                uint64_t *const aborted =
+                    o->kind == HL_OUTLET_SHARED ? &o->cells[0].counts.aborted : &o->counts.aborted;
+                hl_fetch_add_relaxed_u64(aborted, open); /* COUNTED */
+                abandoned += open;
+            }
+        }
+    }
+    return abandoned;
+}
+
+/* ---- the call ---- */
+
+static hl_status begin(hl_bus *bus)
+{
+    hl_control *const control = bus->control;
+    if (hl_turning != NULL)
+        return hl_bus_fail(bus, HL_WRONG_THREAD,
+                           "stop was called from a handler: it would wait for itself");
+    if (control->state != HL_BUS_RUNNING && control->state != HL_BUS_STOPPING)
+        return hl_bus_fail(bus, HL_WRONG_STATE, "only a running bus can be stopped");
+    control->state = HL_BUS_STOPPING;
+    /* GATE: relaxed; the barrier makes it seen, and every attempt counted before it. */
+    hl_store_relaxed_u32(bus->gate, HL_GATE_CLOSING);
+    return HL_OK;
+}
+
+/* All threads have ended: settles the counts and checks them. Under the lock. */
+static hl_status settle(hl_bus *bus, bool drained, uint64_t begin_ns)
+{
+    hl_control *const control = bus->control;
+    hl_stop_report *const report = &control->stop_report;
+    /* GATE: relaxed, the barrier does the rest; from here on no publisher counts anything. */
+    hl_store_relaxed_u32(bus->gate, HL_GATE_STOPPED);
+    hl_barrier_all_threads();
+    cancel_boxes(bus);
+    report->drained = drained;
+    report->abandoned = count_abandoned(bus);
+    control->state = HL_BUS_STOPPED;
+    hl_bus_reap(bus);
+    const hl_status sums = hl_check_conservation_locked(bus, &report->conservation);
+    report->elapsed_ns = monotonic_ns() - begin_ns;
+    if (sums != HL_OK)
+        return hl_bus_fail(bus, sums, "%s", report->conservation.text);
+    report->conservation.status = HL_OK;
+    if (!drained || report->abandoned != 0)
+        return hl_bus_fail(bus, HL_TIMEOUT, "%llu events were left when the deadline passed",
+                           (unsigned long long)report->abandoned);
+    return HL_OK;
+}
+
+hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns)
+{
+    const uint64_t begin_ns = monotonic_ns();
+    const uint64_t deadline_ns = deadline_after(timeout_ns);
+    hl_bus_lock(bus);
+    hl_status status = begin(bus);
+    hl_bus_unlock(bus);
+    if (status != HL_OK)
+        return status;
+    hl_barrier_all_threads();
+    const bool drained = drain(bus, deadline_ns);
+    const uint64_t now_ns = monotonic_ns();
+    /* A handler that has just begun may end in peace: a tenth of a second more. */
+    const uint64_t left_ns = (now_ns < deadline_ns ? deadline_ns - now_ns : 0);
+    const hl_executor *const stuck =
+        hl_executors_end(bus, left_ns > HL_SECOND / 10 ? left_ns : HL_SECOND / 10);
+    if (stuck == NULL)
+        hl_housekeeper_stop(bus);
+    hl_bus_lock(bus);
+    status = stuck == NULL ? settle(bus, drained, begin_ns)
+                           : hl_bus_fail(bus, HL_TIMEOUT,
+                                         "a handler on %s still runs: stop again when it has ended",
+                                         stuck->name);
+    hl_bus_unlock(bus);
+    return status;
+}
+
+hl_status hl_bus_stop_report(const hl_bus *bus, hl_stop_report *ret_report)
+{
+    hl_bus_lock(bus);
+    const bool stopped = bus->control->state == HL_BUS_STOPPED;
+    if (stopped)
+        *ret_report = bus->control->stop_report;
+    hl_bus_unlock(bus);
+    return stopped ? HL_OK : HL_WRONG_STATE;
+}

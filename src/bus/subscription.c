@@ -1,0 +1,465 @@
+#include "bus/subscription.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "bus/bus.h"
+#include "bus/pattern.h"
+
+#define POLLS_BEFORE_YIELD 64
+#define YIELDS_BEFORE_NAP  64
+#define NAP_NS             50000
+
+/* ---- making one ---- */
+
+static hl_status check_options(hl_bus *bus, const char *pattern, hl_handler handler,
+                               const hl_subscription_options *options)
+{
+    const char *const defect = hl_pattern_defect(pattern);
+    if (defect != NULL)
+        return hl_bus_fail(bus, HL_INVALID, "pattern \"%s\": %s", pattern == NULL ? "" : pattern,
+                           defect);
+    if (options->size != sizeof *options)
+        return hl_bus_fail(bus, HL_INVALID,
+                           "subscription \"%s\": options of size %zu: begin with "
+                           "HL_SUBSCRIPTION_OPTIONS_INIT",
+                           pattern, options->size);
+    if ((handler == NULL) == (options->batch == NULL))
+        return hl_bus_fail(bus, HL_INVALID,
+                           "subscription \"%s\": give a handler or a batch handler, one of the two",
+                           pattern);
+    if (options->batch != NULL && (options->batch_events < 1 || options->batch_events > 65536))
+        return hl_bus_fail(bus, HL_INVALID,
+                           "subscription \"%s\": batch_events is %u: use 1 to 65536", pattern,
+                           options->batch_events);
+    return HL_OK;
+}
+
+/* The partitions that a pattern reaches: those of one domain, or all. */
+static hl_status find_reach(hl_bus *bus, const char *pattern, uint32_t *ret_first,
+                            uint32_t *ret_count)
+{
+    if (*pattern == '*' || *pattern == '>') {
+        *ret_first = 0;
+        *ret_count = bus->partition_count;
+        return HL_OK;
+    }
+    const size_t bytes = hl_first_token_bytes(pattern);
+    const hl_domain *domain = hl_bus_find_domain(bus, pattern, bytes);
+    const char *const fallback = bus->config.default_domain;
+    if (domain == NULL && fallback != NULL)
+        domain = hl_bus_find_domain(bus, fallback, strlen(fallback));
+    if (domain == NULL)
+        return hl_bus_fail(bus, HL_UNKNOWN_DOMAIN,
+                           "subscription \"%s\": its first token names no domain of this bus",
+                           pattern);
+    *ret_first = domain->first_partition;
+    *ret_count = domain->config.shards;
+    return HL_OK;
+}
+
+static hl_status find_image_topics(hl_bus *bus, hl_subscription *subscription)
+{
+    const char *const pattern = subscription->pattern;
+    subscription->image_topics = calloc(bus->topic_count + 1, sizeof(hl_topic_entry *));
+    if (subscription->image_topics == NULL)
+        return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for subscription \"%s\"", pattern);
+    for (uint32_t i = 0; i < bus->topic_count; i++)
+        if (bus->entries[i]->last != NULL && hl_pattern_matches(pattern, bus->entries[i]->name))
+            subscription->image_topics[subscription->image_topic_count++] = bus->entries[i];
+    if (subscription->image_topic_count == 0)
+        return hl_bus_fail(bus, HL_NOT_ALLOWED,
+                           "subscription \"%s\": an initial image needs a state topic: declare it "
+                           "before, with kind HL_STATE",
+                           pattern);
+    return HL_OK;
+}
+
+static hl_batch_box *make_box(const hl_bus *bus, hl_cell *cell, uint32_t partition)
+{
+    const hl_subscription_options *const options = &cell->subscription->options;
+    hl_batch_box *const box = hl_allocate(1, sizeof *box);
+    if (box == NULL)
+        return NULL;
+    cell->box = box;
+    box->cell = cell;
+    box->handler = options->batch;
+    box->max_events = options->batch_events;
+    box->urgent = options->batch_urgent;
+    box->wait_ns = options->batch_wait_ns;
+    box->slot_size_bytes = bus->partitions[partition].domain->config.slot_size_bytes;
+    box->events = calloc(box->max_events, sizeof *box->events);
+    box->copies = hl_allocate(box->max_events, box->slot_size_bytes);
+    return box->events != NULL && box->copies != NULL ? box : NULL;
+}
+
+/* One link for each executor that it reaches. */
+static bool make_links(hl_bus *bus, hl_subscription *subscription)
+{
+    subscription->links = hl_allocate(bus->executor_count, sizeof(hl_link));
+    if (subscription->links == NULL)
+        return false;
+    for (uint32_t i = 0; i < bus->executor_count; i++) {
+        hl_executor *const executor = &bus->executors[i];
+        bool reached = false;
+        for (uint32_t p = 0; p < subscription->partition_count; p++)
+            reached |= bus->partitions[subscription->first_partition + p].executor == executor;
+        if (!reached)
+            continue;
+        hl_link *const link = &subscription->links[subscription->link_count++];
+        link->executor = executor;
+        link->subscription = subscription;
+        link->attach = (hl_command){NULL, HL_COMMAND_ATTACH, link};
+        link->detach = (hl_command){NULL, HL_COMMAND_DETACH, link};
+    }
+    subscription->links_left = subscription->link_count;
+    subscription->references = subscription->link_count + 1;
+    return true;
+}
+
+static hl_status make_parts(hl_bus *bus, hl_subscription *subscription)
+{
+    subscription->cells = hl_allocate(subscription->partition_count, sizeof(hl_cell));
+    bool whole = subscription->pattern != NULL && subscription->name != NULL &&
+                 subscription->cells != NULL && make_links(bus, subscription);
+    for (uint32_t i = 0; whole && i < subscription->partition_count; i++) {
+        subscription->cells[i].subscription = subscription;
+        if (subscription->options.batch != NULL)
+            whole = make_box(bus, &subscription->cells[i], subscription->first_partition + i);
+    }
+    if (!whole)
+        return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a subscription");
+    return subscription->options.initial_image ? find_image_topics(bus, subscription) : HL_OK;
+}
+
+void hl_subscription_free(hl_subscription *subscription)
+{
+    for (uint32_t i = 0; subscription->cells != NULL && i < subscription->partition_count; i++) {
+        hl_batch_box *const box = subscription->cells[i].box;
+        if (box != NULL) {
+            free(box->events);
+            free(box->copies);
+            free(box);
+        }
+    }
+    free(subscription->cells);
+    free(subscription->links);
+    free(subscription->image_topics);
+    free(subscription->name);
+    free(subscription->pattern);
+    free(subscription);
+}
+
+static void enlist(hl_bus *bus, hl_subscription *subscription)
+{
+    hl_control *const control = bus->control;
+    subscription->serial = control->next_serial++;
+    subscription->previous = control->last_subscription;
+    if (control->last_subscription != NULL)
+        control->last_subscription->next = subscription;
+    else
+        control->subscriptions = subscription;
+    control->last_subscription = subscription;
+    control->subscription_count++;
+}
+
+static void delist(hl_bus *bus, hl_subscription *subscription)
+{
+    hl_control *const control = bus->control;
+    if (subscription->previous != NULL)
+        subscription->previous->next = subscription->next;
+    else
+        control->subscriptions = subscription->next;
+    if (subscription->next != NULL)
+        subscription->next->previous = subscription->previous;
+    else
+        control->last_subscription = subscription->previous;
+    control->subscription_count--;
+}
+
+static hl_status subscribe_locked(hl_bus *bus, const char *pattern, hl_handler handler,
+                                  void *context, const hl_subscription_options *options,
+                                  hl_subscription **ret_subscription)
+{
+    uint32_t first = 0, count = 0;
+    hl_status status = check_options(bus, pattern, handler, options);
+    if (status == HL_OK)
+        status = find_reach(bus, pattern, &first, &count);
+    if (status != HL_OK)
+        return status;
+    if (count > 1 && !options->concurrent)
+        return hl_bus_fail(bus, HL_SPANS_PARTITIONS,
+                           "subscription \"%s\" reaches %u partitions, so its handler would run on "
+                           "several threads at once: say `concurrent`, or name one domain of one "
+                           "shard",
+                           pattern, count);
+    if (bus->control->state >= HL_BUS_STOPPING)
+        return hl_bus_fail(bus, HL_CLOSED, "subscription \"%s\": the bus has stopped", pattern);
+    hl_bus_reap(bus);
+    if (bus->control->subscription_count >= bus->config.max_subscriptions)
+        return hl_bus_fail(bus, HL_LIMIT,
+                           "subscription \"%s\": %u are open: raise max_subscriptions", pattern,
+                           bus->config.max_subscriptions);
+    hl_subscription *const subscription = hl_allocate(1, sizeof *subscription);
+    if (subscription == NULL)
+        return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a subscription");
+    subscription->bus = bus;
+    subscription->pattern = strdup(pattern);
+    subscription->name = strdup(options->name != NULL ? options->name : pattern);
+    subscription->exact = hl_pattern_is_exact(pattern);
+    subscription->handler = handler;
+    subscription->context = context;
+    subscription->options = *options;
+    subscription->options.name = subscription->name;
+    subscription->first_partition = first;
+    subscription->partition_count = count;
+    status = make_parts(bus, subscription);
+    if (status == HL_OK) {
+        enlist(bus, subscription);
+        if (!hl_routes_add(bus, subscription)) {
+            delist(bus, subscription);
+            status = hl_bus_fail(bus, HL_NO_MEMORY, "no memory for the routes of \"%s\"", pattern);
+        }
+    }
+    if (status != HL_OK) {
+        hl_subscription_free(subscription);
+        return status;
+    }
+    /* After the routes: who is told to take it up finds it there. */
+    for (uint32_t i = 0; i < subscription->link_count; i++)
+        hl_executor_command(subscription->links[i].executor, &subscription->links[i].attach);
+    *ret_subscription = subscription;
+    return HL_OK;
+}
+
+hl_status hl_subscribe(hl_bus *bus, const char *pattern, hl_handler handler, void *context,
+                       const hl_subscription_options *options, hl_subscription **ret_subscription)
+{
+    const hl_subscription_options defaults = HL_SUBSCRIPTION_OPTIONS_INIT;
+    hl_bus_lock(bus);
+    const hl_status status = subscribe_locked(
+        bus, pattern, handler, context, options != NULL ? options : &defaults, ret_subscription);
+    hl_bus_unlock(bus);
+    return status;
+}
+
+/* ---- ending one ---- */
+
+bool hl_subscription_is_closing(const hl_subscription *subscription)
+{
+    return hl_load_relaxed_u32(&subscription->closing) != 0; /* Relaxed: under the bus's lock. */
+}
+
+/* Gives back what was there before, less one. */
+static uint64_t decrement(uint64_t *counter)
+{
+    uint64_t before = hl_load_relaxed_u64(counter); /* Relaxed: a first guess. */
+    /* DROP: release, what this thread did with it comes before the last one frees it; acquire, the
+     * last one sees that. */
+    while (!hl_compare_exchange_acq_rel_u64(counter, &before, before - 1))
+        ;
+    return before - 1;
+}
+
+static void drop(hl_subscription *subscription)
+{
+    if (decrement(&subscription->references) != 0)
+        return;
+    hl_bus *const bus = subscription->bus;
+    /* COMMAND (command.h): the same list the other way round; relaxed, a first guess. */
+    void *head = hl_load_relaxed_ptr((void *const *)(void *)&bus->dead_subscriptions);
+    do {
+        subscription->next_dead = head;
+        /* COMMAND: release, nobody uses it any more. */
+    } while (!hl_compare_exchange_acq_rel_ptr((void **)(void *)&bus->dead_subscriptions, &head,
+                                              subscription));
+}
+
+void hl_link_let_go(hl_link *link)
+{
+    hl_subscription *const subscription = link->subscription;
+    /* LETGO: release, all that the handler did comes before it. */
+    hl_store_release_u32(&link->let_go, 1);
+    if (decrement(&subscription->links_left) == 0) {
+        uint32_t waited_for = HL_CLOSE_WAITED_FOR;
+        /* CLOSED: acq_rel; the caller and the last link agree who calls on_closed. */
+        if (!hl_compare_exchange_acq_rel_u32(&subscription->close, &waited_for, HL_CLOSE_DONE) &&
+            subscription->options.on_closed != NULL)
+            subscription->options.on_closed(subscription->context);
+    }
+    drop(subscription);
+}
+
+/* Takes it out of the routes and has every executor let go of it. Under the lock. */
+static void begin_close(hl_subscription *subscription, bool deferred)
+{
+    hl_bus *const bus = subscription->bus;
+    /* ONLINE (executor.h): before the commands and the caller's fence. */
+    hl_store_release_u32(&subscription->closing, 1);
+    subscription->close = deferred ? HL_CLOSE_DEFERRED : HL_CLOSE_WAITED_FOR;
+    /* A route that still names it for want of memory keeps its cells until the bus is destroyed. */
+    if (!hl_routes_remove(bus, subscription))
+        subscription->references++;
+    for (uint32_t i = 0; i < subscription->link_count; i++)
+        hl_executor_command(subscription->links[i].executor, &subscription->links[i].detach);
+}
+
+static bool link_is_quiet(const hl_link *link)
+{
+    /* LETGO, OFFLINE: acquire, all that the handler did happens before the caller goes on. Offline
+     * will do: when that executor next goes online, it sees that the subscription is gone. */
+    return hl_load_acquire_u32(&link->let_go) != 0 ||
+           hl_load_acquire_u32(&link->executor->online) == 0;
+}
+
+static uint64_t monotonic_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
+}
+
+/* The first executor that does not let go in time; NULL: all have. */
+static const hl_executor *wait_for_links(const hl_subscription *subscription, uint64_t timeout_ns)
+{
+    const uint64_t begin_ns = monotonic_ns();
+    for (uint32_t i = 0; i < subscription->link_count; i++) {
+        const hl_link *const link = &subscription->links[i];
+        for (uint32_t tries = 0; !link_is_quiet(link); tries++) {
+            if (tries < POLLS_BEFORE_YIELD) {
+                hl_pause();
+                continue;
+            }
+            if (monotonic_ns() - begin_ns >= timeout_ns)
+                return link->executor;
+            const struct timespec nap = {0, NAP_NS};
+            if (tries < POLLS_BEFORE_YIELD + YIELDS_BEFORE_NAP)
+                sched_yield();
+            else
+                nanosleep(&nap, NULL);
+        }
+    }
+    return NULL;
+}
+
+hl_status hl_unsubscribe(hl_subscription *subscription, uint64_t timeout_ns, hl_error *error)
+{
+    hl_bus *const bus = subscription->bus;
+    const bool deferred = hl_turning != NULL;
+    hl_bus_lock(bus);
+    if (!hl_subscription_is_closing(subscription)) {
+        begin_close(subscription, deferred);
+    } else if (deferred) {
+        uint32_t waited_for = HL_CLOSE_WAITED_FOR;
+        /* CLOSED: as in hl_link_let_go; done already: the caller is the one who tells. */
+        if (!hl_compare_exchange_acq_rel_u32(&subscription->close, &waited_for,
+                                             HL_CLOSE_DEFERRED) &&
+            subscription->options.on_closed != NULL)
+            subscription->options.on_closed(subscription->context);
+    }
+    hl_bus_unlock(bus);
+    if (deferred) {
+        drop(subscription);
+        return HL_DEFERRED;
+    }
+    /* ONLINE: closing, routes and commands before the loads of `online`. */
+    hl_fence_store_load();
+    const hl_executor *const late = wait_for_links(subscription, timeout_ns);
+    if (late != NULL)
+        return hl_error_set(
+            error, HL_TIMEOUT,
+            "subscription \"%s\": its handler still runs, or executor %s is in "
+            "another one, after %llu ns; no further event will reach it: call again",
+            subscription->name, late->name, (unsigned long long)timeout_ns);
+    drop(subscription);
+    return HL_OK;
+}
+
+hl_status hl_subscription_start(const hl_subscription *subscription, uint32_t partition,
+                                uint64_t *ret_sequence)
+{
+    const uint32_t index = partition - subscription->first_partition;
+    if (index >= subscription->partition_count)
+        return HL_NOT_FOUND;
+    const hl_cell *const cell = &subscription->cells[index];
+    /* START: acquire, start_sequence is seen with the state. */
+    if (hl_load_acquire_u32(&cell->state) == HL_CELL_WAITING)
+        return HL_NOT_FOUND;
+    *ret_sequence = cell->start_sequence;
+    return HL_OK;
+}
+
+/* ---- counting, and the end ---- */
+
+void hl_subscription_add_up(const hl_subscription *subscription, hl_subscription_stats *ret_stats)
+{
+    hl_subscription_stats sum = {0};
+    for (uint32_t i = 0; i < subscription->partition_count; i++) {
+        const hl_cell *const cell = &subscription->cells[i];
+        /* Relaxed all: counters of one writer; outcomes before `delivered`, which comes first in
+         * the handler's thread, so that a live reading shows the difference as running. */
+        sum.handled += hl_load_relaxed_u64(&cell->handled);
+        sum.filtered += hl_load_relaxed_u64(&cell->filtered);
+        sum.skipped += hl_load_relaxed_u64(&cell->skipped);
+        sum.cancelled += hl_load_relaxed_u64(&cell->cancelled);
+        sum.failures += hl_load_relaxed_u64(&cell->failures);
+        if (cell->box != NULL)
+            sum.queued += hl_load_relaxed_u32(&cell->box->count);
+        sum.delivered += hl_load_relaxed_u64(&cell->delivered);
+        const hl_partition *const partition =
+            &subscription->bus->partitions[subscription->first_partition + i];
+        for (int lane = 0; lane < HL_PRIORITIES; lane++)
+            sum.running |= hl_load_relaxed_u32(&partition->lanes[lane].running);
+    }
+    const uint64_t outcomes = sum.handled + sum.filtered + sum.skipped + sum.cancelled + sum.queued;
+    sum.running = sum.running != 0 && sum.delivered > outcomes ? sum.delivered - outcomes : 0;
+    snprintf(sum.name, sizeof sum.name, "%s", subscription->name);
+    snprintf(sum.pattern, sizeof sum.pattern, "%s", subscription->pattern);
+    sum.closed = hl_subscription_is_closing(subscription);
+    *ret_stats = sum;
+}
+
+/* Adds the counts to the row of that name, so that they are not lost with the subscription. */
+static void fold(hl_control *control, const hl_subscription *subscription)
+{
+    hl_subscription_stats stats;
+    hl_subscription_add_up(subscription, &stats);
+    stats.closed = true;
+    for (uint32_t i = 0; i < control->closed_row_count; i++) {
+        hl_subscription_stats *const row = &control->closed_rows[i];
+        if (strcmp(row->name, stats.name) != 0 || strcmp(row->pattern, stats.pattern) != 0)
+            continue;
+#define ADD_FIELD(field, meaning) row->field += stats.field;
+        HL_SUBSCRIPTION_COUNTERS(ADD_FIELD)
+#undef ADD_FIELD
+        row->failures += stats.failures;
+        return;
+    }
+    const uint32_t count = control->closed_row_count;
+    /* Grown at each power of two. */
+    if ((count & (count + 1)) == 0) {
+        hl_subscription_stats *const rows =
+            realloc(control->closed_rows, (2 * (size_t)count + 1) * sizeof *rows);
+        if (rows == NULL) {
+            control->closed_rows_lost++;
+            return;
+        }
+        control->closed_rows = rows;
+    }
+    control->closed_rows[control->closed_row_count++] = stats;
+}
+
+void hl_subscription_reap(hl_bus *bus)
+{
+    /* COMMAND: acquire, pairs with each push in `drop`. */
+    hl_subscription *subscription =
+        hl_exchange_acq_rel_ptr((void **)(void *)&bus->dead_subscriptions, NULL);
+    while (subscription != NULL) {
+        hl_subscription *const next = subscription->next_dead;
+        fold(bus->control, subscription);
+        delist(bus, subscription);
+        hl_subscription_free(subscription);
+        subscription = next;
+    }
+}
