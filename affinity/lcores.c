@@ -150,12 +150,14 @@ static hl_status read_number(hl_lcores_reader *reader, uint32_t *ret_number)
 {
     if (!isdigit((unsigned char)*reader->at))
         return expected(reader, "a CPU number", "an item is NAME@CPU: order@2, order@(2,4-6)");
-    uint32_t number = 0;
-    for (; isdigit((unsigned char)*reader->at); reader->at++)
-        if (number < 100000000) /* more digits are as wrong, and must not wrap into a CPU */
-            number = 10 * number + (uint32_t)(*reader->at - '0');
+    const size_t digits = strspn(reader->at, "0123456789");
+    if (digits > 9)
+        return hl_error_set(reader->error, HL_INVALID,
+                            "lcores: column %zu: a CPU number has at most 9 digits, this one %zu",
+                            column(reader, reader->at), digits);
+    *ret_number = (uint32_t)strtoul(reader->at, NULL, 10);
+    reader->at += digits;
     skip_blanks(reader);
-    *ret_number = number;
     return HL_OK;
 }
 

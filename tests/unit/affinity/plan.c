@@ -1,0 +1,454 @@
+#include "affinity/plan.h"
+
+#include <limits.h>
+
+#include "machines.h"
+
+/* The default domains and two feeds, as a bus would ask for them. */
+static const hl_thread_request pipeline[] = {
+    {"market_data", HL_ROLE_PARTITION, "market_data", 1, "signal", HL_WAIT_AUTO},
+    {"signal", HL_ROLE_PARTITION, "signal", 2, "order", HL_WAIT_AUTO},
+    {"order", HL_ROLE_PARTITION, "order", 0, "fill, system", HL_WAIT_AUTO},
+    {"fill", HL_ROLE_PARTITION, "fill", 0, "account", HL_WAIT_AUTO},
+    {"account", HL_ROLE_PARTITION, "account", 3, NULL, HL_WAIT_AUTO},
+    {"system", HL_ROLE_PARTITION, "system", 4, NULL, HL_WAIT_AUTO},
+    {"feed.a", HL_ROLE_PUBLISHER, NULL, 1, "market_data", HL_WAIT_AUTO},
+    {"feed.b", HL_ROLE_PUBLISHER, NULL, 1, "market_data", HL_WAIT_AUTO},
+    {"housekeeping", HL_ROLE_HOUSEKEEPER, NULL, 0, NULL, HL_WAIT_AUTO}};
+enum { MARKET_DATA, SIGNAL, ORDER, FILL, ACCOUNT, SYSTEM, FEED_A, FEED_B, HOUSEKEEPING, THREADS };
+static const hl_plan_request whole_pipeline = {pipeline, THREADS, NULL};
+
+static hl_plan *make(const hl_topology *topology, const hl_plan_request *request)
+{
+    hl_plan *plan = NULL;
+    hl_error error = {0};
+    cr_assert_eq(hl_plan_make(topology, request, &plan, &error), HL_OK, "%s", error.text);
+    cr_assert_eq(plan->thread_count, request->thread_count);
+    return plan;
+}
+
+static bool warns(const hl_plan *plan, const char *words)
+{
+    for (uint32_t i = 0; i < plan->warning_count; i++)
+        if (strstr(plan->warnings[i], words) != NULL)
+            return true;
+    return false;
+}
+
+static uint32_t usable_cores(const hl_topology *topology)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0, last = UINT32_MAX; i < topology->cpu_count; i++) {
+        if (!topology->cpus[i].allowed || topology->cpus[i].core == last)
+            continue;
+        last = topology->cpus[i].core;
+        count++;
+    }
+    return count;
+}
+
+static bool is_hot(const hl_plan_thread *thread)
+{
+    return thread->role != HL_ROLE_HOUSEKEEPER;
+}
+
+static bool is_empty_sibling(const hl_plan *plan, uint32_t cpu)
+{
+    for (uint32_t i = 0; i < plan->empty_sibling_count; i++)
+        if (plan->empty_siblings[i] == cpu)
+            return true;
+    return false;
+}
+
+static void check_thread(const hl_topology *topology, const hl_plan *plan, uint32_t index,
+                         const char *name)
+{
+    const hl_plan_thread *const thread = &plan->threads[index];
+    const hl_cpu *const cpu = hl_topology_cpu(topology, (uint32_t)thread->cpu);
+    cr_assert_not_null(cpu, "%s: %s is on no CPU", name, thread->name);
+    cr_expect(cpu->allowed, "%s: %s is on forbidden CPU %d", name, thread->name, thread->cpu);
+    cr_expect(thread->core == cpu->core && thread->package == cpu->package &&
+                  thread->l3 == cpu->l3 && thread->numa_node == cpu->numa_node,
+              "%s: the facts of %s are not its CPU's", name, thread->name);
+    cr_expect_neq(thread->wait, HL_WAIT_AUTO, "%s: %s", name, thread->name);
+    cr_expect_str_neq(thread->why, "", "%s: %s", name, thread->name);
+    bool shares_cpu = false, shares_core = false;
+    for (uint32_t i = 0; i < plan->thread_count; i++) {
+        shares_cpu |= i != index && plan->threads[i].cpu == thread->cpu;
+        shares_core |= i != index && plan->threads[i].core == thread->core;
+    }
+    cr_expect_eq(thread->shares_cpu, shares_cpu, "%s: %s", name, thread->name);
+    cr_expect_eq(thread->shares_core_with[0] != '\0', shares_core, "%s: %s", name, thread->name);
+    if (is_hot(thread))
+        cr_expect_eq(thread->wait, shares_core ? HL_WAIT_PARK : HL_WAIT_SPIN, "%s: %s", name,
+                     thread->name);
+    else
+        cr_expect_eq(thread->wait, HL_WAIT_PARK, "%s: %s", name, thread->name);
+}
+
+/* While there are cores: one hot thread a core, siblings empty and listed, no warning of shortage.
+ * Else: a warning, and everything that is short of a core shares it. */
+static void check_sharing(const hl_topology *topology, const hl_plan *plan, uint32_t hot,
+                          const char *name)
+{
+    const bool enough = hot < usable_cores(topology);
+    bool shared = false;
+    for (uint32_t i = 0; i < plan->thread_count; i++)
+        shared |= plan->threads[i].shares_core_with[0] != '\0';
+    cr_expect_eq(shared, !enough, "%s", name);
+    cr_expect_eq(warns(plan, "want a core each"), !enough, "%s", name);
+    for (uint32_t i = 0; i < topology->cpu_count; i++) {
+        const hl_cpu *const cpu = &topology->cpus[i];
+        uint32_t on_cpu = 0, on_core = 0;
+        for (uint32_t t = 0; t < plan->thread_count; t++) {
+            on_cpu += plan->threads[t].cpu == (int)cpu->os_index;
+            on_core += plan->threads[t].core == cpu->core;
+        }
+        cr_expect_eq(is_empty_sibling(plan, cpu->os_index),
+                     cpu->allowed && on_core > 0 && on_cpu == 0, "%s: CPU %u", name, cpu->os_index);
+        if (enough)
+            cr_expect_leq(on_core, 1, "%s: core %u", name, cpu->core);
+    }
+}
+
+/* No hot thread on a slow core while a fast one is free of hot threads. */
+static void check_kinds(const hl_topology *topology, const hl_plan *plan, const char *name)
+{
+    uint32_t slowest_used = UINT32_MAX;
+    for (uint32_t i = 0; i < plan->thread_count; i++) {
+        const hl_cpu *const cpu = hl_topology_cpu(topology, (uint32_t)plan->threads[i].cpu);
+        if (is_hot(&plan->threads[i]) && cpu->efficiency_class < slowest_used)
+            slowest_used = cpu->efficiency_class;
+    }
+    for (uint32_t i = 0; i < topology->cpu_count; i++) {
+        const hl_cpu *const cpu = &topology->cpus[i];
+        bool used = false;
+        for (uint32_t t = 0; t < plan->thread_count; t++)
+            used |= plan->threads[t].core == cpu->core;
+        if (cpu->allowed && !used)
+            cr_expect_leq(cpu->efficiency_class, slowest_used, "%s: CPU %u is faster and idle",
+                          name, cpu->os_index);
+    }
+}
+
+static void check_plan(const hl_topology *topology, const hl_plan_request *request,
+                       const char *name)
+{
+    hl_plan *const plan = make(topology, request);
+    hl_plan *const again = make(topology, request);
+    uint32_t hot = 0;
+    for (uint32_t i = 0; i < plan->thread_count; i++) {
+        check_thread(topology, plan, i, name);
+        hot += is_hot(&plan->threads[i]);
+        cr_expect_eq(memcmp(&plan->threads[i], &again->threads[i], sizeof plan->threads[i]), 0,
+                     "%s: two plans differ for %s", name, plan->threads[i].name);
+    }
+    check_sharing(topology, plan, hot, name);
+    check_kinds(topology, plan, name);
+    hl_plan_free(plan);
+    hl_plan_free(again);
+}
+
+/* The pipeline, parts of it, and far more threads than most machines have cores. */
+static void check_requests(const hl_topology *topology, const char *name)
+{
+    for (uint32_t first = 0; first < HOUSEKEEPING; first++) {
+        const hl_plan_request part = {pipeline + first, THREADS - first, NULL};
+        check_plan(topology, &part, name);
+    }
+    static char names[200][16];
+    static hl_thread_request crowd[200];
+    for (uint32_t i = 0; i < 199; i++) {
+        snprintf(names[i], sizeof names[i], "book.%u", i);
+        crowd[i] = (hl_thread_request){.name = names[i], .rank = i % 3};
+        crowd[i].role = i % 5 == 4 ? HL_ROLE_PUBLISHER : HL_ROLE_PARTITION;
+        crowd[i].domain = i % 5 == 4 ? NULL : "book";
+        crowd[i].talks_to = i % 5 == 4 ? "book" : NULL;
+    }
+    crowd[199] = pipeline[HOUSEKEEPING];
+    check_plan(topology, &(hl_plan_request){crowd, 200, NULL}, name);
+}
+
+Test(plan, keeps_its_rules_on_every_real_machine)
+{
+    cr_assert_gt(for_each_machine_file(check_requests), 0);
+}
+
+Test(plan, keeps_its_rules_on_synthetic_machines)
+{
+    static const char *const machines[][2] = {{"pack:2 core:12 pu:2", NULL},
+                                              {"pack:1 core:24 pu:1", NULL},
+                                              {"pack:2 l3:12 core:8 pu:1", NULL},
+                                              {"pack:2 l3:12 core:4 pu:2", NULL},
+                                              {"pack:1 core:1 pu:1", NULL},
+                                              {"pack:1 core:2 pu:1", NULL},
+                                              {"pack:1 core:1 pu:2", NULL},
+                                              {"pack:1 core:2 pu:2", NULL},
+                                              {"pack:1 core:3 pu:1", NULL},
+                                              {"pack:1 core:6 pu:4", NULL},
+                                              {"pack:2 core:12 pu:2", "3"},
+                                              {"pack:2 core:12 pu:2", "5,9-11"},
+                                              {"pack:2 core:12 pu:2", "1,3,5,7-20"},
+                                              {"pack:2 l3:12 core:8 pu:1", "0-190:2"},
+                                              {"pack:4 numa:2 l3:2 core:4 pu:2", "8-63"}};
+    for (size_t i = 0; i < sizeof machines / sizeof machines[0]; i++) {
+        const char *allowed = machines[i][1];
+        if (allowed != NULL && strchr(allowed, ':') != NULL)
+            allowed = "0-95,100-110"; /* hwloc's list has no strides */
+        hl_topology *const topology = machine(machines[i][0], allowed);
+        check_requests(topology, machines[i][0]);
+        hl_topology_free(topology);
+    }
+}
+
+Test(plan, on_one_cpu_all_share_and_park)
+{
+    hl_topology *const topology = machine("pack:1 core:1 pu:1", NULL);
+    hl_plan *const plan = make(topology, &whole_pipeline);
+    for (uint32_t i = 0; i < THREADS; i++) {
+        cr_assert_eq(plan->threads[i].cpu, 0);
+        cr_assert_eq(plan->threads[i].wait, HL_WAIT_PARK);
+        cr_assert(plan->threads[i].shares_cpu);
+    }
+    cr_assert(warns(plan, "8 threads want a core each and 0 cores are left"));
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+}
+
+/* Also where the two are siblings of one core. */
+Test(plan, on_two_cpus_publishers_keep_house_and_one_executor_turns_all_partitions)
+{
+    static const char *const machines[] = {"pack:1 core:2 pu:1", "pack:2 core:1 pu:1",
+                                           "pack:1 core:1 pu:2"};
+    for (size_t m = 0; m < 3; m++) {
+        hl_topology *const topology = machine(machines[m], NULL);
+        hl_plan *const plan = make(topology, &whole_pipeline);
+        for (uint32_t i = 0; i < THREADS; i++) {
+            cr_expect_eq(plan->threads[i].cpu, pipeline[i].role == HL_ROLE_PARTITION ? 1 : 0,
+                         "%s: %s", machines[m], plan->threads[i].name);
+            cr_expect_eq(plan->threads[i].wait, HL_WAIT_PARK);
+        }
+        cr_assert_eq(plan->housekeeping_cpu, 0);
+        hl_plan_free(plan);
+        hl_topology_free(topology);
+    }
+}
+
+Test(plan, on_two_cpus_a_lone_partition_spins)
+{
+    hl_topology *const topology = machine("pack:1 core:2 pu:1", NULL);
+    const hl_thread_request threads[] = {pipeline[FEED_A], pipeline[MARKET_DATA],
+                                         pipeline[HOUSEKEEPING]};
+    hl_plan *const plan = make(topology, &(hl_plan_request){threads, 3, NULL});
+    cr_assert_eq(plan->threads[0].cpu, 0);
+    cr_assert_eq(plan->threads[0].wait, HL_WAIT_PARK);
+    cr_assert_eq(plan->threads[1].cpu, 1);
+    cr_assert_eq(plan->threads[1].wait, HL_WAIT_SPIN);
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+}
+
+Test(plan, short_of_cores_orders_and_fills_keep_theirs)
+{
+    hl_topology *const topology = machine("pack:1 core:4 pu:1", NULL);
+    hl_plan *const plan = make(topology, &whole_pipeline);
+    cr_assert_eq(plan->threads[ORDER].wait, HL_WAIT_SPIN);
+    cr_assert_eq(plan->threads[FILL].wait, HL_WAIT_SPIN);
+    const int shared = plan->threads[MARKET_DATA].cpu;
+    cr_assert(plan->threads[SIGNAL].cpu == shared && plan->threads[ACCOUNT].cpu == shared &&
+              plan->threads[SYSTEM].cpu == shared);
+    cr_assert_eq(plan->threads[FEED_A].cpu, plan->housekeeping_cpu);
+    cr_assert_str_eq(plan->threads[MARKET_DATA].shares_core_with, "signal, account, system");
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+}
+
+Test(plan, talkers_share_an_l3_where_one_has_room)
+{
+    hl_topology *const topology = machine("pack:2 l3:2 core:9 pu:1", NULL);
+    hl_plan *const plan = make(topology, &whole_pipeline);
+    for (uint32_t i = 0; i < HOUSEKEEPING; i++)
+        cr_assert_eq(plan->threads[i].l3, plan->threads[ORDER].l3, "%s", plan->threads[i].name);
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+}
+
+Test(plan, small_l3_groups_keep_feeds_with_market_data_and_all_on_one_socket)
+{
+    hl_topology *const topology = machine("pack:2 numa:2 l3:3 core:4 pu:2", NULL);
+    hl_plan *const plan = make(topology, &whole_pipeline);
+    cr_assert_eq(plan->threads[FEED_A].l3, plan->threads[MARKET_DATA].l3);
+    cr_assert_eq(plan->threads[FEED_B].l3, plan->threads[MARKET_DATA].l3);
+    cr_assert_eq(plan->threads[FILL].l3, plan->threads[ORDER].l3);
+    for (uint32_t i = 0; i < HOUSEKEEPING; i++)
+        cr_assert_eq(plan->threads[i].numa_node, plan->threads[ORDER].numa_node, "%s",
+                     plan->threads[i].name);
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+}
+
+Test(plan, hybrid_hot_threads_have_the_p_cores_and_housekeeping_gives_way)
+{
+    hl_topology *const topology = machine_from_folder("hybrid-i7-1370p-6p8e");
+    hl_plan *plan = make(topology, &whole_pipeline);
+    for (uint32_t i = 0; i < HOUSEKEEPING; i++)
+        cr_expect_eq(plan->threads[i].cpu < 12, i != ACCOUNT && i != SYSTEM, "%s on CPU %d",
+                     plan->threads[i].name, plan->threads[i].cpu);
+    cr_assert_eq(plan->housekeeping_cpu, 12);
+    cr_assert(warns(plan, "on slow (E) cores: account, system"));
+    hl_plan_free(plan);
+
+    const hl_plan_request five = {pipeline + SIGNAL, 5, NULL};
+    plan = make(topology, &five);
+    cr_assert_eq(plan->housekeeping_cpu, 0);
+    for (uint32_t i = 0; i < 5; i++)
+        cr_assert_lt(plan->threads[i].cpu, 12);
+    cr_assert_eq(plan->warning_count, 0);
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+}
+
+Test(plan, says_why)
+{
+    hl_topology *const topology = machine("pack:1 l3:1 core:12 pu:2", "0-3,4,6-23");
+    hl_plan *const plan = make(topology, &whole_pipeline);
+    cr_assert_str_eq(plan->threads[ORDER].why,
+                     "core 1: own core, sibling 3 left empty, same L3 as signal on CPU 12");
+    cr_assert_str_eq(plan->threads[FILL].why, "core 2: own core, sibling 5 not ours: others may "
+                                              "run there, same L3 as order on CPU 2");
+    cr_assert_str_eq(plan->threads[HOUSEKEEPING].why, "core 0: own core, sibling 1 left empty");
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+}
+
+Test(plan, prints_every_thread_sibling_and_warning)
+{
+    hl_topology *const topology = machine("pack:1 core:4 pu:2", NULL);
+    hl_plan *const plan = make(topology, &whole_pipeline);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *const file = open_memstream(&text, &size);
+    hl_plan_print(plan, file);
+    fclose(file);
+    for (uint32_t i = 0; i < THREADS; i++)
+        cr_expect_not_null(strstr(text, plan->threads[i].why), "%s", text);
+    cr_expect_not_null(strstr(text, "housekeeping on CPU 0; siblings left empty: 3,5,7\n"), "%s",
+                       text);
+    cr_expect_not_null(strstr(text, "warning: 8 threads want a core each"), "%s", text);
+    free(text);
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+}
+
+Test(plan, a_quota_with_spinning_threads_is_an_error_and_with_parked_ones_is_not)
+{
+    hl_topology *const topology = machine("pack:1 core:12 pu:1", NULL);
+    topology->cpu_quota = 2.5;
+    hl_plan *plan = make(topology, &whole_pipeline);
+    cr_assert(warns(plan, "error: the cgroup's CPU quota is 2.50 CPUs and 8 threads spin"));
+    hl_plan_free(plan);
+    topology->cpu_quota = 0.0;
+    plan = make(topology, &whole_pipeline);
+    cr_assert_eq(plan->warning_count, 0);
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+
+    hl_topology *const small = machine("pack:1 core:1 pu:1", NULL);
+    small->cpu_quota = 0.5;
+    plan = make(small, &whole_pipeline);
+    cr_assert_not(warns(plan, "quota"));
+    hl_plan_free(plan);
+    hl_topology_free(small);
+}
+
+Test(plan, a_requested_wait_is_kept_and_a_harmful_one_is_called_an_error)
+{
+    hl_thread_request threads[] = {pipeline[ORDER], pipeline[FEED_A], pipeline[HOUSEKEEPING]};
+    threads[0].wait = HL_WAIT_BACKOFF;
+    threads[0].talks_to = threads[1].talks_to = NULL;
+    threads[1].wait = HL_WAIT_SPIN;
+    hl_topology *const two = machine("pack:1 core:2 pu:1", NULL);
+    hl_plan *const plan = make(two, &(hl_plan_request){threads, 3, NULL});
+    cr_assert_eq(plan->threads[0].wait, HL_WAIT_BACKOFF);
+    cr_assert_eq(plan->threads[1].wait, HL_WAIT_SPIN);
+    cr_assert(warns(plan, "error: feed.a spins by request on core 0, which it shares with "
+                          "housekeeping"));
+    hl_plan_free(plan);
+    hl_topology_free(two);
+}
+
+/* One executor turns them: it may spin, as it shares its core with nobody. */
+Test(plan, partitions_of_one_cpu_may_spin_by_request)
+{
+    hl_thread_request threads[] = {pipeline[ORDER], pipeline[FILL], pipeline[HOUSEKEEPING]};
+    threads[0].wait = threads[1].wait = HL_WAIT_SPIN;
+    hl_topology *const two = machine("pack:1 core:2 pu:1", NULL);
+    hl_plan *const plan = make(two, &(hl_plan_request){threads, 3, NULL});
+    cr_assert_eq(plan->threads[0].cpu, plan->threads[1].cpu);
+    cr_assert_not(warns(plan, "error: "));
+    hl_plan_free(plan);
+    hl_topology_free(two);
+}
+
+Test(plan, keeps_a_core_for_a_housekeeper_that_nobody_requests)
+{
+    hl_topology *const two = machine("pack:1 core:2 pu:1", NULL);
+    hl_plan *const plan = make(two, &(hl_plan_request){&pipeline[FEED_A], 2, NULL});
+    cr_assert_eq(plan->housekeeping_cpu, 0);
+    cr_assert_eq(plan->threads[0].cpu, 1);
+    cr_assert_eq(plan->threads[1].cpu, 0);
+    cr_assert_str_eq(plan->threads[1].shares_core_with, "housekeeping");
+    cr_assert(plan->threads[1].shares_cpu);
+    hl_plan_free(plan);
+    hl_plan *const empty = make(two, &(hl_plan_request){NULL, 0, NULL});
+    cr_assert_eq(empty->housekeeping_cpu, 0);
+    hl_plan_free(empty);
+    hl_topology_free(two);
+}
+
+Test(plan, an_unknown_partner_is_warned_of_once)
+{
+    const hl_thread_request threads[] = {{.name = "a.0", .domain = "a", .talks_to = "a nowhere"},
+                                         {.name = "a.1", .domain = "a", .talks_to = "a nowhere"}};
+    hl_topology *const topology = machine("pack:1 core:4 pu:1", NULL);
+    hl_plan *const plan = make(topology, &(hl_plan_request){threads, 2, NULL});
+    cr_assert_eq(plan->warning_count, 1);
+    cr_assert_str_eq(plan->warnings[0],
+                     "a.0 talks to \"nowhere\", which names no thread or domain");
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+}
+
+Test(plan, bad_requests_are_refused_in_words)
+{
+    char long_name[HL_THREAD_NAME_SIZE + 1];
+    memset(long_name, 'x', HL_THREAD_NAME_SIZE);
+    long_name[HL_THREAD_NAME_SIZE] = '\0';
+    const struct {
+        hl_thread_request threads[2];
+        const char *words;
+    } cases[] = {{{{.name = "a"}, {.name = NULL}}, "thread 1 has no name"},
+                 {{{.name = ""}, {.name = "a"}}, "thread 0 has no name"},
+                 {{{.name = "a"}, {.name = "a"}}, "two threads are named \"a\""},
+                 {{{.name = "a b"}, {.name = "c"}}, "\"a b\": blanks"},
+                 {{{.name = "a"}, {.name = long_name}}, "thread 1 is too long: at most 71"},
+                 {{{.name = "a", .domain = long_name}, {.name = "b"}}, "63 for its domain"}};
+    hl_topology *const topology = machine("pack:1 core:4 pu:1", NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const hl_plan_request request = {cases[i].threads, 2, NULL};
+        hl_plan *plan = NULL;
+        hl_error error = {0};
+        cr_expect_eq(hl_plan_make(topology, &request, &plan, &error), HL_INVALID);
+        cr_expect_not_null(strstr(error.text, cases[i].words), "%s", error.text);
+        cr_expect_null(plan);
+    }
+    const hl_plan_request many = {pipeline, UINT_MAX, NULL};
+    hl_plan *plan = NULL;
+    cr_expect_eq(hl_plan_make(topology, &many, &plan, NULL), HL_INVALID);
+    hl_topology_free(topology);
+}
+
+Test(plan, free_takes_null)
+{
+    hl_plan_free(NULL);
+}
