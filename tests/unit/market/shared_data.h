@@ -1,0 +1,20 @@
+/* Where the recordings are; a test that needs one that is not there skips itself, saying so. */
+#ifndef TEST_MARKET_SHARED_DATA_H
+#define TEST_MARKET_SHARED_DATA_H
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* `ret_spec`: "FORMAT:PATH" of the file below the folder of recordings. */
+static inline void shared_data(const char *format, const char *file, char *ret_spec, size_t room)
+{
+    const char *const folder = getenv("HOTLANE_SHARED_DATA");
+    const int at = snprintf(ret_spec, room, "%s:", format);
+    snprintf(ret_spec + at, room - (size_t)at, "%s/%s", folder == NULL ? "" : folder, file);
+    if (access(ret_spec + at, R_OK) != 0)
+        cr_skip_test("no recording %s (HOTLANE_SHARED_DATA)", ret_spec + at);
+}
+
+#endif
