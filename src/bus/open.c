@@ -385,8 +385,8 @@ static void abort_open_claims(hl_outlet *outlet)
 void hl_publisher_end(hl_publisher *publisher)
 {
     hl_bus *const bus = publisher->bus;
-    const bool stopped =
-        hl_load_relaxed_u32(bus->gate) == HL_GATE_STOPPED; /* GATE: under the lock */
+    /* GATE: under the lock. A bus that could not be made whole may lack it. */
+    const bool stopped = bus->gate == NULL || hl_load_relaxed_u32(bus->gate) == HL_GATE_STOPPED;
     for (uint32_t i = 0; i < bus->partition_count * HL_PRIORITIES; i++) {
         hl_outlet *const outlet = publisher->outlets[i];
         if (outlet == NULL)
