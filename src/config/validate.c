@@ -65,6 +65,15 @@ static bool name_defect(const char *path, const char *name, hl_config_defect *re
     return false;
 }
 
+/* Names that the placement by hand keeps for threads and CPUs of its own. */
+static bool reserved_defect(const char *path, const char *name, hl_config_defect *ret_defect)
+{
+    if (strcmp(name, "housekeeping") != 0 && strcmp(name, "workers") != 0)
+        return false;
+    return found(ret_defect, path, "\"%s\" has a meaning of its own in lcores: use another name",
+                 name);
+}
+
 static bool ring_slots_defect(const char *path, uint32_t slots, hl_config_defect *ret_defect)
 {
     if (range_defect(path, slots, 2, RING_MAX_SLOTS, ret_defect))
@@ -183,7 +192,8 @@ static bool domains_defect(const hl_config *config, hl_config_defect *ret_defect
                      count, HL_PARTITIONS_MAX);
     uint64_t partitions = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (name_defect(path_of(i, "name").text, domains[i].name, ret_defect))
+        if (name_defect(path_of(i, "name").text, domains[i].name, ret_defect) ||
+            reserved_defect(path_of(i, "name").text, domains[i].name, ret_defect))
             return true;
         uint32_t twin;
         const hl_name name = {domains[i].name, strlen(domains[i].name)};
@@ -223,7 +233,8 @@ static bool publishers_defect(const hl_config *config, hl_config_defect *ret_def
     for (uint32_t i = 0; i < config->publisher_count; i++) {
         char path[32];
         snprintf(path, sizeof path, "publishers[%" PRIu32 "]", i);
-        if (name_defect(path, config->publishers[i], ret_defect))
+        if (name_defect(path, config->publishers[i], ret_defect) ||
+            reserved_defect(path, config->publishers[i], ret_defect))
             return true;
         /* One name, one thread: the placement by hand could not tell them apart. */
         const hl_name name = {config->publishers[i], strlen(config->publishers[i])};

@@ -198,6 +198,16 @@ Test(validate, checks_the_names_of_domains)
     expect_valid(&s.config);
 }
 
+Test(validate, refuses_names_that_lcores_keeps_for_itself)
+{
+    subject s;
+    make_valid(&s);
+    s.domains[5].name = "housekeeping";
+    expect_invalid(&s.config, "domains[5].name", "lcores");
+    s.domains[5].name = "workers";
+    expect_invalid(&s.config, "domains[5].name", "lcores");
+}
+
 Test(validate, refuses_a_domain_that_is_there_twice)
 {
     subject s;
@@ -308,6 +318,8 @@ Test(validate, checks_the_names_of_publishers)
     expect_invalid(&config, "publishers[2]", "use letters");
     names[2] = "order";
     expect_invalid(&config, "publishers[2]", "domain");
+    names[2] = "workers";
+    expect_invalid(&config, "publishers[2]", "lcores");
     names[2] = NULL;
     expect_invalid(&config, "publishers[2]", "use letters");
     names[2] = "feed-c";
