@@ -132,6 +132,8 @@ Test(lcores, a_planned_thread_comes_near_its_partner_placed_by_hand)
     hl_plan *plan = NULL;
     cr_assert_eq(hl_plan_make(topology, &request, &plan, NULL), HL_OK);
     cr_assert_eq(plan->threads[1].l3, 1);
+    cr_assert_eq(plan->threads[0].core, 15);
+    cr_assert_eq(plan->threads[1].core, 14, "the next core, as it may share an L2");
     cr_assert_not_null(strstr(plan->threads[1].why, "same L3 as order on CPU 30"));
     hl_plan_free(plan);
     hl_topology_free(topology);
