@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define LOOK_AGAIN_NS 1000000
+
 static int get_time(const struct ck_ec_ops *ops, struct timespec *ret_now)
 {
     (void)ops;
@@ -43,10 +45,10 @@ void hl_sleeper_init(hl_sleeper *sleeper)
 uint32_t hl_sleeper_prepare(hl_sleeper *sleeper)
 {
     const uint32_t ticket = ck_ec_value(&sleeper->count);
-    /* Relaxed: the fence below gives it its order. */
+    /* Relaxed: the barrier gives it its order. */
     hl_store_relaxed_u32(&sleeper->asleep, 1);
     /* ASLEEP: the store of `asleep` before the caller's last look for work. */
-    hl_fence_store_load();
+    sleeper->barrier_failed = !hl_barrier_all_threads();
     return ticket;
 }
 
@@ -60,6 +62,8 @@ void hl_sleeper_sleep(hl_sleeper *sleeper, uint32_t ticket, uint64_t timeout_ns)
 {
     struct timespec deadline, timeout;
     const struct timespec *until = NULL;
+    if (sleeper->barrier_failed && timeout_ns > LOOK_AGAIN_NS)
+        timeout_ns = LOOK_AGAIN_NS;
     if (timeout_ns != UINT64_MAX) {
         timeout.tv_sec = (time_t)(timeout_ns / 1000000000u);
         timeout.tv_nsec = (long)(timeout_ns % 1000000000u);

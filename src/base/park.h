@@ -6,13 +6,14 @@
  *               (some: hl_sleeper_cancel)
  * The waker:    store the work (release), then hl_sleeper_notify.
  *
- *   ASLEEP  a store-load pair, the only kind of place where there is one. Waker: stores the work
- *           (a slot's stamp, or the executor's `commands`), fence, loads `asleep`. Sleeper: stores
- *           `asleep`, fence, loads the work. One of the two must see the other's store, so that no
- *           work is left behind with its consumer asleep.
+ *   ASLEEP  a store-load pair (barrier.h). Waker, on every publish: stores the work (a slot's
+ * stamp, or the executor's `commands`), light fence, loads `asleep`. Sleeper: stores `asleep`,
+ *           barrier of all threads, loads the work. One of the two sees the other's store, so that
+ * no work is left behind with its consumer asleep. Where the kernel has no such barrier, a sleep
+ * lasts at most a millisecond, and the sleeper looks again.
  *
- * hl_sleeper_notify: wait-free; one fence and one load of a line that is rarely written, and a
- * system call only when the sleeper sleeps. Executors that spin have no sleeper at all.
+ * hl_sleeper_notify: wait-free; one load of a line that is rarely written, and a system call only
+ * when the sleeper sleeps. Executors that spin have no sleeper at all.
  */
 #ifndef HL_BASE_PARK_H
 #define HL_BASE_PARK_H
@@ -23,11 +24,13 @@
 
 #include <ck_ec.h>
 
+#include "base/barrier.h"
 #include "ring/order.h"
 
 typedef struct hl_sleeper {
     /* The sleeper writes it, and the one waker that takes it back to 0. */
     alignas(128) uint32_t asleep;
+    bool barrier_failed; /* the sleeper's own */
     /* Wakers write; apart from `asleep`, which every publish reads. */
     alignas(128) struct ck_ec32 count;
 } hl_sleeper;
@@ -47,8 +50,8 @@ void hl_sleeper_wake(hl_sleeper *sleeper);
 static inline void hl_sleeper_notify(hl_sleeper *sleeper)
 {
     /* ASLEEP: the work's store before the load of `asleep`. */
-    hl_fence_store_load();
-    /* Relaxed: the fence orders it; nothing else is read through it. */
+    hl_fence_light();
+    /* Relaxed: the fences order it; nothing else is read through it. */
     if (hl_load_relaxed_u32(&sleeper->asleep) != 0)
         hl_sleeper_wake(sleeper);
 }

@@ -1,10 +1,8 @@
 #include "bus/bus.h"
 
-#include <linux/membarrier.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,18 +45,6 @@ void hl_signals_block(sigset_t *ret_before)
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
         sigdelset(&blocked, faults[i]);
     pthread_sigmask(SIG_SETMASK, &blocked, ret_before);
-}
-
-void hl_barrier_all_threads(void)
-{
-    /* Registering is needed once a process, and harmless again. */
-    if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 &&
-        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0)
-        return;
-    /* No such call here (an old kernel, a filter): a store leaves its core's buffer within
-     * microseconds, and at the latest when the thread is switched out. */
-    const struct timespec pause = {0, 10 * 1000 * 1000};
-    nanosleep(&pause, NULL);
 }
 
 void hl_bus_reap(hl_bus *bus)

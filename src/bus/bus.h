@@ -154,9 +154,6 @@ uint16_t hl_bus_source(hl_bus *bus, const char *name);
 /* Blocks every signal but the synchronous faults, so that a thread started now inherits it. */
 void hl_signals_block(sigset_t *ret_before);
 
-/* Makes all stores of all threads that came before this call's start visible to the caller. */
-void hl_barrier_all_threads(void);
-
 /* Frees what the executors have let go of. Under the lock. */
 void hl_bus_reap(hl_bus *bus);
 

@@ -52,7 +52,15 @@ static hl_status make_lane(hl_bus *bus, hl_lane_request *request, hl_ring_memory
     outlet->payload_room_bytes = slot_size - (uint32_t)sizeof(hl_event);
     outlet->partition = partition;
     outlet->bus = bus;
-    outlet->gate = bus->gate;
+    /* The bus's gate does not concern a handler: what events cause passes while the bus closes. */
+    static const uint32_t always_open = HL_GATE_OPEN;
+    outlet->gate = request->kind == HL_OUTLET_HANDLER ? &always_open : bus->gate;
+    outlet->tail = (hl_event_tail){
+        .source = request->source,
+        .priority = (uint8_t)request->priority,
+        /* What a handler claims is staged: it counts for nothing until its commit takes the mark
+         * off, and is seen when the handler returns. */
+        .flags = request->kind == HL_OUTLET_HANDLER ? HL_EVENT_PADDING : HL_EVENT_EXTERNAL};
     outlet->mask = request->slots - 1;
     outlet->slot_size_bytes = slot_size;
     outlet->inlet = inlet;

@@ -49,6 +49,15 @@ typedef enum hl_outlet_kind {
 
 typedef struct hl_inlet hl_inlet;
 
+/* The last word of an event header: what the events of an outlet have in common. */
+typedef struct hl_event_tail {
+    uint16_t source, schema_version;
+    uint8_t priority, flags, attempt, reserved;
+} hl_event_tail;
+
+_Static_assert(sizeof(hl_event_tail) == sizeof(hl_event) - offsetof(hl_event, source),
+               "it is copied there whole");
+
 typedef struct hl_outlet {
     /* Read-only after it is made. */
     alignas(128) hl_outlet_kind kind;
@@ -58,12 +67,13 @@ typedef struct hl_outlet {
     hl_bus *bus;
     hl_sleeper *sleeper;  /* of the executor that turns the partition; NULL: no need to wake it */
     hl_inlet *inlet;      /* the other end */
-    const uint32_t *gate; /* GATE (bus.h) */
-    uint32_t mask;        /* the ring's capacity - 1 */
+    const uint32_t *gate; /* GATE (bus.h); a handler's: a word that is always open */
+    hl_event_tail tail;
+    uint32_t mask; /* the ring's capacity - 1 */
     uint32_t slot_size_bytes;
     unsigned char *slots;
     struct hl_outlet *next;  /* of the same lane; under the bus's lock */
-    hl_mpsc_producer shared; /* HL_OUTLET_SHARED: copied by each claim */
+    hl_mpsc_producer shared; /* HL_OUTLET_SHARED */
 
     /* The publisher's thread writes. Its own pair of lines: others only read it for statistics. */
     alignas(128) hl_spsc_producer exclusive;
@@ -105,6 +115,7 @@ typedef struct hl_lane_request {
     hl_outlet_kind kind;
     uint32_t slots;
     const hl_executor *publisher_executor; /* whose handlers publish; NULL: not a handler */
+    uint16_t source;                       /* of its events; 0: shared by many */
     hl_outlet *outlet;                     /* the answer */
 } hl_lane_request;
 

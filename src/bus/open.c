@@ -175,8 +175,7 @@ static uint32_t lane_index(const hl_partition *partition, uint32_t priority)
 }
 
 /* The lanes of `uses` that `outlets` lacks are made, all or none, and put there. */
-static hl_status make_outlets(hl_bus *bus, const uint32_t *uses, hl_outlet_kind kind,
-                              uint32_t ring_slots, const hl_executor *publisher_executor,
+static hl_status make_outlets(hl_bus *bus, const uint32_t *uses, const hl_lane_request *like,
                               hl_outlet **outlets)
 {
     hl_lane_request *const requests =
@@ -187,14 +186,17 @@ static hl_status make_outlets(hl_bus *bus, const uint32_t *uses, hl_outlet_kind 
     for (uint32_t i = 0; i < bus->partition_count; i++) {
         hl_partition *const partition = &bus->partitions[i];
         const hl_domain_config *const domain = &partition->domain->config;
-        const uint32_t slots = ring_slots != 0             ? ring_slots
-                               : kind == HL_OUTLET_HANDLER ? domain->handler_ring_slots
-                                                           : domain->ring_slots;
+        hl_lane_request request = *like;
+        request.partition = partition;
+        if (request.slots == 0)
+            request.slots =
+                like->kind == HL_OUTLET_HANDLER ? domain->handler_ring_slots : domain->ring_slots;
         for (uint32_t p = 0; p < HL_PRIORITIES; p++)
             if ((uses[partition->domain->index] & 1u << p) != 0 &&
-                outlets[lane_index(partition, p)] == NULL)
-                requests[count++] = (hl_lane_request){partition, (hl_priority)p,     kind,
-                                                      slots,     publisher_executor, NULL};
+                outlets[lane_index(partition, p)] == NULL) {
+                request.priority = (hl_priority)p;
+                requests[count++] = request;
+            }
     }
     const hl_status status = hl_lanes_make(bus, requests, count);
     for (uint32_t i = 0; i < count && status == HL_OK; i++)
@@ -213,14 +215,14 @@ static hl_status open_exclusive(hl_bus *bus, const char *name, const hl_publishe
     if (publisher == NULL)
         return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for publisher %s", name);
     publisher->bus = bus;
-    publisher->flags = HL_EVENT_EXTERNAL;
     snprintf(publisher->name, sizeof publisher->name, "%s", name);
     publisher->source = hl_bus_source(bus, name);
     publisher->outlets = calloc(bus->partition_count * HL_PRIORITIES, sizeof(hl_outlet *));
+    const hl_lane_request like = {
+        .kind = HL_OUTLET_EXCLUSIVE, .slots = options->ring_slots, .source = publisher->source};
     hl_status status = publisher->outlets == NULL || publisher->source == 0
                            ? hl_bus_fail(bus, HL_NO_MEMORY, "no memory for publisher %s", name)
-                           : make_outlets(bus, uses, HL_OUTLET_EXCLUSIVE, options->ring_slots, NULL,
-                                          publisher->outlets);
+                           : make_outlets(bus, uses, &like, publisher->outlets);
     if (status != HL_OK) {
         free(publisher->outlets);
         free(publisher);
@@ -257,8 +259,8 @@ hl_status hl_publisher_open(hl_bus *bus, const char *name, const hl_publisher_op
 static hl_status open_shared(hl_bus *bus, const char *name, const hl_publisher_options *options,
                              const uint32_t *uses, hl_shared_publisher **ret_publisher)
 {
-    hl_status status =
-        make_outlets(bus, uses, HL_OUTLET_SHARED, options->ring_slots, NULL, bus->shared_outlets);
+    const hl_lane_request like = {.kind = HL_OUTLET_SHARED, .slots = options->ring_slots};
+    hl_status status = make_outlets(bus, uses, &like, bus->shared_outlets);
     if (status != HL_OK)
         return status;
     hl_shared_publisher *const publisher = hl_allocate(1, sizeof *publisher);
@@ -337,8 +339,10 @@ static hl_status make_handler_lanes(hl_bus *bus, const uint32_t *uses)
             reached[d] = hl_domain_publishes_to(&partition->domain->config, &bus->domains[d].config)
                              ? uses[d]
                              : 0;
-        status = make_outlets(bus, reached, HL_OUTLET_HANDLER, 0, partition->executor,
-                              partition->out->outlets);
+        const hl_lane_request like = {.kind = HL_OUTLET_HANDLER,
+                                      .publisher_executor = partition->executor,
+                                      .source = partition->out->source};
+        status = make_outlets(bus, reached, &like, partition->out->outlets);
     }
     free(reached);
     return status;

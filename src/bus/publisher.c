@@ -49,35 +49,26 @@ static inline hl_outlet *find_outlet(hl_bus *bus, hl_outlet *const *outlets, hl_
     return outlet;
 }
 
-/* What every slot of a claim begins as. */
-typedef struct event_template {
+/* What a publish says of its events. */
+typedef struct story {
     uint64_t key, correlation_id, causation_id;
     uint32_t topic, payload_size;
-    uint16_t source;
-    uint8_t priority, flags;
-} event_template;
+} story;
 
-static inline void fill_headers(const hl_claim *claim, const event_template *from)
+/* Begins an event. `stamp` is the ring's, `sequence` the partition's, `published_ns` the commit's.
+ */
+static inline void write_header(hl_event *event, const story *of, hl_event_tail tail)
 {
-    for (uint32_t i = 0; i < claim->count; i++) {
-        hl_event *const event = hl_claim_event(claim, i);
-        /* `stamp` is the ring's, `sequence` the partition's. */
-        event->key = from->key;
-        event->correlation_id = from->correlation_id;
-        event->causation_id = from->causation_id;
-        event->topic = from->topic;
-        event->payload_size = from->payload_size;
-        event->source = from->source;
-        event->schema_version = 0;
-        event->priority = from->priority;
-        event->flags = from->flags;
-        event->attempt = 0;
-        event->reserved = 0;
-    }
+    event->key = of->key;
+    event->correlation_id = of->correlation_id;
+    event->causation_id = of->causation_id;
+    event->topic = of->topic;
+    event->payload_size = of->payload_size;
+    memcpy(&event->source, &tail, sizeof tail);
 }
 
 static inline void open_claim(hl_claim *claim, hl_outlet *outlet, uint64_t position, uint32_t count,
-                              const event_template *from)
+                              const story *of, hl_event_tail tail)
 {
     claim->lane = outlet;
     claim->slots = outlet->slots;
@@ -85,10 +76,13 @@ static inline void open_claim(hl_claim *claim, hl_outlet *outlet, uint64_t posit
     claim->mask = outlet->mask;
     claim->slot_size_bytes = outlet->slot_size_bytes;
     claim->count = count;
-    claim->payload_size = from->payload_size;
-    claim->event = hl_claim_event(claim, 0);
-    claim->payload = claim->event + 1;
-    fill_headers(claim, from);
+    claim->payload_size = of->payload_size;
+    hl_event *const first = hl_claim_event(claim, 0);
+    claim->event = first;
+    claim->payload = first + 1;
+    write_header(first, of, tail);
+    for (uint32_t i = 1; i < count; i++)
+        write_header(hl_claim_event(claim, i), of, tail);
 }
 
 /* Whether the lane takes events of this shape at all. */
@@ -115,7 +109,7 @@ static bool wait_for_room(uint32_t *tries, uint64_t *deadline_ns, uint64_t timeo
     clock_gettime(CLOCK_MONOTONIC, &now);
     const uint64_t now_ns = (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
     if (*deadline_ns == 0)
-        *deadline_ns = now_ns + timeout_ns;
+        *deadline_ns = timeout_ns < UINT64_MAX - now_ns ? now_ns + timeout_ns : UINT64_MAX;
     if (now_ns >= *deadline_ns)
         return false;
     if (*tries < WAIT_POLLS + WAIT_YIELDS) {
@@ -129,16 +123,55 @@ static bool wait_for_room(uint32_t *tries, uint64_t *deadline_ns, uint64_t timeo
 
 /* ---- exclusive publishers and handlers' output ---- */
 
-/* The bus's own gate does not concern a handler: what events cause passes while the bus closes. */
-static inline uint32_t gate_of(const hl_publisher *publisher, const hl_outlet *outlet)
+static inline uint32_t gate_of(const hl_outlet *outlet)
 {
-    /* GATE: relaxed; stop's barrier orders this load after the attempt was counted. */
-    return publisher->is_handlers ? HL_GATE_OPEN : hl_load_relaxed_u32(outlet->gate);
+    /* GATE: the attempt's count before the gate's load; relaxed, the fences order it. */
+    hl_fence_light();
+    return hl_load_relaxed_u32(outlet->gate);
 }
 
-static hl_status claim_exclusive(hl_publisher *publisher, hl_topic topic, uint64_t key,
-                                 int priority, uint32_t payload_size, uint32_t count, bool may_wait,
-                                 hl_claim *ret_claim)
+/* No room: waits for it where the lane's policy says so, else counts the refusal. */
+static __attribute__((noinline)) hl_status claim_later(hl_outlet *outlet, hl_status status,
+                                                       uint32_t count, bool may_wait,
+                                                       uint64_t *ret_position)
+{
+    const hl_domain_config *const domain = &outlet->partition->domain->config;
+    uint64_t deadline_ns = 0;
+    uint32_t tries = 0;
+    /* hotlane's own threads never wait for room. */
+    may_wait = may_wait && hl_turning == NULL && domain->full_policy == HL_FULL_BLOCK;
+    while (may_wait && status == HL_FULL) {
+        if (!wait_for_room(&tries, &deadline_ns, domain->block_timeout_ns))
+            status = HL_TIMEOUT;
+        else if (gate_of(outlet) != HL_GATE_OPEN)
+            status = HL_CLOSED;
+        else if (hl_spsc_try_claim(&outlet->exclusive, count, ret_position))
+            return HL_OK;
+    }
+    hl_count(&outlet->counts.rejected, count);
+    return status;
+}
+
+/* What a handler claims is told by the event in hand, and noted for when the handler returns. */
+static inline void stage(hl_publisher *out, hl_outlet *outlet, uint64_t position, uint32_t count,
+                         story *of)
+{
+    const hl_event *const cause = out->event;
+    of->causation_id = out->event_id;
+    of->correlation_id =
+        cause == NULL || cause->correlation_id == 0 ? out->event_id : cause->correlation_id;
+    if (outlet->staged_slots == 0) {
+        outlet->staged_from = position;
+        outlet->next_staged = out->staged;
+        out->staged = outlet;
+    }
+    outlet->staged_slots += count;
+}
+
+/* Inlined into each public call, so that each is as short as its own case allows. */
+static inline __attribute__((always_inline)) hl_status claim_exclusive(
+    hl_publisher *publisher, hl_topic topic, uint64_t key, int priority, uint32_t payload_size,
+    uint32_t count, bool may_wait, hl_claim *ret_claim)
 {
     hl_status status = HL_FULL;
     hl_outlet *const outlet =
@@ -147,60 +180,35 @@ static hl_status claim_exclusive(hl_publisher *publisher, hl_topic topic, uint64
         return status;
     /* GATE: counted before the gate is looked at. */
     hl_count(&outlet->counts.attempts, count);
-    uint64_t position;
-    status = check_shape(outlet, payload_size, count, gate_of(publisher, outlet));
-    if (status == HL_OK && !hl_spsc_try_claim(&outlet->exclusive, count, &position)) {
-        const hl_domain_config *const domain = &outlet->partition->domain->config;
-        uint64_t deadline_ns = 0;
-        uint32_t tries = 0;
+    uint64_t position = 0;
+    status = check_shape(outlet, payload_size, count, gate_of(outlet));
+    if (status == HL_OK && !hl_spsc_try_claim(&outlet->exclusive, count, &position))
         status = HL_FULL;
-        /* hotlane's own threads never wait for room. */
-        may_wait = may_wait && hl_turning == NULL && domain->full_policy == HL_FULL_BLOCK;
-        while (may_wait && status == HL_FULL) {
-            if (!wait_for_room(&tries, &deadline_ns, domain->block_timeout_ns))
-                status = HL_TIMEOUT;
-            else if (gate_of(publisher, outlet) != HL_GATE_OPEN)
-                status = HL_CLOSED;
-            else if (hl_spsc_try_claim(&outlet->exclusive, count, &position))
-                status = HL_OK;
-        }
-    }
     if (status != HL_OK) {
-        hl_count(&outlet->counts.rejected, count);
-        return status;
+        status = claim_later(outlet, status, count, may_wait, &position);
+        if (status != HL_OK)
+            return status;
     }
-    event_template from = {.key = key,
-                           .topic = topic.number,
-                           .payload_size = payload_size,
-                           .source = publisher->source,
-                           .priority = (uint8_t)outlet->priority,
-                           .flags = publisher->flags};
-    if (publisher->is_handlers) {
-        const hl_event *const cause = publisher->event;
-        from.causation_id = publisher->event_id;
-        from.correlation_id = cause == NULL || cause->correlation_id == 0 ? publisher->event_id
-                                                                          : cause->correlation_id;
-        /* Staged: nothing of it yet, until its commit takes the mark off. */
-        from.flags |= HL_EVENT_PADDING;
-        if (outlet->staged_slots == 0) {
-            outlet->staged_from = position;
-            outlet->next_staged = publisher->staged;
-            publisher->staged = outlet;
-        }
-        outlet->staged_slots += count;
-    }
-    open_claim(ret_claim, outlet, position, count, &from);
+    story of = {key, 0, 0, topic.number, payload_size};
+    if (publisher->is_handlers)
+        stage(publisher, outlet, position, count, &of);
+    open_claim(ret_claim, outlet, position, count, &of, outlet->tail);
     return HL_OK;
 }
 
-static inline void stamp_times(const hl_claim *claim, uint64_t now_ns, uint8_t flags_off,
-                               uint8_t flags_on)
+static inline void set_flags(const hl_claim *claim, uint8_t off, uint8_t on)
 {
     for (uint32_t i = 0; i < claim->count; i++) {
         hl_event *const event = hl_claim_event(claim, i);
-        event->published_ns = now_ns;
-        event->flags = (uint8_t)((event->flags & ~flags_off) | flags_on);
+        event->flags = (uint8_t)((event->flags & ~off) | on);
     }
+}
+
+static inline void set_times(const hl_claim *claim, uint64_t now_ns)
+{
+    claim->event->published_ns = now_ns;
+    for (uint32_t i = 1; i < claim->count; i++)
+        hl_claim_event(claim, i)->published_ns = now_ns;
 }
 
 /* GATE: once stopped, every count is final, and an open claim was counted as aborted. */
@@ -211,38 +219,50 @@ static inline bool too_late(const hl_outlet *outlet)
 
 static hl_door_counts *my_cell(hl_outlet *outlet);
 
-/* Stamps the slots of a claim and wakes the partition. */
-static inline void make_visible(hl_outlet *outlet, const hl_claim *claim)
+/* The last step: the slots are the partition's. It is woken if it sleeps. */
+static inline void make_visible(hl_outlet *outlet, uint64_t position, uint32_t count)
 {
-    if (outlet->kind == HL_OUTLET_SHARED) {
-        hl_mpsc_producer producer = outlet->shared;
-        hl_mpsc_commit(&producer, claim->position, claim->count);
-    } else {
-        hl_spsc_commit(&outlet->exclusive, claim->position, claim->count);
-    }
+    if (outlet->kind == HL_OUTLET_SHARED)
+        hl_mpsc_commit(&outlet->shared, position, count);
+    else
+        hl_spsc_commit(&outlet->exclusive, position, count);
     if (outlet->sleeper != NULL)
         hl_sleeper_notify(outlet->sleeper);
+}
+
+/* A claim of the handler that runs now: one that a handler kept from an earlier call was given up
+ * when that call ended. */
+static bool is_staged(const hl_outlet *outlet, const hl_claim *claim)
+{
+    return claim->position - outlet->staged_from < outlet->staged_slots;
+}
+
+static void commit_staged(hl_outlet *outlet, const hl_claim *claim)
+{
+    if (!is_staged(outlet, claim))
+        return;
+    set_times(claim, hl_bus_now(outlet->bus));
+    set_flags(claim, HL_EVENT_PADDING, 0);
+    outlet->staged_committed += claim->count;
 }
 
 void hl_commit(hl_claim *claim)
 {
     hl_outlet *const outlet = claim->lane;
-    const uint64_t now_ns = hl_bus_now(outlet->bus);
     if (outlet->kind == HL_OUTLET_HANDLER) {
-        stamp_times(claim, now_ns, HL_EVENT_PADDING, 0);
-        outlet->staged_committed += claim->count;
+        commit_staged(outlet, claim);
         return;
     }
     if (too_late(outlet))
         return;
-    stamp_times(claim, now_ns, 0, 0);
+    set_times(claim, hl_bus_now(outlet->bus));
     /* Counted before it is visible: what a partition has dispatched is then always among what was
      * committed, at whatever moment someone adds up. */
     if (outlet->kind == HL_OUTLET_SHARED)
-        hl_fetch_add_relaxed_u64(&my_cell(outlet)->committed, claim->count); /* COUNTED (lane.h) */
+        hl_fetch_add_relaxed_u64(&my_cell(outlet)->committed, claim->count); /* COUNTED (bus.h) */
     else
         hl_count(&outlet->counts.committed, claim->count);
-    make_visible(outlet, claim);
+    make_visible(outlet, claim->position, claim->count);
 }
 
 void hl_abort(hl_claim *claim)
@@ -251,12 +271,12 @@ void hl_abort(hl_claim *claim)
     /* A handler's claims are padding already, and are counted when it returns. */
     if (outlet->kind == HL_OUTLET_HANDLER || too_late(outlet))
         return;
-    stamp_times(claim, 0, 0, HL_EVENT_PADDING);
+    set_flags(claim, 0, HL_EVENT_PADDING);
     if (outlet->kind == HL_OUTLET_SHARED)
         hl_fetch_add_relaxed_u64(&my_cell(outlet)->aborted, claim->count); /* COUNTED */
     else
         hl_count(&outlet->counts.aborted, claim->count);
-    make_visible(outlet, claim);
+    make_visible(outlet, claim->position, claim->count);
 }
 
 void hl_publisher_settle(hl_publisher *out, bool keep)
@@ -387,11 +407,9 @@ static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, ui
     /* GATE: counted before the gate is looked at. COUNTED: an atomic add, others may share it. */
     hl_fetch_add_relaxed_u64(&counts->attempts, count);
     uint64_t position;
-    /* A copy: what the producer remembers of the consumer's position is good for this claim. */
-    hl_mpsc_producer producer = outlet->shared;
-    /* GATE: relaxed, as in gate_of. */
-    status = check_shape(outlet, payload_size, count, hl_load_relaxed_u32(outlet->gate));
-    if (status == HL_OK && !hl_mpsc_try_claim(&producer, count, &position)) {
+    const hl_mpsc_producer *const producer = &outlet->shared;
+    status = check_shape(outlet, payload_size, count, gate_of(outlet));
+    if (status == HL_OK && !hl_mpsc_try_claim(producer, count, &position)) {
         const hl_domain_config *const domain = &outlet->partition->domain->config;
         uint64_t deadline_ns = 0;
         uint32_t tries = 0;
@@ -400,9 +418,9 @@ static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, ui
         while (may_wait && status == HL_FULL) {
             if (!wait_for_room(&tries, &deadline_ns, domain->block_timeout_ns))
                 status = HL_TIMEOUT;
-            else if (hl_load_relaxed_u32(outlet->gate) != HL_GATE_OPEN) /* GATE */
+            else if (gate_of(outlet) != HL_GATE_OPEN)
                 status = HL_CLOSED;
-            else if (hl_mpsc_try_claim(&producer, count, &position))
+            else if (hl_mpsc_try_claim(producer, count, &position))
                 status = HL_OK;
         }
     }
@@ -410,13 +428,10 @@ static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, ui
         hl_fetch_add_relaxed_u64(&counts->rejected, count); /* COUNTED */
         return status;
     }
-    const event_template from = {.key = key,
-                                 .topic = topic.number,
-                                 .payload_size = payload_size,
-                                 .source = publisher->source,
-                                 .priority = (uint8_t)outlet->priority,
-                                 .flags = HL_EVENT_EXTERNAL};
-    open_claim(ret_claim, outlet, position, count, &from);
+    const story of = {key, 0, 0, topic.number, payload_size};
+    hl_event_tail tail = outlet->tail;
+    tail.source = publisher->source;
+    open_claim(ret_claim, outlet, position, count, &of, tail);
     return HL_OK;
 }
 

@@ -12,7 +12,6 @@ struct hl_publisher {
     hl_bus *bus;
     hl_outlet **outlets; /* by partition * HL_PRIORITIES + priority; NULL: not declared */
     uint16_t source;
-    uint8_t flags;    /* of the events it publishes */
     bool is_handlers; /* a partition's own `out` */
     char name[64];
     struct hl_publisher *next; /* under the bus's lock */

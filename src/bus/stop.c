@@ -23,6 +23,17 @@ static uint64_t deadline_after(uint64_t timeout_ns)
     return timeout_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + timeout_ns;
 }
 
+/* After the gate was stored. */
+static void make_gate_seen(void)
+{
+    if (hl_barrier_all_threads())
+        return;
+    /* No such barrier here: a store leaves its core's buffer within microseconds, and at the latest
+     * when its thread is switched out. */
+    const struct timespec pause = {0, 10 * 1000 * 1000};
+    nanosleep(&pause, NULL);
+}
+
 /* ---- letting pass ---- */
 
 /* A moment in which events can move: the executors' threads do it, or the caller turns them. */
@@ -197,7 +208,7 @@ static hl_status settle(hl_bus *bus, bool drained, uint64_t begin_ns)
     hl_stop_report *const report = &control->stop_report;
     /* GATE: relaxed, the barrier does the rest; from here on no publisher counts anything. */
     hl_store_relaxed_u32(bus->gate, HL_GATE_STOPPED);
-    hl_barrier_all_threads();
+    make_gate_seen();
     cancel_boxes(bus);
     report->drained = drained;
     report->abandoned = count_abandoned(bus);
@@ -223,7 +234,7 @@ hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns)
     hl_bus_unlock(bus);
     if (status != HL_OK)
         return status;
-    hl_barrier_all_threads();
+    make_gate_seen();
     const bool drained = drain(bus, deadline_ns);
     const uint64_t now_ns = monotonic_ns();
     /* A handler that has just begun may end in peace: a tenth of a second more. */
