@@ -161,12 +161,6 @@ static hl_status read_number(hl_lcores_reader *reader, uint32_t *ret_number)
     return HL_OK;
 }
 
-static int compare_numbers(const void *a, const void *b)
-{
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
 static hl_status refuse_cpu(const hl_lcores_reader *reader, uint32_t number, const char *at)
 {
     const hl_topology *const topology = reader->placement->topology;
@@ -177,7 +171,7 @@ static hl_status refuse_cpu(const hl_lcores_reader *reader, uint32_t number, con
     for (uint32_t i = 0; i < topology->cpu_count; i++)
         if (topology->cpus[i].allowed)
             allowed[count++] = topology->cpus[i].os_index;
-    qsort(allowed, count, sizeof *allowed, compare_numbers);
+    hl_placement_sort_cpus(allowed, count);
     char list[256] = "";
     hl_sentence_add_cpus(list, sizeof list, allowed, count);
     free(allowed);
@@ -254,7 +248,7 @@ static void warn_of_empty_cpus(const hl_lcores_reader *reader, const char *item,
     uint32_t count = 0;
     for (uint32_t i = reader->thread_count; i < reader->cpu_count; i++)
         cpus[count++] = placement->topology->cpus[reader->cpus[i]].os_index;
-    qsort(cpus, count, sizeof *cpus, compare_numbers);
+    hl_placement_sort_cpus(cpus, count);
     char list[256] = "";
     hl_sentence_add_cpus(list, sizeof list, cpus, count);
     hl_placement_warn(placement, "lcores: %.*s: %u thread%s for %u CPUs: kept empty: %s", length,

@@ -46,6 +46,9 @@ static inline void hl_placement_put(hl_placement *placement, uint32_t thread, ui
 void hl_placement_warn(hl_placement *placement, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Sorts CPU numbers, as hl_sentence_add_cpus wants them. */
+void hl_placement_sort_cpus(uint32_t *cpus, uint32_t count);
+
 /* Places what request->lcores names. HL_OK, or HL_INVALID with the column. */
 hl_status hl_placement_by_hand(hl_placement *placement, hl_error *error);
 

@@ -29,6 +29,17 @@ void hl_placement_warn(hl_placement *placement, const char *format, ...)
     va_end(arguments);
 }
 
+static int compare_cpus(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+void hl_placement_sort_cpus(uint32_t *cpus, uint32_t count)
+{
+    qsort(cpus, count, sizeof *cpus, compare_cpus);
+}
+
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);

@@ -2,7 +2,6 @@
  * From a finished placement to a plan that explains itself: facts, who shares with whom, how each
  * thread waits, why it is where it is, and what the reader must be warned of.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "affinity/placement.h"
@@ -128,12 +127,6 @@ static void tell_thread(const hl_placement *placement, uint32_t thread)
     tell_why(placement, thread, told);
 }
 
-static int compare_numbers(const void *a, const void *b)
-{
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
 static bool core_is_used(const hl_placement *placement, uint32_t core)
 {
     for (uint32_t i = 0; i < placement->topology->cpu_count; i++)
@@ -150,8 +143,7 @@ static void list_empty_siblings(const hl_placement *placement)
         if (cpu->allowed && placement->load[i] == 0 && core_is_used(placement, cpu->core))
             plan->empty_siblings[plan->empty_sibling_count++] = cpu->os_index;
     }
-    qsort(plan->empty_siblings, plan->empty_sibling_count, sizeof *plan->empty_siblings,
-          compare_numbers);
+    hl_placement_sort_cpus(plan->empty_siblings, plan->empty_sibling_count);
 }
 
 static void warn_of_shortage(hl_placement *placement)
@@ -167,10 +159,9 @@ static void warn_of_shortage(hl_placement *placement)
             hl_sentence_add_item(parked, sizeof parked, plan->threads[i].name);
     }
     hl_placement_warn(placement,
-                      "%u threads want a core each and %u core%s left beside housekeeping's: "
-                      "these share and park: %s",
-                      hot, placement->usable_cores, placement->usable_cores == 1 ? " is" : "s are",
-                      parked);
+                      "too few cores: %u for %u hot threads, beside housekeeping's; these "
+                      "share and park: %s",
+                      placement->usable_cores, hot, parked);
 }
 
 /* Partitions on one CPU are one executor, and may spin as one. */

@@ -96,7 +96,7 @@ static void check_sharing(const hl_topology *topology, const hl_plan *plan, uint
     for (uint32_t i = 0; i < plan->thread_count; i++)
         shared |= plan->threads[i].shares_core_with[0] != '\0';
     cr_expect_eq(shared, !enough, "%s", name);
-    cr_expect_eq(warns(plan, "want a core each"), !enough, "%s", name);
+    cr_expect_eq(warns(plan, "too few cores"), !enough, "%s", name);
     for (uint32_t i = 0; i < topology->cpu_count; i++) {
         const hl_cpu *const cpu = &topology->cpus[i];
         uint32_t on_cpu = 0, on_core = 0;
@@ -207,7 +207,7 @@ Test(plan, on_one_cpu_all_share_and_park)
         cr_assert_eq(plan->threads[i].wait, HL_WAIT_PARK);
         cr_assert(plan->threads[i].shares_cpu);
     }
-    cr_assert(warns(plan, "8 threads want a core each and 0 cores are left"));
+    cr_assert(warns(plan, "too few cores: 0 for 8 hot threads"));
     hl_plan_free(plan);
     hl_topology_free(topology);
 }
@@ -386,7 +386,12 @@ Test(plan, prints_every_thread_sibling_and_warning)
         cr_expect_not_null(strstr(text, plan->threads[i].why), "%s", text);
     cr_expect_not_null(strstr(text, "housekeeping on CPU 0; siblings left empty: 3,5,7\n"), "%s",
                        text);
-    cr_expect_not_null(strstr(text, "warning: 8 threads want a core each"), "%s", text);
+    cr_expect_not_null(
+        strstr(
+            text,
+            "warning: too few cores: 3 for 8 hot threads, beside housekeeping's; these share and "
+            "park: market_data, signal, account, system, feed.a, feed.b\n"),
+        "%s", text);
     free(text);
     hl_plan_free(plan);
     hl_topology_free(topology);
