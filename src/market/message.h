@@ -12,15 +12,15 @@
 #include <stdint.h>
 
 typedef enum market_action {
-    MARKET_ADD = 1,      /* a new order: order_id, side, price, quantity */
-    MARKET_REDUCE = 2,   /* quantity shares of order_id are cancelled; the rest stays */
-    MARKET_DELETE = 3,   /* order_id leaves the book */
-    MARKET_EXECUTE = 4,  /* quantity shares of order_id trade; they leave the book */
-    MARKET_REPLACE = 5,  /* order_id becomes new_order_id with price and quantity; loses its place */
-    MARKET_MODIFY = 6,   /* order_id now has price and quantity (DBN) */
-    MARKET_TRADE = 7,    /* a print that changes no book (hidden order, cross, DBN trade and fill) */
-    MARKET_CLEAR = 8,    /* the instrument's book is empty from here on */
-    MARKET_STATUS = 9,   /* session, directory, halt: no order in it */
+    MARKET_ADD = 1,     /* a new order: order_id, side, price, quantity */
+    MARKET_REDUCE = 2,  /* quantity shares of order_id are cancelled; the rest stays */
+    MARKET_DELETE = 3,  /* order_id leaves the book */
+    MARKET_EXECUTE = 4, /* quantity shares of order_id trade; they leave the book */
+    MARKET_REPLACE = 5, /* order_id becomes new_order_id with price and quantity; loses its place */
+    MARKET_MODIFY = 6,  /* order_id now has price and quantity (DBN) */
+    MARKET_TRADE = 7,   /* a print that changes no book (hidden order, cross, DBN trade and fill) */
+    MARKET_CLEAR = 8,   /* the instrument's book is empty from here on */
+    MARKET_STATUS = 9,  /* session, directory, halt: no order in it */
 } market_action;
 
 /* market_message.flags */
