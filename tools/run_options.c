@@ -1,0 +1,258 @@
+#include "run_options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_INPUT "synthetic:1"
+#define MOST_SECONDS  1e9
+
+enum {
+    OPTION_INPUT = 256,
+    OPTION_CONFIG,
+    OPTION_LCORES,
+    OPTION_SPEED,
+    OPTION_RATE,
+    OPTION_LIMIT,
+    OPTION_DETERMINISTIC,
+    OPTION_REPEAT,
+    OPTION_DURATION,
+    OPTION_MAX_ERRORS,
+    OPTION_NO_HASH,
+    OPTION_JSON,
+    OPTION_HELP
+};
+
+static const struct option long_options[] = {
+    {"input", required_argument, NULL, OPTION_INPUT},
+    {"config", required_argument, NULL, OPTION_CONFIG},
+    {"lcores", required_argument, NULL, OPTION_LCORES},
+    {"speed", required_argument, NULL, OPTION_SPEED},
+    {"rate", required_argument, NULL, OPTION_RATE},
+    {"limit", required_argument, NULL, OPTION_LIMIT},
+    {"deterministic", optional_argument, NULL, OPTION_DETERMINISTIC},
+    {"repeat", optional_argument, NULL, OPTION_REPEAT},
+    {"duration", required_argument, NULL, OPTION_DURATION},
+    {"max-errors", required_argument, NULL, OPTION_MAX_ERRORS},
+    {"no-hash", no_argument, NULL, OPTION_NO_HASH},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+void run_options_print_usage(FILE *stream)
+{
+    fputs(
+        "usage: hotlane run [OPTION...]\n\n"
+        "Takes market data through the bus, from feed to fill, and checks that nothing was "
+        "lost.\n\n"
+        "  --input SPEC        itch:FILE, lobster:FILE, dbn:FILE (each plain, .gz or .zst) or\n"
+        "                      synthetic:SEED; several times for several feeds, each with a "
+        "thread\n"
+        "                      of its own (default " DEFAULT_INPUT ")\n"
+        "  --config FILE       configuration of the bus, YAML (see hotlane check)\n"
+        "  --lcores PLAN       placement by hand, as 'order@2,market_data@4,housekeeping@0'\n"
+        "  --speed S           max (default), or paced by the data's own times: 1x, 10x, 0.5x\n"
+        "  --rate N            paced evenly instead: N messages a second, per input\n"
+        "  --limit N           the first N messages of each input only\n"
+        "  --repeat [N]        publish each input N times, its times shifted; without N, or 0:\n"
+        "                      again and again, until --duration or Ctrl-C\n"
+        "  --duration T        end after T seconds, or 500ms, 2m, 1h\n"
+        "  --max-errors N      pass over up to N bad records of an input (default 0: stop at the\n"
+        "                      first)\n"
+        "  --deterministic[=SEED]  one thread turns feeds and partitions, in an order drawn from\n"
+        "                      SEED (default 1), under a virtual clock: the same run every time\n"
+        "  --no-hash           do not hash what is dispatched\n"
+        "  --json              one JSON object on stdout\n"
+        "  --help              this text\n\n"
+        "Ctrl-C drains, reports and exits 0. Exit status: 0 done, 1 failed (bad input, or the "
+        "sums\n"
+        "do not hold), 2 wrong usage.\n",
+        stream);
+}
+
+static __attribute__((format(printf, 1, 2))) run_parse refuse(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("hotlane run: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputs("\n", stderr);
+    va_end(arguments);
+    return RUN_PARSE_WRONG;
+}
+
+/* A whole decimal number. */
+static bool parse_count(const char *text, uint64_t *ret_count)
+{
+    if (!isdigit((unsigned char)text[0]))
+        return false;
+    errno = 0;
+    char *end;
+    const unsigned long long count = strtoull(text, &end, 10);
+    if (errno != 0 || *end != '\0')
+        return false;
+    *ret_count = count;
+    return true;
+}
+
+/* "max", or a positive number and "x". */
+static bool parse_speed(const char *text, double *ret_speed)
+{
+    if (strcmp(text, "max") == 0) {
+        *ret_speed = 0.0;
+        return true;
+    }
+    if (!isdigit((unsigned char)text[0]) && text[0] != '.')
+        return false;
+    char *end;
+    const double speed = strtod(text, &end);
+    if (end == text || strcmp(end, "x") != 0 || !isfinite(speed) || speed < 1e-6 || speed > 1e9)
+        return false;
+    *ret_speed = speed;
+    return true;
+}
+
+/* Seconds, or a number with its unit. */
+static bool parse_duration(const char *text, uint64_t *ret_ns)
+{
+    static const struct {
+        const char *unit;
+        double seconds;
+    } units[] = {{"", 1.0}, {"s", 1.0}, {"ms", 1e-3}, {"us", 1e-6}, {"m", 60.0}, {"h", 3600.0}};
+    if (!isdigit((unsigned char)text[0]) && text[0] != '.')
+        return false;
+    char *end;
+    const double number = strtod(text, &end);
+    for (size_t row = 0; end != text && row < sizeof units / sizeof units[0]; row++) {
+        const double seconds = number * units[row].seconds;
+        if (strcmp(end, units[row].unit) != 0)
+            continue;
+        if (!(seconds >= 1e-6 && seconds <= MOST_SECONDS))
+            return false;
+        *ret_ns = (uint64_t)(seconds * 1e9);
+        return true;
+    }
+    return false;
+}
+
+/* --repeat takes its number with '=' or as the next word, when that is a number. */
+static const char *repeat_argument(int argc, char **argv)
+{
+    if (optarg != NULL)
+        return optarg;
+    if (optind < argc && isdigit((unsigned char)argv[optind][0]))
+        return argv[optind++];
+    return "0";
+}
+
+static run_parse take_input(run_options *options, const char *spec)
+{
+    if (options->input_count == MARKET_INPUTS_MAX)
+        return refuse("--input: more than %d inputs: name fewer", MARKET_INPUTS_MAX);
+    options->inputs[options->input_count++] = spec;
+    return RUN_PARSE_OK;
+}
+
+static run_parse take_count(const char *option, const char *text, uint64_t least, uint64_t *ret)
+{
+    uint64_t count;
+    if (!parse_count(text, &count) || count < least)
+        return refuse("%s: '%s' is not a whole number of at least %llu", option, text,
+                      (unsigned long long)least);
+    *ret = count;
+    return RUN_PARSE_OK;
+}
+
+static run_parse take_speed(run_options *options, const char *text)
+{
+    if (!parse_speed(text, &options->speed))
+        return refuse("--speed: '%s' is no speed: say max, 1x, 10x or 0.5x", text);
+    return RUN_PARSE_OK;
+}
+
+static run_parse take_duration(run_options *options, const char *text)
+{
+    if (!parse_duration(text, &options->duration_ns))
+        return refuse("--duration: '%s' is no duration: say 10, 10s, 500ms, 2m or 1h", text);
+    return RUN_PARSE_OK;
+}
+
+static run_parse take(run_options *options, int option, int argc, char **argv)
+{
+    switch (option) {
+    case OPTION_INPUT:
+        return take_input(options, optarg);
+    case OPTION_CONFIG:
+        options->config_path = optarg;
+        return RUN_PARSE_OK;
+    case OPTION_LCORES:
+        options->lcores = optarg;
+        return RUN_PARSE_OK;
+    case OPTION_SPEED:
+        return take_speed(options, optarg);
+    case OPTION_RATE:
+        return take_count("--rate", optarg, 1, &options->rate);
+    case OPTION_LIMIT:
+        return take_count("--limit", optarg, 1, &options->limit);
+    case OPTION_DETERMINISTIC:
+        options->deterministic = true;
+        return optarg == NULL ? RUN_PARSE_OK
+                              : take_count("--deterministic", optarg, 0, &options->seed);
+    case OPTION_REPEAT:
+        return take_count("--repeat", repeat_argument(argc, argv), 0, &options->passes);
+    case OPTION_DURATION:
+        return take_duration(options, optarg);
+    case OPTION_MAX_ERRORS:
+        return take_count("--max-errors", optarg, 0, &options->max_errors);
+    case OPTION_NO_HASH:
+        options->audit = false;
+        return RUN_PARSE_OK;
+    case OPTION_JSON:
+        options->json = true;
+        return RUN_PARSE_OK;
+    case OPTION_HELP:
+        return RUN_PARSE_HELP;
+    case ':':
+        return refuse("%s needs a value: see hotlane run --help", argv[optind - 1]);
+    default:
+        return refuse("'%s' is no option of it: see hotlane run --help", argv[optind - 1]);
+    }
+}
+
+static run_parse check(const run_options *options)
+{
+    if (options->rate != 0 && options->speed > 0.0)
+        return refuse("--rate and --speed say two paces: give one of them");
+    if (options->deterministic && (options->rate != 0 || options->speed > 0.0))
+        return refuse("--deterministic runs under a virtual clock: leave out --rate and --speed");
+    if (options->deterministic && options->lcores != NULL)
+        return refuse("--deterministic runs on one thread: leave out --lcores");
+    return RUN_PARSE_OK;
+}
+
+run_parse run_options_parse(int argc, char **argv, run_options *ret_options)
+{
+    run_options options = {.passes = 1, .seed = 1, .audit = true};
+    optind = 0; /* anew: the command line was looked at before */
+    opterr = 0;
+    int option;
+    /* '+': stop at the first word that is no option; ':': tell a missing value apart. */
+    while ((option = getopt_long(argc, argv, "+:h", long_options, NULL)) != -1) {
+        const run_parse parsed = take(&options, option == 'h' ? OPTION_HELP : option, argc, argv);
+        if (parsed != RUN_PARSE_OK)
+            return parsed;
+    }
+    if (optind < argc)
+        return refuse("'%s' is not expected here: inputs are named with --input", argv[optind]);
+    if (options.input_count == 0)
+        options.inputs[options.input_count++] = DEFAULT_INPUT;
+    const run_parse checked = check(&options);
+    if (checked == RUN_PARSE_OK)
+        *ret_options = options;
+    return checked;
+}

@@ -1,0 +1,41 @@
+/*
+ * The options of `hotlane run`.
+ */
+#ifndef HL_TOOLS_RUN_OPTIONS_H
+#define HL_TOOLS_RUN_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "market/pipeline.h"
+
+typedef struct run_options {
+    const char *inputs[MARKET_INPUTS_MAX]; /* specs; argv's memory */
+    uint32_t input_count;                  /* at least 1: the synthetic day when none is named */
+    const char *config_path;               /* NULL: the defaults */
+    const char *lcores;                    /* NULL: the configuration's */
+    double speed;                          /* of the data's own time; 0: as fast as possible */
+    uint64_t rate;                         /* messages a second; 0: by speed */
+    uint64_t limit;                        /* messages of each input; 0: all */
+    uint64_t max_errors;                   /* bad records that are passed over */
+    uint64_t passes;                       /* over each input; 0: without end */
+    uint64_t duration_ns;                  /* 0: until the inputs end */
+    uint64_t seed;
+    bool deterministic;
+    bool audit; /* hash what is dispatched */
+    bool json;
+} run_options;
+
+typedef enum run_parse {
+    RUN_PARSE_OK,
+    RUN_PARSE_HELP, /* --help was asked for */
+    RUN_PARSE_WRONG /* a sentence was printed to stderr */
+} run_parse;
+
+/* Reads the command line; argv[0] is the subcommand. */
+run_parse run_options_parse(int argc, char **argv, run_options *ret_options);
+
+void run_options_print_usage(FILE *stream);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * What `hotlane run` says at its end, in words or as one JSON object.
+ */
+#ifndef HL_TOOLS_RUN_REPORT_H
+#define HL_TOOLS_RUN_REPORT_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "market/pipeline.h"
+
+/* What there is to report of; nothing is owned. The bus has stopped. */
+typedef struct run_report {
+    hl_bus *bus;
+    const market_pipeline *pipeline;
+    const market_recording *recordings;
+    uint32_t input_count;
+    hl_stop_report stop;
+    double decoding_s; /* reading the inputs, ahead of the run */
+    double elapsed_s;  /* from the feeds' start to the last event's end */
+    bool audit;
+} run_report;
+
+void run_report_print(const run_report *report, FILE *stream);
+
+/* HL_OK, HL_NO_MEMORY, or HL_SYSTEM when the stream takes it no more. */
+hl_status run_report_print_json(const run_report *report, FILE *stream);
+
+#endif
