@@ -356,12 +356,12 @@ static hl_status await_executors(hl_bus *bus)
     for (uint32_t i = 0; i < bus->executor_count; i++) {
         hl_executor *const executor = &bus->executors[i];
         const struct timespec nap = {0, 100000};
-        uint32_t state;
+        uint32_t state = HL_START_READY; /* of one whose thread did not start, too */
         /* START: acquire, pairs with hl_executor_main. */
         while (executor->thread_started &&
                (state = hl_load_acquire_u32(&executor->start_state)) == HL_START_PENDING)
             nanosleep(&nap, NULL);
-        if (executor->thread_started && state == HL_START_FAILED)
+        if (state == HL_START_FAILED)
             status = hl_bus_fail(bus, executor->start_error.status, "thread of %s: %s",
                                  executor->name, executor->start_error.text);
     }
