@@ -32,7 +32,7 @@ enum { MARKET_DATA, SIGNAL, ORDER, FILL, ACCOUNT, SYSTEM };
     X(done, "fill.done", HL_DELTA, HL_HIGH)                \
     X(position, "account.position", HL_STATE, HL_LOW)      \
     X(log, "system.log", HL_EXPENDABLE, HL_BACKGROUND)     \
-    X(error, "system.error", HL_DELTA, HL_HIGH)
+    X(error, "system.error", HL_DELTA, HL_LOW)
 
 typedef struct market_topics {
 #define FIELD(name, text, kind, priority) hl_topic name;
@@ -295,14 +295,21 @@ static hl_status on_any(const hl_event *event, hl_publisher *out, void *context)
 
 void market_pipeline_domains(hl_domain_config ret_domains[MARKET_DOMAINS])
 {
+    /* What each stage publishes to and no more: every ring is one more to look at. */
+    static const char *const publishes_to[MARKET_DOMAINS] = {
+        "signal", "order, system", "order, fill", "account, signal, system", "", ""};
     uint32_t count;
     const hl_domain_config *const defaults = hl_default_domains(&count);
-    for (uint32_t index = 0; index < MARKET_DOMAINS && index < count; index++) {
-        ret_domains[index] = defaults[index];
-        /* A recording can wait; what it would lose is a hole in the book. */
-        if (strcmp(defaults[index].name, domain_names[MARKET_DATA]) == 0)
-            ret_domains[index].full_policy = HL_FULL_BLOCK;
+    for (uint32_t index = 0; index < count; index++) {
+        for (uint32_t number = 0; number < MARKET_DOMAINS; number++) {
+            if (strcmp(defaults[index].name, domain_names[number]) != 0)
+                continue;
+            ret_domains[number] = defaults[index];
+            ret_domains[number].publishes_to = publishes_to[number];
+        }
     }
+    /* A recording can wait; what it would lose is a hole in the book. */
+    ret_domains[MARKET_DATA].full_policy = HL_FULL_BLOCK;
 }
 
 static hl_status find_domains(market_pipeline *pipeline, hl_error *error)
