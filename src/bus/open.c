@@ -35,7 +35,7 @@ static uint32_t parse_priorities(const char *text, size_t bytes)
 {
     uint32_t priorities = 0;
     const char *const end = text + bytes;
-    while (text < end) {
+    for (;;) {
         const size_t length = strcspn(text, "|, ");
         uint32_t found = 0;
         for (uint32_t i = 0; i < HL_PRIORITIES; i++)
@@ -44,9 +44,11 @@ static uint32_t parse_priorities(const char *text, size_t bytes)
         if (found == 0)
             return 0;
         priorities |= found;
-        text += length + (text + length < end);
+        text += length;
+        if (text >= end)
+            return priorities;
+        text++;
     }
-    return priorities;
 }
 
 /* Fills `ret_uses`, a set of priorities for each domain. */
@@ -58,6 +60,7 @@ static hl_status parse_uses(hl_bus *bus, const char *publisher, const char *uses
             ret_uses[i] = domain_priorities(bus, &bus->domains[i]);
         return HL_OK;
     }
+    bool any = false;
     hl_name item;
     for (const char *cursor = uses; hl_domain_list_next(&cursor, &item);) {
         const char *const colon = memchr(item.text, ':', item.bytes);
@@ -76,7 +79,12 @@ static hl_status parse_uses(hl_bus *bus, const char *publisher, const char *uses
                                "LOW or BACKGROUND, split by '|'",
                                publisher, uses);
         ret_uses[domain->index] |= priorities;
+        any = true;
     }
+    if (!any)
+        return hl_bus_fail(bus, HL_INVALID,
+                           "publisher %s: uses \"%s\" names no domain: give NULL for every one",
+                           publisher, uses);
     return HL_OK;
 }
 

@@ -86,16 +86,11 @@ static inline void open_claim(hl_claim *claim, hl_outlet *outlet, uint64_t posit
 }
 
 /* Whether the lane takes events of this shape at all. */
-static inline hl_status check_shape(const hl_outlet *outlet, uint32_t payload_size, uint32_t count,
-                                    uint32_t gate)
+static inline hl_status check_shape(const hl_outlet *outlet, uint32_t payload_size, uint32_t gate)
 {
     if (gate != HL_GATE_OPEN)
         return HL_CLOSED;
-    if (payload_size > outlet->payload_room_bytes)
-        return HL_TOO_LARGE;
-    if (count - 1 > outlet->mask)
-        return HL_INVALID;
-    return HL_OK;
+    return payload_size > outlet->payload_room_bytes ? HL_TOO_LARGE : HL_OK;
 }
 
 /* Waits a little longer each time; false when `deadline_ns` is over. */
@@ -178,10 +173,12 @@ static inline __attribute__((always_inline)) hl_status claim_exclusive(
         find_outlet(publisher->bus, publisher->outlets, topic, key, priority, &status);
     if (outlet == NULL)
         return status;
+    if (count - 1 > outlet->mask)
+        return refuse(publisher->bus, HL_INVALID);
     /* GATE: counted before the gate is looked at. */
     hl_count(&outlet->counts.attempts, count);
     uint64_t position = 0;
-    status = check_shape(outlet, payload_size, count, gate_of(outlet));
+    status = check_shape(outlet, payload_size, gate_of(outlet));
     if (status == HL_OK && !hl_spsc_try_claim(&outlet->exclusive, count, &position))
         status = HL_FULL;
     if (status != HL_OK) {
@@ -403,12 +400,14 @@ static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, ui
         find_outlet(publisher->bus, publisher->outlets, topic, key, -1, &status);
     if (outlet == NULL)
         return status;
+    if (count - 1 > outlet->mask)
+        return refuse(publisher->bus, HL_INVALID);
     hl_door_counts *const counts = my_cell(outlet);
     /* GATE: counted before the gate is looked at. COUNTED: an atomic add, others may share it. */
     hl_fetch_add_relaxed_u64(&counts->attempts, count);
     uint64_t position;
     const hl_mpsc_producer *const producer = &outlet->shared;
-    status = check_shape(outlet, payload_size, count, gate_of(outlet));
+    status = check_shape(outlet, payload_size, gate_of(outlet));
     if (status == HL_OK && !hl_mpsc_try_claim(producer, count, &position)) {
         const hl_domain_config *const domain = &outlet->partition->domain->config;
         uint64_t deadline_ns = 0;

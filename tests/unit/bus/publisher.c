@@ -1,0 +1,581 @@
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "manual_bus.h"
+
+/* Every attempt has become what it says. */
+static void assert_door(const hl_bus *bus, const char *domain, uint64_t committed,
+                        uint64_t rejected, uint64_t aborted)
+{
+    const hl_lane_stats lane = lane_stats(bus, domain, -1);
+    cr_assert_eq(lane.committed, committed, "%lu committed", lane.committed);
+    cr_assert_eq(lane.rejected, rejected, "%lu rejected", lane.rejected);
+    cr_assert_eq(lane.aborted, aborted, "%lu aborted", lane.aborted);
+    cr_assert_eq(lane.attempts, committed + rejected + aborted, "%lu attempts", lane.attempts);
+    cr_assert_eq(lane.throttled, 0);
+}
+
+static void fill(hl_claim *claim, uint32_t index, uint64_t value)
+{
+    memcpy(hl_claim_event(claim, index) + 1, &value, sizeof value);
+}
+
+/* ---- claims ---- */
+
+Test(publisher, a_claim_carries_what_the_event_is)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic new_order = topic(bus, "order.new");
+    hl_publisher *const desk = open_publisher(bus, "desk", "order");
+    hl_claim claim;
+    cr_assert_eq(hl_try_claim(desk, new_order, 7, 24, &claim), HL_OK);
+    cr_assert_eq(claim.count, 1);
+    cr_assert_eq(claim.payload_size, 24);
+    cr_assert_eq(claim.payload, (const void *)(claim.event + 1));
+    cr_assert_eq(claim.event->key, 7);
+    cr_assert_eq(claim.event->topic, new_order.number);
+    cr_assert_eq(claim.event->payload_size, 24);
+    cr_assert_eq(claim.event->priority, HL_CRITICAL);
+    cr_assert_eq(claim.event->flags, HL_EVENT_EXTERNAL);
+    cr_assert_eq(claim.event->attempt, 0);
+    cr_assert_eq(claim.event->schema_version, 0);
+    cr_assert_eq(claim.event->correlation_id, 0);
+    cr_assert_eq(claim.event->causation_id, 0);
+    cr_assert_str_eq(hl_source_name(bus, claim.event->source), "desk");
+    manual_now_ns += 5;
+    fill(&claim, 0, 42);
+    hl_commit(&claim);
+    cr_assert_eq(claim.event->published_ns, manual_now_ns, "stamped at commit");
+    recorder seen = {0};
+    subscribe(bus, "order.new", &seen, NULL);
+    turn_all(bus);
+    assert_values_follow(&seen, 42, 1);
+    cr_assert_eq(seen.entries[0].sequence, 1);
+    manual_stop(bus);
+}
+
+Test(publisher, claims_are_seen_in_their_order_however_they_are_committed)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_publisher *const feed = open_publisher(bus, "feed", "market_data");
+    recorder seen = {0};
+    subscribe(bus, "market_data.trade", &seen, NULL);
+    hl_claim claims[4];
+    for (uint32_t i = 0; i < 4; i++) {
+        cr_assert_eq(hl_try_claim(feed, trade, i, 8, &claims[i]), HL_OK);
+        fill(&claims[i], 0, i);
+    }
+    hl_commit(&claims[3]);
+    hl_abort(&claims[1]);
+    cr_assert_eq(turn_all(bus), 0, "nothing passes the open claim at the head");
+    hl_commit(&claims[0]);
+    turn_all(bus);
+    cr_assert_eq(seen.count, 1);
+    hl_commit(&claims[2]);
+    turn_all(bus);
+    cr_assert_eq(seen.count, 3);
+    static const uint64_t values[] = {0, 2, 3};
+    for (uint32_t i = 0; i < 3; i++) {
+        cr_assert_eq(seen.entries[i].value, values[i]);
+        cr_assert_eq(seen.entries[i].sequence, i + 1, "the aborted one takes no sequence");
+    }
+    assert_door(bus, "market_data", 3, 0, 1);
+    manual_stop(bus);
+}
+
+Test(publisher, a_run_is_claimed_whole_or_not_at_all)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_publisher *const feed = open_publisher(bus, "feed", "market_data");
+    recorder seen = {0};
+    subscribe(bus, "market_data.trade", &seen, NULL);
+    hl_claim run;
+    uint64_t value = 0;
+    /* Three times the ring, so that runs lie across its end. */
+    for (int round = 0; round < 8; round++) {
+        cr_assert_eq(hl_try_claim_run(feed, trade, 5, 8, 3, &run), HL_OK);
+        cr_assert_eq(run.count, 3);
+        for (uint32_t i = 0; i < 3; i++)
+            fill(&run, i, value++);
+        hl_commit(&run);
+        cr_assert_eq(turn_all(bus), 3);
+    }
+    cr_assert_eq(hl_try_claim_run(feed, trade, 5, 8, 6, &run), HL_OK);
+    hl_claim more = {.count = 77};
+    cr_assert_eq(hl_try_claim_run(feed, trade, 5, 8, 3, &more), HL_FULL);
+    cr_assert_eq(more.count, 77, "untouched");
+    cr_assert_eq(hl_try_claim_run(feed, trade, 5, 8, 2, &more), HL_OK, "just what is left");
+    hl_abort(&run);
+    hl_abort(&more);
+    turn_all(bus);
+    cr_assert_eq(hl_try_claim_run(feed, trade, 5, 8, 8, &run), HL_OK, "a drained ring, whole");
+    hl_abort(&run);
+    assert_values_follow(&seen, 0, 24);
+    assert_door(bus, "market_data", 24, 3, 16);
+    manual_stop(bus);
+}
+
+Test(publisher, a_run_of_an_impossible_length_is_refused)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_publisher *const feed = open_publisher(bus, "feed", "market_data");
+    hl_claim claim;
+    cr_assert_eq(hl_try_claim_run(feed, trade, 5, 8, 0, &claim), HL_INVALID);
+    cr_assert_eq(hl_try_claim_run(feed, trade, 5, 8, 9, &claim), HL_INVALID);
+    cr_assert_eq(hl_try_claim_run(feed, trade, 5, 8, UINT32_MAX, &claim), HL_INVALID);
+    cr_assert_eq(hl_bus_refused(bus), 3, "each call is counted");
+    assert_door(bus, "market_data", 0, 0, 0);
+    manual_stop(bus);
+}
+
+Test(publisher, the_payload_is_bounded_by_the_slot)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_publisher *const feed = open_publisher(bus, "feed", "market_data");
+    recorder seen = {0};
+    subscribe(bus, "market_data.trade", &seen, NULL);
+    const unsigned char payload[65] = {1};
+    cr_assert_eq(hl_publish(feed, trade, 1, payload, 65), HL_TOO_LARGE);
+    cr_assert_eq(hl_publish(feed, trade, 1, payload, UINT32_MAX), HL_TOO_LARGE);
+    cr_assert_eq(hl_publish(feed, trade, 1, payload, 64), HL_OK);
+    cr_assert_eq(hl_publish(feed, trade, 1, NULL, 0), HL_OK);
+    turn_all(bus);
+    cr_assert_eq(seen.count, 2);
+    assert_door(bus, "market_data", 2, 2, 0);
+    manual_stop(bus);
+}
+
+Test(publisher, what_the_caller_sets_in_the_header_travels)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_publisher *const feed = open_publisher(bus, "feed", "market_data");
+    recorder seen = {0};
+    subscribe(bus, "market_data.trade", &seen, NULL);
+    hl_claim claim;
+    cr_assert_eq(hl_try_claim(feed, trade, 5, 16, &claim), HL_OK);
+    claim.event->correlation_id = 1234;
+    claim.event->payload_size = 1;
+    *(unsigned char *)claim.payload = 9;
+    hl_commit(&claim);
+    turn_all(bus);
+    cr_assert_eq(seen.entries[0].correlation_id, 1234);
+    cr_assert_eq(seen.entries[0].value, 9);
+    manual_stop(bus);
+}
+
+/* ---- full rings ---- */
+
+Test(publisher, a_ring_takes_its_capacity_and_then_says_full)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_publisher *const feed = open_publisher(bus, "feed", "market_data");
+    recorder seen = {0};
+    subscribe(bus, "market_data.trade", &seen, NULL);
+    for (uint32_t round = 0; round < 5; round++) {
+        for (uint32_t i = 0; i < 8; i++)
+            publish(feed, trade, 1, round * 8 + i);
+        const uint64_t value = 0;
+        cr_assert_eq(hl_publish(feed, trade, 1, &value, 8), HL_FULL);
+        cr_assert_eq(hl_try_publish(feed, trade, 1, &value, 8), HL_FULL);
+        cr_assert_eq(lane_stats(bus, "market_data", HL_NORMAL).pending, 8);
+        cr_assert_eq(turn_all(bus), 8);
+    }
+    assert_values_follow(&seen, 0, 40);
+    assert_door(bus, "market_data", 40, 10, 0);
+    manual_stop(bus);
+}
+
+Test(publisher, each_publisher_has_a_ring_of_its_own)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_publisher_options options = HL_PUBLISHER_OPTIONS_INIT;
+    options.ring_slots = 2;
+    hl_publisher *small;
+    cr_assert_eq(hl_publisher_open(bus, "small", &options, &small), HL_OK);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    const uint64_t value = 0;
+    publish(small, trade, 1, 1);
+    publish(small, trade, 1, 2);
+    cr_assert_eq(hl_try_publish(small, trade, 1, &value, 8), HL_FULL);
+    publish(feed, trade, 1, 3);
+    cr_assert_eq(turn_all(bus), 3);
+    manual_stop(bus);
+}
+
+Test(publisher, a_blocking_domain_waits_its_time_for_room)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic pnl = topic(bus, "account.pnl");
+    hl_publisher *const clerk = open_publisher(bus, "clerk", NULL);
+    hl_shared_publisher *clerks;
+    cr_assert_eq(hl_shared_publisher_open(bus, "clerks", NULL, &clerks), HL_OK);
+    uint64_t value = 0;
+    for (; value < 8; value++) {
+        publish(clerk, pnl, 1, value);
+        cr_assert_eq(hl_shared_publish(clerks, pnl, 1, &value, 8), HL_OK);
+    }
+    hl_claim claim;
+    cr_assert_eq(hl_publish(clerk, pnl, 1, &value, 8), HL_TIMEOUT);
+    cr_assert_eq(hl_claim_wait(clerk, pnl, 1, 8, &claim), HL_TIMEOUT);
+    cr_assert_eq(hl_claim_run_wait(clerk, pnl, 1, 8, 2, &claim), HL_TIMEOUT);
+    cr_assert_eq(hl_shared_publish(clerks, pnl, 1, &value, 8), HL_TIMEOUT);
+    cr_assert_eq(hl_try_publish(clerk, pnl, 1, &value, 8), HL_FULL, "try_ never waits");
+    cr_assert_eq(hl_try_claim(clerk, pnl, 1, 8, &claim), HL_FULL);
+    cr_assert_eq(hl_shared_try_publish(clerks, pnl, 1, &value, 8), HL_FULL);
+    cr_assert_eq(hl_shared_try_claim(clerks, pnl, 1, 8, &claim), HL_FULL);
+    assert_door(bus, "account", 16, 9, 0);
+    manual_stop(bus);
+}
+
+typedef struct waiting_publish {
+    hl_publisher *publisher;
+    hl_topic topic;
+    hl_status status;
+} waiting_publish;
+
+static void *publish_and_wait(void *context)
+{
+    waiting_publish *const waiting = context;
+    const uint64_t value = 8;
+    waiting->status = hl_publish(waiting->publisher, waiting->topic, 1, &value, sizeof value);
+    return NULL;
+}
+
+Test(publisher, a_block_timeout_without_end_ends_when_there_is_room)
+{
+    hl_domain_config domains[MANUAL_DOMAINS];
+    memcpy(domains, manual_domains, sizeof domains);
+    domains[MANUAL_ACCOUNT].block_timeout_ns = UINT64_MAX;
+    hl_config config = manual_config();
+    config.domains = domains;
+    hl_bus *const bus = manual_start(&config);
+    waiting_publish waiting = {open_publisher(bus, "clerk", NULL), topic(bus, "account.pnl"),
+                               HL_FAILED};
+    recorder seen = {0};
+    subscribe(bus, "account.pnl", &seen, NULL);
+    for (uint64_t value = 0; value < 8; value++)
+        publish(waiting.publisher, waiting.topic, 1, value);
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, publish_and_wait, &waiting), 0);
+    /* Until it has tried, and some: a wait that ends too early has ended by then. */
+    while (lane_stats(bus, "account", HL_LOW).attempts != 9)
+        sched_yield();
+    usleep(20000);
+    turn_all(bus);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_assert_eq(waiting.status, HL_OK, "%s", hl_status_name(waiting.status));
+    turn_all(bus);
+    assert_values_follow(&seen, 0, 9);
+    manual_stop(bus);
+}
+
+/* ---- which lanes ---- */
+
+Test(publisher, uses_names_domains_and_priorities)
+{
+    hl_bus *const bus = manual_start(NULL);
+    hl_topic_options options = HL_TOPIC_OPTIONS_INIT;
+    options.any_priority = true;
+    hl_topic any, account = topic(bus, "account.pnl"), order = topic(bus, "order.new");
+    hl_publisher *const early = open_publisher(bus, "early", "market_data");
+    cr_assert_eq(hl_topic_declare(bus, "market_data.any", &options, &any), HL_OK);
+    hl_publisher *const late = open_publisher(bus, "late", "market_data");
+    hl_publisher *const two = open_publisher(bus, "two", " market_data:HIGH|LOW , account");
+    hl_publisher *const none = open_publisher(bus, "none", "account:CRITICAL");
+    hl_claim claim;
+    for (int priority = 0; priority < HL_PRIORITIES; priority++) {
+        const hl_priority p = (hl_priority)priority;
+        cr_assert_eq(hl_try_claim_priority(early, any, 1, p, 8, &claim),
+                     p == HL_NORMAL ? HL_OK : HL_NO_LANE, "early, %d", priority);
+        if (p == HL_NORMAL)
+            hl_abort(&claim);
+        cr_assert_eq(hl_try_claim_priority(late, any, 1, p, 8, &claim), HL_OK, "late, %d",
+                     priority);
+        hl_abort(&claim);
+        cr_assert_eq(hl_try_claim_priority(two, any, 1, p, 8, &claim),
+                     p == HL_HIGH || p == HL_LOW ? HL_OK : HL_NO_LANE, "two, %d", priority);
+        if (p == HL_HIGH || p == HL_LOW)
+            hl_abort(&claim);
+    }
+    publish(two, account, 1, 1);
+    cr_assert_eq(hl_try_claim(two, order, 1, 8, &claim), HL_NO_LANE);
+    cr_assert_eq(hl_try_claim(none, account, 1, 8, &claim), HL_NO_LANE);
+    cr_assert_eq(hl_try_claim(early, order, 1, 8, &claim), HL_NO_LANE);
+    cr_assert_eq(hl_bus_refused(bus), 4 + 3 + 3);
+    turn_all(bus);
+    manual_stop(bus);
+}
+
+Test(publisher, malformed_names_uses_and_options_are_refused_with_a_sentence)
+{
+    hl_bus *const bus = manual_create(NULL);
+    static const struct {
+        const char *uses;
+        hl_status status;
+        const char *sentence;
+    } cases[] = {
+        {"weather", HL_UNKNOWN_DOMAIN, "\"weather\""},
+        {"order, weather", HL_UNKNOWN_DOMAIN, "\"weather\""},
+        {"order,,fill", HL_UNKNOWN_DOMAIN, "names no domain"},
+        {"order:", HL_INVALID, "CRITICAL"},
+        {"order:URGENT", HL_INVALID, "CRITICAL"},
+        {"order:CRITICAL|URGENT", HL_INVALID, "CRITICAL"},
+        {"order:CRITICAL|", HL_INVALID, "CRITICAL"},
+        {"order:critical", HL_INVALID, "CRITICAL"},
+        {"", HL_INVALID, "uses"},
+    };
+    hl_publisher *publisher = NULL;
+    hl_shared_publisher *shared = NULL;
+    hl_publisher_options options = HL_PUBLISHER_OPTIONS_INIT;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        options.uses = cases[i].uses;
+        cr_assert_eq(hl_publisher_open(bus, "p", &options, &publisher), cases[i].status,
+                     "uses \"%s\"", cases[i].uses);
+        assert_sentence(bus, cases[i].status, cases[i].sentence);
+        cr_assert_eq(hl_shared_publisher_open(bus, "p", &options, &shared), cases[i].status);
+    }
+    options.uses = NULL;
+    static const uint32_t slots[] = {1, 3, 1u << 25, UINT32_MAX};
+    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
+        options.ring_slots = slots[i];
+        cr_assert_eq(hl_publisher_open(bus, "p", &options, &publisher), HL_INVALID);
+        assert_sentence(bus, HL_INVALID, "ring_slots");
+    }
+    options = (hl_publisher_options)HL_PUBLISHER_OPTIONS_INIT;
+    options.size--;
+    cr_assert_eq(hl_publisher_open(bus, "p", &options, &publisher), HL_INVALID);
+    assert_sentence(bus, HL_INVALID, "HL_PUBLISHER_OPTIONS_INIT");
+    char name[65];
+    memset(name, 'n', sizeof name - 1);
+    name[64] = '\0';
+    cr_assert_eq(hl_publisher_open(bus, name, NULL, &publisher), HL_INVALID);
+    cr_assert_eq(hl_publisher_open(bus, "", NULL, &publisher), HL_INVALID);
+    cr_assert_eq(hl_publisher_open(bus, NULL, NULL, &publisher), HL_INVALID);
+    assert_sentence(bus, HL_INVALID, "1 to 63 bytes");
+    name[63] = '\0';
+    cr_assert_null(publisher, "untouched on failure");
+    cr_assert_null(shared);
+    cr_assert_eq(hl_publisher_open(bus, name, NULL, &publisher), HL_OK);
+    hl_bus_destroy(bus);
+}
+
+Test(publisher, a_priority_of_its_own_needs_a_topic_that_allows_it)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_publisher *const feed = open_publisher(bus, "feed", "market_data:HIGH|NORMAL");
+    hl_claim claim;
+    cr_assert_eq(hl_try_claim_priority(feed, trade, 1, HL_HIGH, 8, &claim), HL_NOT_ALLOWED);
+    cr_assert_eq(hl_try_claim_priority(feed, trade, 1, HL_NORMAL, 8, &claim), HL_OK);
+    hl_abort(&claim);
+    cr_assert_eq(hl_try_claim_priority(feed, trade, 1, HL_PRIORITIES, 8, &claim), HL_INVALID);
+    cr_assert_eq(hl_try_claim_priority(feed, trade, 1, (hl_priority)-1, 8, &claim), HL_INVALID);
+    cr_assert_eq(hl_bus_refused(bus), 3);
+    manual_stop(bus);
+}
+
+Test(publisher, a_topic_that_is_none_is_refused_and_counted)
+{
+    hl_bus *const bus = manual_start(NULL);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    const uint64_t value = 1;
+    cr_assert_eq(hl_publish(feed, (hl_topic){0}, 1, &value, 8), HL_INVALID);
+    cr_assert_eq(hl_publish(feed, (hl_topic){255}, 1, &value, 8), HL_INVALID);
+    cr_assert_eq(hl_publish(feed, (hl_topic){256}, 1, &value, 8), HL_INVALID);
+    cr_assert_eq(hl_publish(feed, (hl_topic){UINT32_MAX}, 1, &value, 8), HL_INVALID);
+    cr_assert_eq(hl_bus_refused(bus), 4);
+    manual_stop(bus);
+}
+
+/* ---- open and close ---- */
+
+Test(publisher, names_are_unique_among_the_open_ones)
+{
+    hl_bus *const bus = manual_start(NULL);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    hl_publisher *again;
+    hl_shared_publisher *shared;
+    cr_assert_eq(hl_publisher_open(bus, "feed", NULL, &again), HL_EXISTS);
+    cr_assert_eq(hl_shared_publisher_open(bus, "feed", NULL, &shared), HL_EXISTS);
+    assert_sentence(bus, HL_EXISTS, "feed");
+    hl_publisher_close(feed);
+    cr_assert_eq(hl_shared_publisher_open(bus, "feed", NULL, &shared), HL_OK);
+    cr_assert_eq(hl_publisher_open(bus, "feed", NULL, &again), HL_EXISTS);
+    hl_shared_publisher_close(shared);
+    cr_assert_eq(hl_publisher_open(bus, "feed", NULL, &again), HL_OK);
+    manual_stop(bus);
+}
+
+Test(publisher, max_publishers_is_the_most_open_at_one_time)
+{
+    hl_config config = manual_config();
+    config.max_publishers = 2;
+    hl_bus *const bus = manual_start(&config);
+    hl_shared_publisher *shared;
+    hl_publisher *third;
+    cr_assert_eq(hl_shared_publisher_open(bus, "shared", NULL, &shared), HL_OK);
+    for (int i = 0; i < 10; i++) {
+        hl_publisher *const feed = open_publisher(bus, "feed", "order");
+        cr_assert_eq(hl_publisher_open(bus, "third", NULL, &third), HL_LIMIT);
+        assert_sentence(bus, HL_LIMIT, "max_publishers");
+        hl_publisher_close(feed);
+    }
+    hl_shared_publisher_close(shared);
+    manual_stop(bus);
+}
+
+Test(publisher, closing_delivers_what_was_committed_and_aborts_what_is_open)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_publisher *const feed = open_publisher(bus, "feed", "market_data");
+    recorder seen = {0};
+    subscribe(bus, "market_data.trade", &seen, NULL);
+    hl_claim open[2], run;
+    cr_assert_eq(hl_try_claim(feed, trade, 1, 8, &open[0]), HL_OK);
+    publish(feed, trade, 1, 1);
+    cr_assert_eq(hl_try_claim_run(feed, trade, 1, 8, 3, &run), HL_OK);
+    publish(feed, trade, 1, 2);
+    cr_assert_eq(hl_try_claim(feed, trade, 1, 8, &open[1]), HL_OK);
+    cr_assert_eq(turn_all(bus), 0);
+    hl_publisher_close(feed);
+    turn_all(bus);
+    assert_values_follow(&seen, 1, 2);
+    assert_door(bus, "market_data", 2, 0, 5);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(publisher, closing_with_a_full_ring_of_open_claims_leaves_nothing_behind)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    for (uint64_t round = 0; round < 5; round++) {
+        hl_publisher *const feed = open_publisher(bus, "feed", "market_data");
+        hl_claim whole;
+        for (uint64_t i = 0; i < round; i++)
+            publish(feed, trade, 1, i);
+        turn_all(bus);
+        cr_assert_eq(hl_try_claim_run(feed, trade, 1, 8, 8, &whole), HL_OK);
+        hl_publisher_close(feed);
+        turn_all(bus);
+    }
+    assert_door(bus, "market_data", 0 + 1 + 2 + 3 + 4, 0, 5 * 8);
+    manual_stop(bus);
+}
+
+Test(publisher, none_opens_and_none_publishes_after_the_stop)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    hl_shared_publisher *shared;
+    cr_assert_eq(hl_shared_publisher_open(bus, "shared", NULL, &shared), HL_OK);
+    cr_assert_eq(hl_bus_stop(bus, HL_SECOND), HL_OK);
+    const uint64_t value = 1;
+    hl_claim claim;
+    hl_publisher *other;
+    cr_assert_eq(hl_publish(feed, trade, 1, &value, 8), HL_CLOSED);
+    cr_assert_eq(hl_try_claim(feed, trade, 1, 8, &claim), HL_CLOSED);
+    cr_assert_eq(hl_shared_publish(shared, trade, 1, &value, 8), HL_CLOSED);
+    cr_assert_eq(hl_publisher_open(bus, "other", NULL, &other), HL_CLOSED);
+    cr_assert_eq(hl_shared_publisher_open(bus, "other", NULL, &shared), HL_CLOSED);
+    assert_sentence(bus, HL_CLOSED, "stopped");
+    assert_conserved(bus);
+    hl_publisher_close(feed);
+    assert_conserved(bus);
+    hl_bus_destroy(bus);
+}
+
+Test(publisher, source_names_stay_with_their_numbers)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_claim claim;
+    hl_publisher *feed = open_publisher(bus, "feed", "market_data");
+    cr_assert_eq(hl_try_claim(feed, trade, 1, 8, &claim), HL_OK);
+    const uint16_t source = claim.event->source;
+    hl_publisher_close(feed);
+    cr_assert_str_eq(hl_source_name(bus, source), "feed");
+    hl_publisher *const other = open_publisher(bus, "other", "market_data");
+    feed = open_publisher(bus, "feed", "market_data");
+    cr_assert_eq(hl_try_claim(feed, trade, 1, 8, &claim), HL_OK);
+    cr_assert_eq(claim.event->source, source);
+    hl_abort(&claim);
+    cr_assert_eq(hl_try_claim(other, trade, 1, 8, &claim), HL_OK);
+    cr_assert_neq(claim.event->source, source);
+    hl_abort(&claim);
+    cr_assert_null(hl_source_name(bus, 65535));
+    manual_stop(bus);
+}
+
+/* ---- shared publishers ---- */
+
+Test(publisher, shared_publishers_meet_in_one_ring_of_the_lane)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_shared_publisher *a, *b;
+    cr_assert_eq(hl_shared_publisher_open(bus, "a", NULL, &a), HL_OK);
+    cr_assert_eq(hl_shared_publisher_open(bus, "b", NULL, &b), HL_OK);
+    recorder seen = {0};
+    subscribe(bus, "market_data.trade", &seen, NULL);
+    for (int round = 0; round < 4; round++) {
+        for (uint64_t i = 0; i < 4; i++) {
+            const uint64_t values[2] = {seen.count + 2 * i, seen.count + 2 * i + 1};
+            cr_assert_eq(hl_shared_publish(a, trade, 1, &values[0], 8), HL_OK);
+            cr_assert_eq(hl_shared_publish(b, trade, 1, &values[1], 8), HL_OK);
+        }
+        const uint64_t value = 0;
+        cr_assert_eq(hl_shared_publish(a, trade, 1, &value, 8), HL_FULL);
+        cr_assert_eq(turn_all(bus), 8);
+    }
+    hl_claim run;
+    cr_assert_eq(hl_shared_try_claim_run(b, trade, 1, 8, 9, &run), HL_INVALID);
+    cr_assert_eq(hl_shared_try_claim_run(b, trade, 1, 8, 0, &run), HL_INVALID);
+    cr_assert_eq(hl_shared_try_claim_run(b, trade, 1, 65, 2, &run), HL_TOO_LARGE);
+    cr_assert_eq(hl_shared_try_claim_run(b, trade, 1, 8, 8, &run), HL_OK);
+    hl_abort(&run);
+    turn_all(bus);
+    assert_values_follow(&seen, 0, 32);
+    assert_door(bus, "market_data", 32, 4 + 2, 8);
+    cr_assert_eq(hl_bus_refused(bus), 2);
+    hl_shared_publisher_close(a);
+    const uint64_t value = 32;
+    cr_assert_eq(hl_shared_publish(b, trade, 1, &value, 8), HL_OK, "the ring stays for others");
+    turn_all(bus);
+    manual_stop(bus);
+}
+
+Test(publisher, a_key_goes_to_one_shard_always)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic level = topic(bus, "spread.level");
+    hl_publisher *const feed = open_publisher(bus, "feed", "spread");
+    recorder seen = {0};
+    hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
+    options.concurrent = true;
+    subscribe(bus, "spread.>", &seen, &options);
+    uint32_t first, shard_of[16];
+    cr_assert_eq(hl_bus_partition(bus, "spread", 0, &first), HL_OK);
+    for (uint32_t i = 0; i < 160; i++) {
+        publish(feed, level, i % 16, i);
+        for (uint32_t shard = 0; shard < 4; shard++) {
+            if (hl_executor_turn(hl_bus_executor(bus, first + shard), 0) == 0)
+                continue;
+            cr_assert(i < 16 || shard_of[i % 16] == shard, "key %u", i % 16);
+            shard_of[i % 16] = shard;
+        }
+    }
+    cr_assert_eq(seen.count, 160);
+    manual_stop(bus);
+}
