@@ -2,14 +2,15 @@
 
 #include <criterion/criterion.h>
 
-#include "base/allocate.h"
+#include "test_memory.h"
+
+TestSuite(latest, .fini = free_test_memory);
 
 static hl_latest *make_table(uint32_t max_keys, uint32_t value_size)
 {
     const char *reason = "";
     const size_t size = hl_latest_size_bytes(max_keys, value_size);
-    hl_latest *const table =
-        hl_latest_init(hl_allocate(1, size), size, max_keys, value_size, &reason);
+    hl_latest *const table = hl_latest_init(test_memory(size), size, max_keys, value_size, &reason);
     cr_assert_not_null(table, "%s", reason);
     return table;
 }
@@ -33,7 +34,7 @@ Test(latest, size_is_zero_out_of_range)
 Test(latest, init_refuses_what_does_not_fit_with_a_sentence)
 {
     const size_t size = hl_latest_size_bytes(4, 8);
-    char *const memory = hl_allocate(1, size + 128);
+    char *const memory = test_memory(size + 128);
     const char *reason = NULL;
     cr_assert_null(hl_latest_init(memory, size - 1, 4, 8, &reason));
     cr_assert_not_null(strstr(reason, "smaller"));
@@ -172,7 +173,7 @@ Test(latest, a_table_may_be_moved_as_a_whole)
     hl_latest *const table = make_table(8, 8);
     const uint64_t value = 77;
     cr_assert_eq(hl_latest_put(table, 5, &value, 8), HL_OK);
-    hl_latest *const elsewhere = hl_allocate(1, bytes);
+    hl_latest *const elsewhere = test_memory(bytes);
     memcpy(elsewhere, table, bytes);
     memset(table, 0xff, bytes);
     uint64_t found = 0;

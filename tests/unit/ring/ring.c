@@ -3,9 +3,11 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 
-#include "base/allocate.h"
 #include "ring/mpsc.h"
 #include "ring/spsc.h"
+#include "test_memory.h"
+
+TestSuite(ring, .fini = free_test_memory);
 
 #define CAPACITY  8u
 #define SLOT_SIZE 128u
@@ -16,8 +18,8 @@ static hl_ring *make_ring(hl_ring_kind kind, uint64_t start_position)
 {
     reason = NULL;
     const size_t size = hl_ring_size_bytes(SLOT_SIZE, CAPACITY);
-    hl_ring *const ring = hl_ring_init(hl_allocate(1, size), size, SLOT_SIZE, CAPACITY, kind,
-                                       start_position, &reason);
+    hl_ring *const ring =
+        hl_ring_init(test_memory(size), size, SLOT_SIZE, CAPACITY, kind, start_position, &reason);
     cr_assert_not_null(ring, "%s", reason);
     cr_assert_null(reason);
     return ring;
@@ -62,7 +64,7 @@ Test(ring, size_is_the_header_and_the_slots)
 Test(ring, init_refuses_what_does_not_fit_with_a_sentence)
 {
     const size_t size = hl_ring_size_bytes(64, 8);
-    char *const memory = hl_allocate(1, size + 128);
+    char *const memory = test_memory(size + 128);
     const struct {
         void *memory;
         size_t size;
@@ -114,7 +116,6 @@ Test(ring, no_slot_of_a_new_ring_looks_ready_whatever_the_start_position)
             hl_ring_release(&consumer, 1);
             cr_assert_eq(hl_ring_consumed(&consumer), starts[i] + lap + 1);
         }
-        free(ring);
     }
 }
 
@@ -141,7 +142,7 @@ Test(ring, peek_gives_a_run_up_to_max_and_up_to_the_end_of_the_memory)
 Test(ring, release_publishes_after_an_eighth_of_the_ring)
 {
     const size_t size = hl_ring_size_bytes(64, 64);
-    hl_ring *const ring = hl_ring_init(hl_allocate(1, size), size, 64, 64, HL_RING_SPSC, 0, NULL);
+    hl_ring *const ring = hl_ring_init(test_memory(size), size, 64, 64, HL_RING_SPSC, 0, NULL);
     hl_ring_consumer consumer;
     hl_ring_consumer_open(ring, &consumer);
     publish(ring, 64);
@@ -160,7 +161,7 @@ Test(ring, release_publishes_after_an_eighth_of_the_ring)
 Test(ring, peek_in_vain_publishes_all_that_was_released)
 {
     const size_t size = hl_ring_size_bytes(64, 64);
-    hl_ring *const ring = hl_ring_init(hl_allocate(1, size), size, 64, 64, HL_RING_SPSC, 0, NULL);
+    hl_ring *const ring = hl_ring_init(test_memory(size), size, 64, 64, HL_RING_SPSC, 0, NULL);
     hl_ring_consumer consumer;
     hl_ring_consumer_open(ring, &consumer);
     publish(ring, 3);
@@ -275,7 +276,7 @@ ParameterizedTest(damage *done, ring, attach_refuses_a_damaged_ring_and_leaves_i
     }
     const size_t size = hl_ring_size_bytes(SLOT_SIZE, CAPACITY);
     memcpy((char *)ring + done->offset, &done->value, done->bytes);
-    char *const before = hl_allocate(1, size);
+    char *const before = test_memory(size);
     memcpy(before, ring, size);
     cr_assert_null(attach(ring), "offset %zu, value %lu", done->offset, done->value);
     cr_assert_not_null(strstr(reason, done->word), "%s", reason);

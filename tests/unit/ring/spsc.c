@@ -3,7 +3,9 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 
-#include "base/allocate.h"
+#include "test_memory.h"
+
+TestSuite(spsc, .fini = free_test_memory);
 
 static hl_spsc_producer producer;
 static hl_ring_consumer consumer;
@@ -12,8 +14,8 @@ static void make_ring(uint32_t slot_size, uint32_t capacity, uint64_t start_posi
 {
     const char *reason = "";
     const size_t size = hl_ring_size_bytes(slot_size, capacity);
-    hl_ring *const ring = hl_ring_init(hl_allocate(1, size), size, slot_size, capacity,
-                                       HL_RING_SPSC, start_position, &reason);
+    hl_ring *const ring = hl_ring_init(test_memory(size), size, slot_size, capacity, HL_RING_SPSC,
+                                       start_position, &reason);
     cr_assert_not_null(ring, "%s", reason);
     hl_spsc_open(ring, &producer);
     hl_ring_consumer_open(ring, &consumer);
