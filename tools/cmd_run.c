@@ -242,8 +242,7 @@ static hl_status write_report(run_state *run, hl_error *error)
                          .recordings = run->recordings,
                          .input_count = run->recording_count,
                          .decoding_s = run->decoding_s,
-                         .elapsed_s = (double)(monotonic_ns() - run->started_ns) / 1e9,
-                         .audit = run->options.audit};
+                         .elapsed_s = (double)(monotonic_ns() - run->started_ns) / 1e9};
     hl_status status = hl_bus_stop_report(run->bus, &report.stop);
     if (status != HL_OK)
         return hl_error_set(error, status, "the bus has no report: %s", hl_status_text(status));

@@ -358,7 +358,7 @@ static int set_hashes(const run_report *report, json_t *root)
     int bad = 0;
     for (uint32_t index = 0; (name = hl_bus_domain(report->bus, index)) != NULL; index++) {
         uint64_t hash;
-        if (!report->audit || !market_pipeline_hash(report->pipeline, name, &hash))
+        if (!market_pipeline_hash(report->pipeline, name, &hash))
             continue;
         char text[24];
         snprintf(text, sizeof text, "%016" PRIx64, hash);

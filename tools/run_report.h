@@ -18,7 +18,6 @@ typedef struct run_report {
     hl_stop_report stop;
     double decoding_s; /* reading the inputs, ahead of the run */
     double elapsed_s;  /* from the feeds' start to the last event's end */
-    bool audit;
 } run_report;
 
 void run_report_print(const run_report *report, FILE *stream);

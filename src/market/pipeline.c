@@ -79,6 +79,7 @@ struct market_pipeline {
     market_topics topics;
     uint64_t topic_hashes[TOPIC_HASHES];
     uint32_t input_count;
+    bool audit;
     market_domain domains[MARKET_DOMAINS];
     market_ticker *tickers;
     market_desk *desks;
@@ -544,6 +545,7 @@ hl_status market_pipeline_create(hl_bus *bus, const market_recording *recordings
         return hl_error_set(error, HL_NO_MEMORY, "pipeline: out of memory");
     pipeline->bus = bus;
     pipeline->input_count = input_count;
+    pipeline->audit = options->audit;
     const hl_status status = build(pipeline, recordings, options, error);
     if (status != HL_OK) {
         market_pipeline_destroy(pipeline);
@@ -644,7 +646,7 @@ void market_pipeline_tick_to_order(const market_pipeline *pipeline, hl_latency *
 
 bool market_pipeline_hash(const market_pipeline *pipeline, const char *name, uint64_t *ret_hash)
 {
-    for (uint32_t index = 0; index < MARKET_DOMAINS; index++) {
+    for (uint32_t index = 0; pipeline->audit && index < MARKET_DOMAINS; index++) {
         const market_domain *const domain = &pipeline->domains[index];
         if (strcmp(domain_names[index], name) != 0)
             continue;

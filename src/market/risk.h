@@ -16,7 +16,7 @@
 #include "market/payloads.h"
 
 typedef struct market_risk_options {
-    uint32_t order_quantity;  /* shares an order asks for, at most what is shown: 1 and more */
+    uint32_t order_quantity;  /* shares an order asks for: 1 and more */
     uint32_t max_position;    /* shares, long or short, open orders included */
     uint32_t max_open_orders; /* per instrument */
     uint64_t first_order_id;  /* ids are this, + id_step, + 2 * id_step, ... */

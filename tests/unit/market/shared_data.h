@@ -4,18 +4,16 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 /* `ret_spec`: "FORMAT:PATH" of the file below the folder of recordings. */
 static inline void shared_data(const char *format, const char *file, char *ret_spec, size_t room)
 {
-    const char *const folder = getenv("HOTLANE_SHARED_DATA");
-    snprintf(ret_spec, room, "%s:%s/%s", format, folder == NULL ? "" : folder, file);
+    snprintf(ret_spec, room, "%s:%s/%s", format, HOTLANE_SHARED_DATA, file);
     const char *const path = ret_spec + strlen(format) + 1;
     if (access(path, R_OK) != 0)
-        cr_skip_test("no recording %s (set HOTLANE_SHARED_DATA)", path);
+        cr_skip_test("no recording %s", path);
 }
 
 #endif

@@ -1,0 +1,205 @@
+#include "market/pipeline.h"
+
+#include <criterion/criterion.h>
+
+#include "test_run.h"
+
+static market_order_counts orders_of(const test_run *run)
+{
+    market_order_counts counts;
+    market_pipeline_orders(run->pipeline, &counts);
+    return counts;
+}
+
+static uint64_t dispatched(const test_run *run, const char *domain)
+{
+    hl_lane_stats stats;
+    cr_assert_eq(hl_bus_lane_stats(run->bus, domain, -1, &stats), HL_OK);
+    return stats.dispatched;
+}
+
+/* The books that the pipeline ends with are those that the messages give one after the other. */
+static void expect_books(const test_run *run)
+{
+    for (uint32_t input = 0; input < run->input_count; input++) {
+        market_books *books;
+        cr_assert_eq(market_books_create(MARKET_BOOKS_WHOLE, &books), HL_OK);
+        const market_recording *const recording = &run->recordings[input];
+        for (size_t index = 0; index < recording->count; index++)
+            market_books_apply(books, &recording->messages[index]);
+        uint64_t position = 0, key;
+        uint32_t seen = 0;
+        const market_book *book;
+        while ((book = market_pipeline_next_book(run->pipeline, &position, &key)) != NULL) {
+            if (market_key_input(key) != input)
+                continue;
+            uint32_t number = 0;
+            const market_book *expected;
+            while ((expected = market_books_at(books, number)) != NULL &&
+                   expected->instrument != market_key_instrument(key))
+                number++;
+            cr_assert_not_null(expected);
+            cr_expect_eq(memcmp(&book->top, &expected->top, sizeof book->top), 0);
+            cr_expect_eq(book->orders, expected->orders);
+            cr_expect(market_book_exact(book));
+            seen++;
+        }
+        cr_expect_eq(seen, 8, "the synthetic day has eight symbols");
+        market_books_destroy(books);
+    }
+}
+
+static void expect_trading(const test_run *run, uint32_t max_position)
+{
+    const market_order_counts orders = orders_of(run);
+    cr_expect_gt(orders.sent, 0);
+    cr_expect_eq(orders.sent, orders.acked + orders.rejected);
+    cr_expect_eq(orders.acked, orders.filled + orders.cancelled);
+    cr_expect_eq(orders.errors, 0);
+    uint64_t position = 0, key, fills = 0;
+    const market_position *account;
+    while ((account = market_pipeline_next_position(run->pipeline, &position, &key)) != NULL) {
+        cr_expect_leq(account->position, (int64_t)max_position);
+        cr_expect_geq(account->position, -(int64_t)max_position);
+        fills += account->fills;
+    }
+    cr_expect_eq(fills, dispatched(run, "account"), "one position a fill");
+    cr_expect_eq(dispatched(run, "fill"), fills + orders.sent, "and an end for each order");
+}
+
+static void expect_no_failures(const test_run *run)
+{
+    hl_subscription_stats stats;
+    for (uint32_t index = 0; hl_bus_subscription_stats(run->bus, index, &stats) == HL_OK; index++)
+        cr_expect_eq(stats.failures, 0, "%s", stats.name);
+}
+
+Test(market_pipeline, takes_a_day_from_feed_to_fill)
+{
+    test_run run;
+    const market_pipeline_options options = MARKET_PIPELINE_OPTIONS_INIT;
+    test_run_prepare(&run, 1, 100000);
+    test_run_open(&run, &options, 1);
+    test_run_to_end(&run, 1);
+    cr_expect_eq(dispatched(&run, "market_data"), run.recordings[0].count);
+    expect_books(&run);
+    expect_trading(&run, options.risk.max_position);
+    expect_no_failures(&run);
+    hl_latency tick;
+    market_pipeline_tick_to_order(run.pipeline, &tick);
+    cr_expect_eq(tick.count, orders_of(&run).sent);
+    test_run_close(&run);
+}
+
+Test(market_pipeline, inputs_of_the_same_instruments_have_books_of_their_own)
+{
+    test_run run;
+    const market_pipeline_options options = MARKET_PIPELINE_OPTIONS_INIT;
+    test_run_prepare(&run, 3, 40000);
+    test_run_open(&run, &options, 1);
+    test_run_to_end(&run, 2);
+    expect_books(&run);
+    expect_trading(&run, options.risk.max_position);
+    expect_no_failures(&run);
+    test_run_close(&run);
+}
+
+Test(market_pipeline, a_second_pass_ends_with_the_same_books)
+{
+    test_run run;
+    const market_pipeline_options options = MARKET_PIPELINE_OPTIONS_INIT;
+    test_run_prepare(&run, 1, 30000);
+    test_run_open(&run, &options, 3);
+    test_run_to_end(&run, 3);
+    expect_books(&run);
+    expect_trading(&run, options.risk.max_position);
+    test_run_close(&run);
+}
+
+Test(market_pipeline, every_domain_may_have_shards)
+{
+    test_run run;
+    const market_pipeline_options options = MARKET_PIPELINE_OPTIONS_INIT;
+    test_run_prepare(&run, 2, 40000);
+    test_domain(&run, "market_data")->shards = 3;
+    test_domain(&run, "signal")->shards = 2;
+    test_domain(&run, "order")->shards = 4;
+    test_domain(&run, "fill")->shards = 2;
+    test_domain(&run, "account")->shards = 2;
+    test_domain(&run, "system")->shards = 2;
+    test_run_open(&run, &options, 1);
+    test_run_to_end(&run, 4);
+    cr_expect_eq(dispatched(&run, "market_data"),
+                 run.recordings[0].count + run.recordings[1].count);
+    expect_books(&run);
+    expect_trading(&run, options.risk.max_position);
+    expect_no_failures(&run);
+    test_run_close(&run);
+}
+
+Test(market_pipeline, a_signal_that_finds_no_room_is_late_and_not_lost)
+{
+    test_run run;
+    const market_pipeline_options options = MARKET_PIPELINE_OPTIONS_INIT;
+    test_run_prepare(&run, 1, 60000);
+    test_domain(&run, "signal")->handler_ring_slots = 64;
+    test_run_open(&run, &options, 1);
+    uint32_t market_data;
+    cr_assert_eq(hl_bus_partition(run.bus, "market_data", 0, &market_data), HL_OK);
+    /* Only market data is turned: the signals pile up. */
+    while (market_feed_publish(run.feeds[0]) == HL_OK)
+        hl_executor_turn(hl_bus_executor(run.bus, market_data), 0);
+    hl_lane_stats stats;
+    cr_assert_eq(hl_bus_lane_stats(run.bus, "signal", HL_NORMAL, &stats), HL_OK);
+    cr_assert_eq(stats.pending, 64);
+    test_run_to_end(&run, 5);
+    const market_order_counts orders = orders_of(&run);
+    cr_expect_gt(orders.late_signals, 0);
+    cr_assert_eq(hl_bus_lane_stats(run.bus, "signal", HL_NORMAL, &stats), HL_OK);
+    cr_expect_eq(stats.rejected, orders.late_signals, "each refusal was counted at the door");
+    cr_expect_eq(stats.dispatched, 64);
+    cr_expect_eq(orders.sent + orders.refused_signals, 64);
+    expect_books(&run);
+    expect_trading(&run, options.risk.max_position);
+    expect_no_failures(&run);
+    test_run_close(&run);
+}
+
+Test(market_pipeline, without_the_audit_there_is_no_hash_and_less_to_do)
+{
+    test_run run;
+    market_pipeline_options options = MARKET_PIPELINE_OPTIONS_INIT;
+    options.audit = false;
+    test_run_prepare(&run, 1, 1000);
+    test_run_open(&run, &options, 1);
+    test_run_to_end(&run, 1);
+    hl_subscription_stats stats;
+    for (uint32_t index = 0; hl_bus_subscription_stats(run.bus, index, &stats) == HL_OK; index++)
+        cr_expect_neq(strncmp(stats.name, "audit.", 6), 0);
+    uint64_t hash;
+    cr_expect_not(market_pipeline_hash(run.pipeline, "market_data", &hash));
+    test_run_close(&run);
+}
+
+Test(market_pipeline, a_missing_domain_is_named)
+{
+    test_run run;
+    test_run_prepare(&run, 1, 1000);
+    hl_config config = HL_CONFIG_INIT;
+    config.domains = run.domains;
+    config.domain_count = 2;
+    config.threads = HL_THREADS_MANUAL;
+    run.domains[0].publishes_to = "";
+    run.domains[1].publishes_to = "";
+    hl_error error;
+    cr_assert_eq(hl_bus_create(&config, &run.bus, &error), HL_OK, "%s", error.text);
+    const market_pipeline_options options = MARKET_PIPELINE_OPTIONS_INIT;
+    cr_expect_eq(
+        market_pipeline_create(run.bus, run.recordings, 1, &options, &run.pipeline, &error),
+        HL_UNKNOWN_DOMAIN);
+    cr_expect_not_null(strstr(error.text, "'order'"), "%s", error.text);
+    cr_expect_null(run.pipeline);
+    run.input_count = 0;
+    market_recording_free(&run.recordings[0]);
+    test_run_close(&run);
+}
