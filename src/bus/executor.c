@@ -11,6 +11,7 @@
 #define RUN_MAX          64 /* events of one lane before it looks at the others of its level */
 #define QUIESCENT_EVERY  16 /* looks between two quiescent states: each costs a shared line */
 #define LATENCY_EVERY    8  /* events: one in so many is measured, the clock read no oftener */
+#define BATCHES_LEVEL    HL_PRIORITIES /* for the guard: below all lanes */
 #define POLLS_BEFORE_NAP 128
 #define NAP_NS           50000
 
@@ -56,7 +57,8 @@ static inline uint32_t levels_below(uint32_t level)
     return ((1u << HL_PRIORITIES) - 1) & ~((2u << level) - 1);
 }
 
-/* Once in guard_interval events a lower level has its turn, each of them in turn. */
+/* Once in guard_interval events a lower level has its turn, each of them in turn; batches that are
+ * due (BATCHES_LEVEL, see hl_executor_look) are one of them. */
 static hl_inlet *guard(hl_executor *executor, uint32_t level, uint32_t *ret_level)
 {
     executor->since_guard = 0;
@@ -65,8 +67,7 @@ static hl_inlet *guard(hl_executor *executor, uint32_t level, uint32_t *ret_leve
         highest_ready(executor, lower & levels_below(executor->guard_level), ret_level);
     if (inlet == NULL)
         inlet = highest_ready(executor, lower, ret_level);
-    if (inlet != NULL)
-        executor->guard_level = *ret_level;
+    executor->guard_level = inlet != NULL ? *ret_level : 0;
     return inlet;
 }
 
@@ -183,14 +184,29 @@ static uint32_t serve_boxes(hl_executor *executor)
                : 0;
 }
 
+/* A batch that is due is like an event of NORMAL priority: one at a look. Under a flood of higher
+ * ones the guard lets it in, as it does a lower lane. */
+static uint32_t serve_boxes_at(hl_executor *executor, uint32_t level)
+{
+    const bool higher_waits = level <= HL_HIGH;
+    if (higher_waits && (executor->since_guard < executor->guard_interval ||
+                         executor->guard_level == BATCHES_LEVEL))
+        return 0;
+    const uint32_t served = serve_boxes(executor);
+    if (higher_waits && served != 0) {
+        executor->since_guard = 0;
+        executor->guard_level = BATCHES_LEVEL;
+    }
+    return served;
+}
+
 uint32_t hl_executor_look(hl_executor *executor, uint32_t max_events)
 {
     uint32_t level = HL_PRIORITIES;
     hl_count(&executor->turns, 1);
     hl_inlet *inlet = highest_ready(executor, ~0u, &level);
-    /* A batch that is due is like an event of NORMAL priority: one at a look. */
-    if (executor->open_boxes != 0 && level > HL_HIGH) {
-        const uint32_t served = serve_boxes(executor);
+    if (executor->open_boxes != 0) {
+        const uint32_t served = serve_boxes_at(executor, level);
         if (served != 0)
             return served;
     }
@@ -256,6 +272,8 @@ void hl_executor_obey(hl_executor *executor)
                 unlink_inlet(executor, inlet);
             break;
         case HL_COMMAND_ATTACH:
+            /* Batches of an initial image wait from now. */
+            executor->now_ns = hl_bus_now(executor->bus);
             for_each_cell(link, hl_cell_attach);
             break;
         case HL_COMMAND_DETACH:

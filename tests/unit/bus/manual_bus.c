@@ -187,6 +187,17 @@ hl_lane_stats lane_stats(const hl_bus *bus, const char *domain, int priority)
     return stats;
 }
 
+void assert_door(const hl_bus *bus, const char *domain, uint64_t committed, uint64_t rejected,
+                 uint64_t aborted)
+{
+    const hl_lane_stats lane = lane_stats(bus, domain, -1);
+    cr_assert_eq(lane.committed, committed, "%lu committed", lane.committed);
+    cr_assert_eq(lane.rejected, rejected, "%lu rejected", lane.rejected);
+    cr_assert_eq(lane.aborted, aborted, "%lu aborted", lane.aborted);
+    cr_assert_eq(lane.attempts, committed + rejected + aborted, "%lu attempts", lane.attempts);
+    cr_assert_eq(lane.throttled, 0);
+}
+
 hl_subscription_stats stats_of(const hl_subscription *subscription)
 {
     hl_subscription_stats stats;

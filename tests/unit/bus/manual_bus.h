@@ -79,6 +79,11 @@ hl_subscription *subscribe(hl_bus *bus, const char *pattern, recorder *seen,
 void assert_values_follow(const recorder *seen, uint64_t first, uint32_t count);
 
 hl_lane_stats lane_stats(const hl_bus *bus, const char *domain, int priority);
+
+/* Fails unless the attempts at a domain's door have become just this. */
+void assert_door(const hl_bus *bus, const char *domain, uint64_t committed, uint64_t rejected,
+                 uint64_t aborted);
+
 hl_subscription_stats stats_of(const hl_subscription *subscription);
 void assert_conserved(hl_bus *bus);
 
