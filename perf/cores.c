@@ -1,0 +1,150 @@
+#include "cores.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "affinity/topology.h"
+#include "base/error.h"
+
+/* "publisher=2,consumer=4", either or both. */
+static hl_status parse(const char *text, perf_cores *cores, bool *ret_has_publisher,
+                       bool *ret_has_consumer, hl_error *error)
+{
+    const char *at = text;
+    while (*at != '\0') {
+        const size_t name_bytes = strcspn(at, "=,");
+        const bool is_publisher = name_bytes == 9 && strncmp(at, "publisher", 9) == 0;
+        const bool is_consumer = name_bytes == 8 && strncmp(at, "consumer", 8) == 0;
+        if (!is_publisher && !is_consumer)
+            return hl_error_set(error, HL_INVALID,
+                                "cores: \"%.*s\" is not a role: say publisher=CPU,consumer=CPU",
+                                (int)name_bytes, at);
+        const char *const digits = at + name_bytes + 1;
+        char *end = NULL;
+        errno = 0;
+        const unsigned long cpu = at[name_bytes] == '=' ? strtoul(digits, &end, 10) : 0;
+        if (end == NULL || end == digits || *digits == '-' || errno != 0 || cpu > UINT32_MAX ||
+            (*end != ',' && *end != '\0'))
+            return hl_error_set(error, HL_INVALID,
+                                "cores: \"%s\": a CPU number must follow %.*s=", at,
+                                (int)name_bytes, at);
+        *(is_publisher ? &cores->publisher : &cores->consumer) = (uint32_t)cpu;
+        *(is_publisher ? ret_has_publisher : ret_has_consumer) = true;
+        at = *end == ',' ? end + 1 : end;
+    }
+    return HL_OK;
+}
+
+static hl_status require_allowed(const hl_topology *topology, const char *role, uint32_t os_index,
+                                 hl_error *error)
+{
+    const hl_cpu *const cpu = hl_topology_cpu(topology, os_index);
+    if (cpu == NULL)
+        return hl_error_set(error, HL_INVALID, "cores: %s=%u: this machine has no such CPU", role,
+                            os_index);
+    if (!cpu->allowed)
+        return hl_error_set(error, HL_INVALID,
+                            "cores: %s=%u: this process may not use that CPU (affinity mask or "
+                            "cpuset)",
+                            role, os_index);
+    return HL_OK;
+}
+
+/* How good `cpu` is as the mate of `other`; higher is better; -1: it may not be used. */
+static int rank_mate(const hl_cpu *cpu, const hl_cpu *other)
+{
+    if (!cpu->allowed)
+        return -1;
+    if (cpu == other)
+        return 0;
+    if (cpu->core == other->core)
+        return 1;
+    if (cpu->package != other->package)
+        return 2;
+    return cpu->l3 == other->l3 ? 4 : 3;
+}
+
+static uint32_t choose_mate(const hl_topology *topology, uint32_t os_index)
+{
+    const hl_cpu *const other = hl_topology_cpu(topology, os_index);
+    uint32_t mate = os_index;
+    int best = -1;
+    for (uint32_t i = 0; i < topology->cpu_count; i++) {
+        const hl_cpu *const cpu = &topology->cpus[i];
+        const int rank = rank_mate(cpu, other);
+        /* Of SMT siblings the first, so that its core's other half is the one left idle. */
+        if (rank > best || (rank == best && cpu->smt_rank == 0)) {
+            best = rank;
+            mate = cpu->os_index;
+        }
+    }
+    return mate;
+}
+
+static uint32_t choose_first(const hl_topology *topology)
+{
+    uint32_t chosen = 0;
+    bool found = false;
+    for (uint32_t i = 0; i < topology->cpu_count; i++) {
+        const hl_cpu *const cpu = &topology->cpus[i];
+        if (cpu->allowed && (!found || cpu->smt_rank == 0)) {
+            chosen = cpu->os_index;
+            found = true;
+        }
+    }
+    return chosen;
+}
+
+static const char *relation_of(const hl_cpu *left, const hl_cpu *right, bool l3_known)
+{
+    if (left == right)
+        return "one CPU for both: no two threads run at a time";
+    if (left->core == right->core)
+        return "SMT siblings: one core";
+    if (left->package != right->package)
+        return "two cores of different packages";
+    if (left->l3 != right->l3)
+        return "two cores of one package, different L3 caches";
+    return l3_known ? "two cores under one L3 cache" : "two cores of one package, L3 not known";
+}
+
+static hl_status choose(const char *text, const hl_topology *topology, perf_cores *cores,
+                        hl_error *error)
+{
+    bool has_publisher = false, has_consumer = false;
+    hl_status status =
+        text == NULL ? HL_OK : parse(text, cores, &has_publisher, &has_consumer, error);
+    if (status == HL_OK && has_publisher)
+        status = require_allowed(topology, "publisher", cores->publisher, error);
+    if (status == HL_OK && has_consumer)
+        status = require_allowed(topology, "consumer", cores->consumer, error);
+    if (status != HL_OK)
+        return status;
+    if (!has_consumer)
+        cores->consumer =
+            has_publisher ? choose_mate(topology, cores->publisher) : choose_first(topology);
+    if (!has_publisher)
+        cores->publisher = choose_mate(topology, cores->consumer);
+    cores->named = has_publisher || has_consumer;
+    cores->allowed = topology->allowed;
+    snprintf(cores->relation, sizeof cores->relation, "%s",
+             relation_of(hl_topology_cpu(topology, cores->publisher),
+                         hl_topology_cpu(topology, cores->consumer), topology->l3_known));
+    return HL_OK;
+}
+
+hl_status perf_cores_choose(const char *text, perf_cores *ret_cores, hl_error *error)
+{
+    hl_topology *topology = NULL;
+    hl_status status = hl_topology_load(NULL, &topology, error);
+    if (status != HL_OK)
+        return status;
+    perf_cores cores = {0};
+    status = choose(text, topology, &cores, error);
+    if (status == HL_OK)
+        *ret_cores = cores;
+    hl_topology_free(topology);
+    return status;
+}

@@ -1,0 +1,54 @@
+/*
+ * Alternating repeats: every case once, then every case again, so that a slow minute of the machine
+ * falls on all of them alike; each repeat begins with another case.
+ *
+ *     perf_case cases[] = {{"hotlane", measure_ring, &ring, 1, &ours},
+ *                          {"ck_ring", measure_ck, &ck, 1, &theirs}};
+ *     perf_repeat(cases, 2, 5, NULL, &error);     // ours.median, ours.min, ours.max
+ */
+#ifndef HL_PERF_REPEAT_H
+#define HL_PERF_REPEAT_H
+
+#include <stdint.h>
+
+#include <hotlane/status.h>
+
+#define PERF_REPEATS_MAX 1000u
+#define PERF_VALUES_MAX  32u
+
+/* Of `count` measurements of one thing. The median of an even count is the mean of the middle two.
+ */
+typedef struct perf_summary {
+    double min;
+    double median;
+    double max;
+    uint32_t count;
+} perf_summary;
+
+/* Sorts `values` (count of 1 or more) and sums them up. */
+perf_summary perf_summarise(double *values, uint32_t count);
+
+/* Measures once: makes what it needs, runs it, checks it, clears up, and fills ret_values
+ * (value_count of its case). Not HL_OK: nothing that was measured is to be believed. */
+typedef hl_status (*perf_measure)(void *context, double *ret_values, hl_error *error);
+
+typedef struct perf_case {
+    const char *name;
+    perf_measure measure;
+    void *context;
+    uint32_t value_count;    /* 1..PERF_VALUES_MAX */
+    perf_summary *summaries; /* value_count of them; perf_repeat fills them */
+} perf_case;
+
+/* Told before each measurement; for a line of progress. */
+typedef void (*perf_progress)(const char *case_name, uint32_t repeat, uint32_t repeats);
+
+/*
+ * Runs each case `repeats` times (1..PERF_REPEATS_MAX). Stops at the first that fails: its status
+ * and sentence, with the case's name before it; the summaries are then untouched. `progress` may be
+ * NULL. HL_NO_MEMORY.
+ */
+hl_status perf_repeat(const perf_case *cases, uint32_t case_count, uint32_t repeats,
+                      perf_progress progress, hl_error *error);
+
+#endif
