@@ -184,6 +184,14 @@ Test(dbn, says_that_the_file_ends_inside_a_record)
     expect_bad("byte 430: the file ends inside a record, after 1 of 56 bytes", 4, 1, 1);
 }
 
+Test(dbn, says_that_the_file_ends_inside_a_record_of_another_schema)
+{
+    static const uint8_t definition[100] = {90, 0x13};
+    make_adds();
+    append(&row, definition, sizeof definition);
+    expect_bad("byte 486: the file ends inside a record, after 100 of 360 bytes", 5, 1, 100);
+}
+
 Test(dbn, refuses_what_its_first_bytes_show_to_be_something_else)
 {
     static const struct {

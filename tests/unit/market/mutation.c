@@ -14,7 +14,7 @@
 
 TestSuite(mutation, .init = input_directory_make, .fini = input_directory_remove);
 
-#define SEEDS 1500
+#define SEEDS 500
 
 static byte_row good;
 static byte_row bad;
