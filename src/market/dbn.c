@@ -114,7 +114,7 @@ static void describe_frame(const dbn_reader *dbn, size_t have_bytes, hl_error *r
                      stream->name, offset, have_bytes, record_bytes);
 }
 
-/* The frame is not sound: says so and goes to the next good record, as the header tells. */
+/* Says what is wrong and goes to the next good record: no length of this one is to be trusted. */
 static market_step skip_bad_frame(dbn_reader *dbn, size_t have_bytes, hl_error *ret_fault)
 {
     market_stream *const stream = dbn->stream;
@@ -124,15 +124,7 @@ static market_step skip_bad_frame(dbn_reader *dbn, size_t have_bytes, hl_error *
         return market_step_at_end(stream, ret_fault);
     }
     describe_frame(dbn, have_bytes, ret_fault);
-    const size_t claimed_bytes = (size_t)stream->at[0] * WORD_BYTES;
-    if (claimed_bytes > 0 &&
-        market_stream_good_at(stream, claimed_bytes, RECORD_MAX_BYTES, plausible_record)) {
-        market_stream_skip(stream, claimed_bytes);
-        dbn->report->skipped_bytes += claimed_bytes;
-    } else {
-        dbn->report->skipped_bytes +=
-            market_stream_resync(stream, RECORD_MAX_BYTES, plausible_record);
-    }
+    dbn->report->skipped_bytes += market_stream_resync(stream, RECORD_MAX_BYTES, plausible_record);
     return MARKET_STEP_BAD;
 }
 

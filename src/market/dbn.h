@@ -6,9 +6,9 @@
  *
  * Records of other schemas that may lie between are skipped and counted as other_records. A
  * market-by-order record of the right length that holds an impossible value is skipped alone. When
- * type or length is wrong, the reader goes on where the length says if good records follow there,
- * else at the first byte from which they do: three market-by-order records in a row (or fewer and
- * then exactly the end). All bytes passed over count as one bad record.
+ * type or length is wrong, the reader goes on at the first byte after it from which three
+ * market-by-order records follow in a row (or fewer, and the file ends exactly there). All bytes
+ * passed over count as one bad record.
  *
  * How the actions map: A add; C reduce by the given size (the order leaves when nothing is left);
  * M modify; F and T trade (the change to the book comes as C or M); R clear; N status. exchange_ns

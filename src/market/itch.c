@@ -84,13 +84,12 @@ static size_t plausible_record(const uint8_t *bytes, size_t size_bytes)
 }
 
 /* "'z' (0x7a)", or the number alone when it is no printable letter. */
-static const char *name_type(uint8_t type, char ret_name[16])
+static void name_type(uint8_t type, char ret_name[16])
 {
     if (isgraph(type))
         snprintf(ret_name, 16, "'%c' (0x%02x)", type, type);
     else
         snprintf(ret_name, 16, "0x%02x", type);
-    return ret_name;
 }
 
 /* Says what is wrong with the frame that starts here. */
@@ -124,7 +123,7 @@ static void describe_frame(const market_stream *stream, size_t have_bytes, hl_er
                      stream->name, offset, name, have_bytes, PREFIX_BYTES + length_bytes);
 }
 
-/* The frame is not sound: says so and goes to the next good record, as the header tells. */
+/* Says what is wrong and goes to the next good record: no length of this one is to be trusted. */
 static market_step skip_bad_frame(itch_reader *itch, size_t have_bytes, hl_error *ret_fault)
 {
     market_stream *const stream = itch->stream;
@@ -134,15 +133,7 @@ static market_step skip_bad_frame(itch_reader *itch, size_t have_bytes, hl_error
         return market_step_at_end(stream, ret_fault);
     }
     describe_frame(stream, have_bytes, ret_fault);
-    const size_t claimed_bytes =
-        have_bytes < PREFIX_BYTES ? have_bytes : (size_t)PREFIX_BYTES + load_16(stream->at);
-    if (market_stream_good_at(stream, claimed_bytes, RECORD_MAX_BYTES, plausible_record)) {
-        market_stream_skip(stream, claimed_bytes);
-        itch->report->skipped_bytes += claimed_bytes;
-    } else {
-        itch->report->skipped_bytes +=
-            market_stream_resync(stream, RECORD_MAX_BYTES, plausible_record);
-    }
+    itch->report->skipped_bytes += market_stream_resync(stream, RECORD_MAX_BYTES, plausible_record);
     return MARKET_STEP_BAD;
 }
 

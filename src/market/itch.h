@@ -5,11 +5,10 @@
  *
  * A record of a known type and that type's length that holds an impossible value is skipped alone.
  * When type or length is wrong, the place of the next record is in doubt, and ITCH has no sync
- * mark: the reader goes on where the length says if good records follow there, else at the first
- * byte from which they do. Good: three in a row have a known type, that type's length and a time of
- * day (or the file ends exactly after fewer). All bytes passed over count as one bad record. A
- * chance match among lost bytes can yield a message that was none: three headers make that
- * improbable, not impossible.
+ * mark: the reader goes on at the first byte after it from which three records in a row have a
+ * known type, that type's length and a time of day (or fewer, and the file ends exactly there). All
+ * bytes passed over count as one bad record. A chance match among lost bytes can yield a message
+ * that was none: three headers make that improbable, not impossible.
  *
  * How the types map: A F add; E C execute; X reduce; D delete; U replace; P Q trade; all others
  * status. Times are ns since midnight, New York.

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -334,13 +335,11 @@ hl_status market_stream_failure(const market_stream *stream, hl_error *error)
 
 #define GOOD_RECORDS 3
 
-bool market_stream_good_at(market_stream *stream, size_t ahead_bytes, size_t record_max_bytes,
-                           market_plausible plausible)
+static bool good_records_follow(market_stream *stream, size_t record_max_bytes,
+                                market_plausible plausible)
 {
-    size_t have_bytes = market_stream_has(stream, ahead_bytes + GOOD_RECORDS * record_max_bytes);
-    if (have_bytes < ahead_bytes)
-        return false;
-    const uint8_t *at = stream->at + ahead_bytes;
+    market_stream_has(stream, GOOD_RECORDS * record_max_bytes);
+    const uint8_t *at = stream->at;
     for (int good = 0; good < GOOD_RECORDS && at < stream->end; good++) {
         const size_t left_bytes = (size_t)(stream->end - at);
         const size_t size_bytes = plausible(at, left_bytes);
@@ -358,6 +357,6 @@ uint64_t market_stream_resync(market_stream *stream, size_t record_max_bytes,
     do
         market_stream_skip(stream, 1);
     while (market_stream_has(stream, 1) > 0 &&
-           !market_stream_good_at(stream, 0, record_max_bytes, plausible));
+           !good_records_follow(stream, record_max_bytes, plausible));
     return market_stream_offset(stream) - start;
 }

@@ -9,7 +9,6 @@
 #ifndef MARKET_STREAM_H
 #define MARKET_STREAM_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -74,15 +73,9 @@ hl_status market_stream_failure(const market_stream *stream, hl_error *error);
 typedef size_t (*market_plausible)(const uint8_t *bytes, size_t size_bytes);
 
 /*
- * Is there a good record `ahead_bytes` from here? Good: three plausible records in a row, or fewer
- * and then exactly the end of the input. Exactly the end itself is good too.
- */
-bool market_stream_good_at(market_stream *stream, size_t ahead_bytes, size_t record_max_bytes,
-                           market_plausible plausible);
-
-/*
- * Goes forward at least one byte, to the next good record as above or else to the end. Returns how
- * many bytes were passed over.
+ * Goes forward at least one byte, to the next good record or else to the end: three plausible
+ * records in a row, or fewer and then exactly the end of the input. Returns how many bytes were
+ * passed over.
  */
 uint64_t market_stream_resync(market_stream *stream, size_t record_max_bytes,
                               market_plausible plausible);

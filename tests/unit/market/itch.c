@@ -245,7 +245,7 @@ static void expect_bad(const char *sentence, uint64_t good, uint64_t bad, uint64
     market_reader_close(reader);
 }
 
-Test(itch, skips_an_unknown_type_by_its_length)
+Test(itch, skips_an_unknown_type)
 {
     make_adds();
     row.bytes[SPOILED_AT + 2] = 'z';
@@ -264,6 +264,13 @@ Test(itch, finds_the_next_record_after_an_impossible_length)
     make_adds();
     set_big_endian(&row, SPOILED_AT, 65535, 2);
     expect_bad("byte 38: length 65535 for message type 'A' (0x41), which has 36", 4, 1, ADD_BYTES);
+}
+
+Test(itch, trusts_no_wrong_length_even_when_it_leads_to_a_record)
+{
+    make_adds();
+    set_big_endian(&row, SPOILED_AT, 2 * ADD_BYTES - 2, 2);
+    expect_bad("byte 38: length 74 for message type 'A' (0x41), which has 36", 4, 1, ADD_BYTES);
 }
 
 Test(itch, finds_the_next_record_after_a_zero_length_in_the_middle)
