@@ -7,10 +7,12 @@
 #include "command.h"
 
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
@@ -53,12 +55,42 @@ static void place_error(check_result *result)
         result->error = placed;
 }
 
+/* hl_bus_create makes no ring yet: a publisher's are made when it opens. So that this is not where
+ * a size that the machine cannot hold comes to light, each ring is held against its memory here. */
+static void check_ring(check_result *result, uint32_t domain, const char *field, uint32_t slots)
+{
+    const uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    const uint64_t slot_bytes = result->config->domains[domain].slot_size_bytes;
+    if (result->status != HL_OK || slots <= machine / slot_bytes)
+        return;
+    uint64_t most = 2;
+    while (most * 2 <= machine / slot_bytes)
+        most *= 2;
+    result->error.status = HL_INVALID;
+    snprintf(result->error.text, sizeof result->error.text,
+             "domains[%" PRIu32 "].%s: one ring of %" PRIu32 " slots takes %" PRIu64
+             " MiB, this machine has %" PRIu64 " MiB: use far less than %" PRIu64,
+             domain, field, slots, slots * slot_bytes >> 20, machine >> 20, most);
+    result->status = HL_INVALID;
+}
+
+static void check_memory(check_result *result)
+{
+    for (uint32_t i = 0; i < result->config->domain_count; i++) {
+        const hl_domain_config *const domain = &result->config->domains[i];
+        check_ring(result, i, "ring_slots", domain->ring_slots);
+        check_ring(result, i, "handler_ring_slots", domain->handler_ring_slots);
+    }
+}
+
 static void check(check_result *result)
 {
     result->status = hl_config_load(result->path, &result->config, &result->error);
     if (result->status != HL_OK)
         return;
-    result->status = hl_bus_create(result->config, &result->bus, &result->error);
+    check_memory(result);
+    if (result->status == HL_OK)
+        result->status = hl_bus_create(result->config, &result->bus, &result->error);
     if (result->status != HL_OK)
         place_error(result);
 }

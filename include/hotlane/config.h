@@ -45,7 +45,8 @@ typedef enum hl_threads {
 } hl_threads;
 
 typedef struct hl_domain_config {
-    const char *name;            /* one token: letters, digits, '_' and '-'; at most 63 bytes */
+    const char *name;            /* one token: letters, digits, '_' and '-'; at most 63 bytes; not
+                                    "housekeeping" or "workers" (names of the placement) */
     hl_priority priority;        /* of topics that name none */
     bool fixed_priority;         /* no topic of it may choose another one per publish */
     uint32_t shards;             /* partitions of this domain, 1..1023; the key picks one */
@@ -53,8 +54,9 @@ typedef struct hl_domain_config {
     uint32_t ring_slots;         /* capacity of each publisher's ring; power of two, 2..2^24 */
     uint32_t handler_ring_slots; /* the same for what handlers publish */
     hl_full_policy full_policy;
-    uint64_t block_timeout_ns;
-    const char *publishes_to; /* domains that its handlers publish to, "order, system"; "*": all */
+    uint64_t block_timeout_ns; /* at least 1 where full_policy blocks */
+    const char *publishes_to;  /* domains that its handlers publish to, "order, system"; "*": all;
+                                  NULL, "": none */
     hl_wait wait;
 } hl_domain_config;
 
@@ -64,7 +66,7 @@ typedef struct hl_config {
     uint32_t domain_count;             /* 0: the six domains of hl_default_domains */
     const char *default_domain;        /* where topics of an unknown domain go; NULL: refused */
     const char *lcores;                /* placement by hand, "order@2,fill@4"; NULL: planned */
-    const char *const *publishers;     /* names that the plan proposes a CPU for */
+    const char *const *publishers;     /* names (as of domains) that the plan proposes a CPU for */
     uint32_t publisher_count;          /* entries of it */
     uint32_t max_topics;               /* 1..1,048,576 */
     uint32_t max_subscriptions;        /* 1..1,048,576, open at one time */
