@@ -389,6 +389,11 @@ hl_status hl_bus_start(hl_bus *bus)
     }
     if (status == HL_OK)
         control->state = HL_BUS_RUNNING;
+    for (uint32_t i = 0;
+         status == HL_OK && bus->config.threads == HL_THREADS_MANUAL && i < bus->executor_count;
+         i++)
+        /* START: release, hl_executor_turn sees a bus that was started. */
+        hl_store_release_u32(&bus->executors[i].start_state, HL_START_READY);
     hl_bus_unlock(bus);
     return status;
 }

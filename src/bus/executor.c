@@ -475,10 +475,21 @@ void *hl_executor_main(void *argument)
     return NULL;
 }
 
+/* Not before start and after stop, when the counts are final; not what has a thread of its own; not
+ * from inside a handler, which would be a turn within a turn; and not in a fork's child, which has
+ * no rings. */
+static bool may_turn(const hl_executor *executor)
+{
+    /* START, STOP: acquire, what start and stop have settled is seen. GATE: relaxed, the fork has
+     * set it. */
+    return hl_turning == NULL && executor->bus->config.threads == HL_THREADS_MANUAL &&
+           hl_load_acquire_u32(&executor->start_state) == HL_START_READY &&
+           !stop_wanted(executor) && hl_load_relaxed_u32(executor->bus->gate) != HL_GATE_DETACHED;
+}
+
 uint32_t hl_executor_turn(hl_executor *executor, uint32_t max_events)
 {
-    /* From inside a handler: that would be a turn within a turn. */
-    if (hl_turning != NULL)
+    if (!may_turn(executor))
         return 0;
     uint32_t events = 0, left = max_events == 0 ? UINT32_MAX : max_events;
     hl_executor_register_thread();

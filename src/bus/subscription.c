@@ -175,7 +175,6 @@ static void delist(hl_bus *bus, hl_subscription *subscription)
         subscription->next->previous = subscription->previous;
     else
         control->last_subscription = subscription->previous;
-    control->subscription_count--;
 }
 
 static hl_status subscribe_locked(hl_bus *bus, const char *pattern, hl_handler handler,
@@ -219,6 +218,7 @@ static hl_status subscribe_locked(hl_bus *bus, const char *pattern, hl_handler h
         enlist(bus, subscription);
         if (!hl_routes_add(bus, subscription)) {
             delist(bus, subscription);
+            bus->control->subscription_count--;
             status = hl_bus_fail(bus, HL_NO_MEMORY, "no memory for the routes of \"%s\"", pattern);
         }
     }
@@ -297,6 +297,7 @@ static void begin_close(hl_subscription *subscription, bool deferred)
     hl_bus *const bus = subscription->bus;
     /* ONLINE (executor.h): before the commands and the caller's fence. */
     hl_store_release_u32(&subscription->closing, 1);
+    bus->control->subscription_count--;
     subscription->close = deferred ? HL_CLOSE_DEFERRED : HL_CLOSE_WAITED_FOR;
     /* A route that still names it for want of memory keeps its cells until the bus is destroyed. */
     if (!hl_routes_remove(bus, subscription))
