@@ -10,14 +10,13 @@
 #include "config/domains.h"
 #include "config/nearest.h"
 
-#define NAME_MAX_BYTES    63
-#define SLOT_UNIT_BYTES   64u
-#define SLOT_MAX_BYTES    65600u
-#define RING_MAX_SLOTS    (UINT32_C(1) << 24)
-#define REGISTRY_MAX      UINT32_C(1048576)
-#define GUARD_MAX         UINT32_C(65536)
-#define KEYS_MAX          UINT32_C(16777216)
-#define SUGGEST_AMONG_MAX HL_PARTITIONS_MAX
+#define NAME_MAX_BYTES  63
+#define SLOT_UNIT_BYTES 64u
+#define SLOT_MAX_BYTES  65600u
+#define RING_MAX_SLOTS  (UINT32_C(1) << 24)
+#define REGISTRY_MAX    UINT32_C(1048576)
+#define GUARD_MAX       UINT32_C(65536)
+#define KEYS_MAX        UINT32_C(16777216)
 
 /* Every check below answers true when it found a defect, and has then described it. */
 
@@ -37,7 +36,7 @@ static bool range_defect(const char *path, uint32_t value, uint32_t least, uint3
 {
     if (value >= least && value <= most)
         return false;
-    return found(ret_defect, path, "%" PRIu32 " is out of range: use %" PRIu32 " to %" PRIu32 "",
+    return found(ret_defect, path, "%" PRIu32 " is out of range: use %" PRIu32 " to %" PRIu32,
                  value, least, most);
 }
 
@@ -100,7 +99,7 @@ static bool unknown_domain(const hl_config *config, const char *path, hl_name na
 {
     uint32_t count;
     const hl_domain_config *const domains = hl_config_domains(config, &count);
-    const char *names[SUGGEST_AMONG_MAX];
+    const char *names[HL_PARTITIONS_MAX];
     for (uint32_t i = 0; i < count; i++)
         names[i] = domains[i].name;
     char word[NAME_MAX_BYTES + 1];
