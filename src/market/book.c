@@ -323,6 +323,15 @@ static void order_insert(market_books *books, market_book *book, uint64_t id, ui
     book->orders_added++;
 }
 
+static void orders_forget(market_books *books)
+{
+    memset(books->slots, 0, ((size_t)books->slot_mask + 1) * sizeof *books->slots);
+    books->orders_made = 0;
+    books->free_order = 0;
+    books->used = 0;
+    books->stale = 0;
+}
+
 static void book_empty(market_books *books, market_book *book)
 {
     books->stale += (uint32_t)book->orders;
@@ -332,6 +341,10 @@ static void book_empty(market_books *books, market_book *book)
     book->sides[ASK].count = 0;
     book->top = (market_top){0};
     book->top_told = false;
+    /* When no order of any book is left and the table is worth it: begin anew, so that what comes
+     * fills memory from its start instead of taking over places all over it. */
+    if (books->stale == books->used && books->used > books->slot_mask / 16)
+        orders_forget(books);
 }
 
 /* Whether a message can put an order in the book. */
@@ -548,11 +561,7 @@ void market_books_clear(market_books *books)
         book->unknown_orders = 0;
         book->known_orders = 0;
     }
-    memset(books->slots, 0, ((size_t)books->slot_mask + 1) * sizeof *books->slots);
-    books->orders_made = 0;
-    books->free_order = 0;
-    books->used = 0;
-    books->stale = 0;
+    orders_forget(books);
 }
 
 const market_book *market_books_at(const market_books *books, uint32_t number)

@@ -34,6 +34,7 @@ struct market_feed {
     size_t index;    /* the next message */
     uint32_t clears; /* instruments cleared before this pass */
     uint64_t start_ns;
+    bool only_cpu; /* the process has a single CPU */
     hl_error failure;
     pthread_t thread;
     bool started;
@@ -164,7 +165,8 @@ static void wait_until(const market_feed *feed, uint64_t due)
             return;
         uint64_t left_ns = due - now_ns;
         if (left_ns <= SPIN_NS) {
-            sched_yield(); /* to whoever shares the CPU; else it comes back at once */
+            if (feed->only_cpu)
+                sched_yield(); /* what was published is waiting for this very CPU */
             continue;
         }
         left_ns -= SPIN_NS;
@@ -197,8 +199,11 @@ static hl_status publish_waiting(market_feed *feed)
     return HL_OK;
 }
 
-static void settle_down(const market_feed *feed)
+static void settle_down(market_feed *feed)
 {
+    cpu_set_t allowed;
+    feed->only_cpu =
+        sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) == 1;
     uint32_t cpu;
     hl_error error;
     /* The plan has no CPU for it, or it may not be used: the scheduler finds one. */
