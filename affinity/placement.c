@@ -22,12 +22,13 @@ typedef struct hl_chooser {
     hl_placement *placement;
     uint32_t *entry;        /* per core: its first CPU that we may use; HL_NO_CPU for none */
     bool *free;             /* per core: a unit may choose it */
+    bool *noisy;            /* per core: some CPU of it takes interrupts */
     uint32_t *free_in_l3;   /* per L3 group: free cores */
     uint32_t *free_in_node; /* per NUMA node number: the same */
-    uint32_t *sorted;       /* hot threads without a CPU: partitions, then publishers, by rank */
+    uint32_t *sorted;       /* threads without a CPU, by role (see sort_by_role), then by rank */
     hl_unit *units;         /* threads with a CPU, then those that are to choose */
     uint32_t unit_count;
-    uint32_t partition_count, publisher_count;
+    uint32_t partition_count, publisher_count, cold_count; /* journals and workers are cold */
     bool *reached; /* per unit: scratch of look_around, and below, what it finds */
     uint32_t *pending;
     uint32_t *partners, *kin; /* cores of units that have one */
@@ -52,6 +53,7 @@ static void release(hl_chooser *chooser)
 {
     free(chooser->entry);
     free(chooser->free);
+    free(chooser->noisy);
     free(chooser->free_in_l3);
     free(chooser->free_in_node);
     free(chooser->sorted);
@@ -72,6 +74,7 @@ static bool allocate(hl_chooser *chooser)
             highest_node = topology->cpus[i].numa_node;
     chooser->entry = calloc(topology->cores, sizeof *chooser->entry);
     chooser->free = calloc(topology->cores, sizeof *chooser->free);
+    chooser->noisy = calloc(topology->cores, sizeof *chooser->noisy);
     chooser->free_in_l3 = calloc(topology->l3_groups, sizeof *chooser->free_in_l3);
     chooser->free_in_node = calloc((size_t)highest_node + 1, sizeof *chooser->free_in_node);
     chooser->sorted = calloc(units, sizeof *chooser->sorted);
@@ -80,10 +83,10 @@ static bool allocate(hl_chooser *chooser)
     chooser->pending = calloc(units, sizeof *chooser->pending);
     chooser->partners = calloc(units, sizeof *chooser->partners);
     chooser->kin = calloc(units, sizeof *chooser->kin);
-    return chooser->entry != NULL && chooser->free != NULL && chooser->free_in_l3 != NULL &&
-           chooser->free_in_node != NULL && chooser->sorted != NULL && chooser->units != NULL &&
-           chooser->reached != NULL && chooser->pending != NULL && chooser->partners != NULL &&
-           chooser->kin != NULL;
+    return chooser->entry != NULL && chooser->free != NULL && chooser->noisy != NULL &&
+           chooser->free_in_l3 != NULL && chooser->free_in_node != NULL &&
+           chooser->sorted != NULL && chooser->units != NULL && chooser->reached != NULL &&
+           chooser->pending != NULL && chooser->partners != NULL && chooser->kin != NULL;
 }
 
 /* A core is free when we may use some CPU of it and lcores names none of them. */
@@ -102,6 +105,8 @@ static void find_free_cores(hl_chooser *chooser)
         chooser->free_in_l3[entry_cpu(chooser, core)->l3]++;
         chooser->free_in_node[entry_cpu(chooser, core)->numa_node]++;
     }
+    for (uint32_t i = 0; i < topology->cpu_count; i++)
+        chooser->noisy[topology->cpus[i].core] |= topology->cpus[i].takes_interrupts;
     for (uint32_t i = 0; i < topology->cpu_count; i++)
         if (chooser->placement->named[i])
             take_core(chooser, topology->cpus[i].core);
@@ -133,13 +138,36 @@ static uint32_t sort_by_rank(const hl_chooser *chooser, hl_thread_role role, uin
     return count;
 }
 
+/* Partitions, publishers, journals, workers; gives the end of it. */
+static uint32_t *sort_by_role(hl_chooser *chooser)
+{
+    uint32_t *at = chooser->sorted;
+    at += chooser->partition_count = sort_by_rank(chooser, HL_ROLE_PARTITION, at);
+    at += chooser->publisher_count = sort_by_rank(chooser, HL_ROLE_PUBLISHER, at);
+    const uint32_t journals = sort_by_rank(chooser, HL_ROLE_JOURNAL, at);
+    at += journals;
+    const uint32_t workers = sort_by_rank(chooser, HL_ROLE_WORKER, at);
+    chooser->cold_count = journals + workers;
+    return at + workers;
+}
+
+/* Whether every core that may be chosen is isolated, so that someone must be there. */
+static bool all_are_isolated(const hl_chooser *chooser)
+{
+    for (uint32_t core = 0; core < chooser->placement->topology->cores; core++)
+        if (chooser->free[core] && !entry_cpu(chooser, core)->isolated)
+            return false;
+    return true;
+}
+
 /* Rule 2. */
 static uint32_t housekeeping_core(const hl_chooser *chooser)
 {
     const hl_topology *const topology = chooser->placement->topology;
+    const bool all_isolated = all_are_isolated(chooser);
     uint32_t first = NO_CORE, slowest = NO_CORE, fastest_class = 0;
     for (uint32_t core = 0; core < topology->cores; core++) {
-        if (!chooser->free[core])
+        if (!chooser->free[core] || (entry_cpu(chooser, core)->isolated && !all_isolated))
             continue;
         const uint32_t class = entry_cpu(chooser, core)->efficiency_class;
         if (first == NO_CORE)
@@ -201,6 +229,10 @@ static void look_around(hl_chooser *chooser, uint32_t which)
     chooser->pending[0] = which;
     chooser->partner_count = chooser->kin_count = 0;
     chooser->to_come = 1;
+    if (hl_placement_thread(chooser->placement, chooser->units[which].threads[0])->role ==
+        HL_ROLE_JOURNAL)
+        chooser->partners[chooser->partner_count++] =
+            chooser->placement->topology->cpus[chooser->placement->housekeeping].core;
     for (uint32_t done = 0; done < chooser->to_come; done++) {
         const hl_unit *const from = &chooser->units[chooser->pending[done]];
         for (uint32_t i = 0; i < chooser->unit_count; i++) {
@@ -219,7 +251,18 @@ static void look_around(hl_chooser *chooser, uint32_t which)
 }
 
 /* What speaks for a core, the weightiest first; more is better. */
-enum { FAST_CORE, NEAR_PARTNERS, ROOM_IN_L3, NEAR_KIN, ROOM_IN_NODE, CLOSE_BY, SCORE_PARTS };
+enum {
+    FAST_CORE,
+    ISOLATED,
+    QUIET,
+    NEAR_PARTNERS,
+    ROOM_IN_L3,
+    NEAR_KIN,
+    NEAR_NIC,
+    ROOM_IN_NODE,
+    CLOSE_BY,
+    SCORE_PARTS
+};
 typedef struct hl_score {
     int64_t part[SCORE_PARTS];
 } hl_score;
@@ -247,10 +290,14 @@ static hl_score score_core(const hl_chooser *chooser, uint32_t core)
 {
     const hl_cpu *const cpu = entry_cpu(chooser, core);
     hl_score score;
+    const hl_plan_request *const request = chooser->placement->request;
     score.part[FAST_CORE] = cpu->efficiency_class;
+    score.part[ISOLATED] = cpu->isolated;
+    score.part[QUIET] = !chooser->noisy[core];
     score.part[NEAR_PARTNERS] = nearness(chooser, cpu, chooser->partners, chooser->partner_count);
     score.part[ROOM_IN_L3] = smaller(chooser->free_in_l3[cpu->l3], chooser->to_come);
     score.part[NEAR_KIN] = nearness(chooser, cpu, chooser->kin, chooser->kin_count);
+    score.part[NEAR_NIC] = request->nic != NULL && cpu->numa_node == request->nic_node;
     score.part[ROOM_IN_NODE] = smaller(chooser->free_in_node[cpu->numa_node], chooser->to_come);
     /* Neighbours in logical order share what hwloc knows below the L3: an L2, a cluster. */
     score.part[CLOSE_BY] = 0;
@@ -369,6 +416,20 @@ static void place_hot_threads(hl_chooser *chooser)
     join_housekeeper(chooser, NULL, 0, publisher + with_core, publishers - with_core);
 }
 
+/* Rule 7. */
+static void place_cold_threads(hl_chooser *chooser, const uint32_t *cold)
+{
+    hl_placement *const placement = chooser->placement;
+    for (uint32_t i = 0; i < chooser->cold_count; i++) {
+        if (count_free(chooser, 0) > 0) {
+            add_unit(chooser, &cold[i], 1, NO_CORE);
+            choose_core(chooser, chooser->unit_count - 1);
+        } else {
+            hl_placement_put(placement, cold[i], cpu_beside_housekeeper(placement, HL_NO_CPU));
+        }
+    }
+}
+
 hl_status hl_placement_by_rules(hl_placement *placement, hl_error *error)
 {
     hl_chooser chooser = {.placement = placement};
@@ -377,12 +438,9 @@ hl_status hl_placement_by_rules(hl_placement *placement, hl_error *error)
         return hl_error_set(error, HL_NO_MEMORY, "plan: no memory");
     }
     find_free_cores(&chooser);
-    chooser.partition_count = sort_by_rank(&chooser, HL_ROLE_PARTITION, chooser.sorted);
-    chooser.publisher_count =
-        sort_by_rank(&chooser, HL_ROLE_PUBLISHER, chooser.sorted + chooser.partition_count);
+    uint32_t *const by_hand = sort_by_role(&chooser);
     place_housekeeper(&chooser);
     /* Who was placed by hand draws his partners near. */
-    uint32_t *const by_hand = chooser.sorted + chooser.partition_count + chooser.publisher_count;
     for (uint32_t i = 0, count = 0; i < placement->request->thread_count; i++) {
         if (!placement->by_hand[i])
             continue;
@@ -390,6 +448,8 @@ hl_status hl_placement_by_rules(hl_placement *placement, hl_error *error)
         add_unit(&chooser, &by_hand[count++], 1, hl_placement_cpu(placement, i)->core);
     }
     place_hot_threads(&chooser);
+    place_cold_threads(&chooser,
+                       chooser.sorted + chooser.partition_count + chooser.publisher_count);
     release(&chooser);
     return HL_OK;
 }

@@ -192,10 +192,33 @@ hl_status hl_plan_make(const hl_topology *topology, const hl_plan_request *reque
     return status;
 }
 
-static const char *wait_name(hl_wait wait)
+const char *hl_wait_name(hl_wait wait)
 {
     static const char *const names[] = {"auto", "spin", "backoff", "park"};
     return names[wait];
+}
+
+const char *hl_thread_role_name(hl_thread_role role)
+{
+    static const char *const names[] = {"partition", "publisher", "housekeeper", "journal",
+                                        "worker"};
+    return names[role];
+}
+
+char *hl_plan_lcores(const hl_plan *plan)
+{
+    bool housekeeper = false;
+    const size_t size = ((size_t)plan->thread_count + 1) * (HL_THREAD_NAME_SIZE + 16);
+    char *const text = calloc(1, size);
+    for (uint32_t i = 0; text != NULL && i < plan->thread_count; i++) {
+        const hl_plan_thread *const thread = &plan->threads[i];
+        housekeeper |= thread->role == HL_ROLE_HOUSEKEEPER;
+        hl_sentence_add(text, size, "%s%s@%d", i == 0 ? "" : ",", thread->name, thread->cpu);
+    }
+    if (text != NULL && !housekeeper)
+        hl_sentence_add(text, size, "%shousekeeping@%d", plan->thread_count == 0 ? "" : ",",
+                        plan->housekeeping_cpu);
+    return text;
 }
 
 void hl_plan_print(const hl_plan *plan, FILE *file)
@@ -206,7 +229,7 @@ void hl_plan_print(const hl_plan *plan, FILE *file)
         const hl_plan_thread *const thread = &plan->threads[i];
         fprintf(file, "%-20s %4d %4u %4u %4u %4u  %-8s %s\n", thread->name, thread->cpu,
                 thread->core, thread->l3, thread->numa_node, thread->package,
-                wait_name(thread->wait), thread->why);
+                hl_wait_name(thread->wait), thread->why);
     }
     char empty[512] = "";
     hl_sentence_add_cpus(empty, sizeof empty, plan->empty_siblings, plan->empty_sibling_count);

@@ -11,20 +11,26 @@
  *     if (hl_plan_make(topology, &request, &plan, &error) == HL_OK)
  *         hl_plan_print(plan, stdout);
  *
- * The rules. Partitions and publishers are hot, the housekeeper is not.
+ * The rules. Partitions and publishers are hot; journals, workers and the housekeeper are not.
  * 1. Only allowed CPUs; each thread gets exactly one.
- * 2. The housekeeper has the first allowed core that lcores leaves free; where the machine has two
- *    kinds of cores and the hot threads want all the fast ones, the first slow core.
+ * 2. The housekeeper has the first allowed core that lcores leaves free and that is not isolated;
+ *    where the machine has two kinds of cores and the hot threads want all the fast ones, the first
+ *    slow core.
  * 3. Each hot thread has a physical core to itself, its SMT siblings left empty. Lower ranks choose
  *    first; of equal ranks, the one named first in the request.
- * 4. The fastest kind of core first: an E core only when the P cores are used up.
- * 5. Threads that talk share an L3, else a NUMA node, else a package.
+ * 4. The fastest kind of core first: an E core only when the P cores are used up. Of one kind,
+ *    isolated cores first, then those that take no device's interrupts.
+ * 5. Threads that talk share an L3, else a NUMA node, else a package. Then: the network device's
+ *    node, when one is named.
  * 6. Too few cores: partitions come before publishers. The partitions that choose last share one
  *    CPU, where one executor turns them all; publishers without a core join the housekeeper. On 2
  *    CPUs: publishers and housekeeper on the first, all partitions on the second. On one core with
  *    two CPUs, the same with its siblings; on 1 CPU all share it.
- * 7. Who has a core to itself spins, who shares one parks, the housekeeper always parks; a wait
- *    that the request names is kept.
+ * 7. Journals, then workers, have the cores that are left, journals near the housekeeper, workers
+ *    near the partitions; without any, they join the housekeeper.
+ * 8. Who is hot and has a core to itself spins, all others park; a wait that the request names is
+ *    kept.
+ * Memory is to be taken from the thread's NUMA node.
  * Planning reads nothing but its arguments and moves no thread: the same input gives the same plan.
  */
 #ifndef HL_AFFINITY_PLAN_H
@@ -46,18 +52,33 @@
 typedef enum hl_thread_role {
     HL_ROLE_PARTITION = 0,
     HL_ROLE_PUBLISHER,
-    HL_ROLE_HOUSEKEEPER
+    HL_ROLE_HOUSEKEEPER,
+    HL_ROLE_JOURNAL,
+    HL_ROLE_WORKER
 } hl_thread_role;
+
+/* "partition", "publisher", ...; static. */
+const char *hl_thread_role_name(hl_thread_role role);
+
+/* Whether it may spin, and must have a core to itself. */
+static inline bool hl_thread_role_is_hot(hl_thread_role role)
+{
+    return role == HL_ROLE_PARTITION || role == HL_ROLE_PUBLISHER;
+}
+
+/* "auto", "spin", "backoff", "park"; static. */
+const char *hl_wait_name(hl_wait wait);
 
 typedef struct hl_thread_request {
     const char *name; /* unique; without blanks and @ , ( ); at most 71 bytes. Of a partition:
                          its domain's name, or "<domain>.<shard>" */
     hl_thread_role role;
-    const char *domain;   /* the domain a partition belongs to, at most 63 bytes; else NULL */
+    const char *domain;   /* the domain a partition belongs to, at most 63 bytes; of others, a name
+                             that lcores may call all of them by ("workers"), or NULL */
     uint32_t rank;        /* who chooses first: 0 (orders and fills), 1, ... */
     const char *talks_to; /* names of threads or domains, apart by blanks or commas; "*": all
                              partitions; NULL: none. Said by one side it holds for both */
-    hl_wait wait;         /* HL_WAIT_AUTO: rule 7 */
+    hl_wait wait;         /* HL_WAIT_AUTO: rule 8 */
 } hl_thread_request;
 
 /*
@@ -73,6 +94,8 @@ typedef struct hl_plan_request {
     const hl_thread_request *threads;
     uint32_t thread_count; /* 0..4,096 */
     const char *lcores;    /* NULL or "": all by the rules */
+    const char *nic;   /* the network device whose node is preferred, for the sentences; or NULL */
+    uint32_t nic_node; /* with nic: its NUMA node */
 } hl_plan_request;
 
 typedef struct hl_plan_thread {
@@ -106,6 +129,12 @@ typedef struct hl_plan {
  */
 hl_status hl_plan_make(const hl_topology *topology, const hl_plan_request *request,
                        hl_plan **ret_plan, hl_error *error);
+
+/*
+ * The plan as lcores would name it, "order@2,fill@4,housekeeping@0": given to hl_plan_make with the
+ * same threads, it makes the same placement. The caller's, to be freed; NULL: no memory.
+ */
+char *hl_plan_lcores(const hl_plan *plan);
 
 /* A line a thread, then the empty siblings and the warnings. */
 void hl_plan_print(const hl_plan *plan, FILE *file);

@@ -91,7 +91,7 @@ static void tell_why(const hl_placement *placement, uint32_t thread, hl_plan_thr
         hl_sentence_add(why, size, "by lcores, ");
     if (told->shares_core_with[0] != '\0') {
         hl_sentence_add(why, size, "%s%s %s",
-                        placement->by_hand[thread] || told->role == HL_ROLE_HOUSEKEEPER
+                        placement->by_hand[thread] || !hl_thread_role_is_hot(told->role)
                             ? ""
                             : "too few cores: ",
                         told->shares_cpu ? "shares the CPU with" : "shares the core with",
@@ -102,6 +102,11 @@ static void tell_why(const hl_placement *placement, uint32_t thread, hl_plan_thr
     tell_siblings(placement, told, why, size);
     if (told->role != HL_ROLE_HOUSEKEEPER)
         tell_partner(placement, thread, why, size);
+    const hl_plan_request *const request = placement->request;
+    if (request->nic != NULL && hl_thread_role_is_hot(told->role))
+        hl_sentence_add(why, size, ", %s node as %s",
+                        told->numa_node == request->nic_node ? "same" : "not the same",
+                        request->nic);
 }
 
 static void tell_thread(const hl_placement *placement, uint32_t thread)
@@ -121,7 +126,7 @@ static void tell_thread(const hl_placement *placement, uint32_t thread)
     list_sharers(placement, thread, told);
     told->wait = request->wait;
     if (told->wait == HL_WAIT_AUTO)
-        told->wait = told->shares_core_with[0] == '\0' && told->role != HL_ROLE_HOUSEKEEPER
+        told->wait = told->shares_core_with[0] == '\0' && hl_thread_role_is_hot(told->role)
                          ? HL_WAIT_SPIN
                          : HL_WAIT_PARK;
     tell_why(placement, thread, told);
@@ -152,16 +157,17 @@ static void warn_of_shortage(hl_placement *placement)
     char parked[256] = "";
     uint32_t hot = 0;
     for (uint32_t i = 0; i < plan->thread_count; i++) {
-        if (plan->threads[i].role == HL_ROLE_HOUSEKEEPER || placement->by_hand[i])
+        if (!hl_thread_role_is_hot(plan->threads[i].role) || placement->by_hand[i])
             continue;
         hot++;
         if (plan->threads[i].shares_core_with[0] != '\0')
             hl_sentence_add_item(parked, sizeof parked, plan->threads[i].name);
     }
+    const uint32_t missing = hot - placement->usable_cores;
     hl_placement_warn(placement,
-                      "too few cores: %u for %u hot threads, beside housekeeping's; these "
-                      "share and park: %s",
-                      placement->usable_cores, hot, parked);
+                      "too few cores: %u short (%u for %u hot threads, beside housekeeping's): %s "
+                      "share and park; with %u more, each would spin on a core of its own",
+                      missing, placement->usable_cores, hot, parked, missing);
 }
 
 /* Partitions on one CPU are one executor, and may spin as one. */
@@ -180,33 +186,69 @@ static bool spins_against_others(const hl_placement *placement, uint32_t thread)
     return false;
 }
 
-static void warn_of_threads(hl_placement *placement)
+static uint32_t fastest_class(const hl_topology *topology)
+{
+    return topology->efficiency_classes - 1;
+}
+
+/* A core that a hot thread could have had: allowed, of the fastest kind, nobody on it. */
+static bool is_left(const hl_placement *placement, const hl_cpu *cpu)
+{
+    return cpu->allowed && cpu->efficiency_class == fastest_class(placement->topology) &&
+           !core_is_used(placement, cpu->core);
+}
+
+static bool isolated_core_is_left(const hl_placement *placement)
+{
+    const hl_topology *const topology = placement->topology;
+    for (uint32_t i = 0; i < topology->cpu_count; i++)
+        if (topology->cpus[i].isolated && is_left(placement, &topology->cpus[i]))
+            return true;
+    return false;
+}
+
+/* What the rules avoid where they can, and lcores or a want of cores can bring about. */
+static void warn_of_places(hl_placement *placement)
 {
     const hl_plan *const plan = placement->plan;
-    uint32_t fastest = 0;
-    for (uint32_t i = 0; i < placement->topology->cpu_count; i++)
-        if (placement->topology->cpus[i].efficiency_class > fastest)
-            fastest = placement->topology->cpus[i].efficiency_class;
-    char slow[256] = "", crowded[256] = "";
+    const bool isolated_left = isolated_core_is_left(placement);
+    char slow[256] = "", crowded[256] = "", noisy[256] = "", unshielded[256] = "";
     for (uint32_t i = 0; i < plan->thread_count; i++) {
         const hl_plan_thread *const thread = &plan->threads[i];
-        if (thread->role == HL_ROLE_HOUSEKEEPER)
+        const hl_cpu *const cpu = hl_placement_cpu(placement, i);
+        if (!hl_thread_role_is_hot(thread->role))
             continue;
-        if (hl_placement_cpu(placement, i)->efficiency_class < fastest)
+        if (cpu->efficiency_class < fastest_class(placement->topology))
             hl_sentence_add_item(slow, sizeof slow, thread->name);
+        if (cpu->takes_interrupts && thread->wait == HL_WAIT_SPIN)
+            hl_sentence_add_item(noisy, sizeof noisy, thread->name);
+        if (!cpu->isolated && isolated_left)
+            hl_sentence_add_item(unshielded, sizeof unshielded, thread->name);
         if (placement->by_hand[i] && thread->shares_core_with[0] != '\0')
             hl_sentence_add_item(crowded, sizeof crowded, thread->name);
-        if (thread->wait == HL_WAIT_SPIN && thread->shares_core_with[0] != '\0' &&
-            spins_against_others(placement, i))
+    }
+    if (slow[0] != '\0')
+        hl_placement_warn(placement, "on slow (E) cores: %s", slow);
+    if (noisy[0] != '\0')
+        hl_placement_warn(placement, "on CPUs that take devices' interrupts: %s", noisy);
+    if (unshielded[0] != '\0')
+        hl_placement_warn(placement, "not on isolated CPUs, though some are left: %s", unshielded);
+    if (crowded[0] != '\0')
+        hl_placement_warn(placement, "lcores makes these share a core: %s", crowded);
+}
+
+static void warn_of_spinning(hl_placement *placement)
+{
+    const hl_plan *const plan = placement->plan;
+    for (uint32_t i = 0; i < plan->thread_count; i++) {
+        const hl_plan_thread *const thread = &plan->threads[i];
+        if (thread->role != HL_ROLE_HOUSEKEEPER && thread->wait == HL_WAIT_SPIN &&
+            thread->shares_core_with[0] != '\0' && spins_against_others(placement, i))
             hl_placement_warn(placement,
                               "error: %s spins by request on core %u, which it shares with %s; "
                               "let it park, or give it a core",
                               thread->name, thread->core, thread->shares_core_with);
     }
-    if (slow[0] != '\0')
-        hl_placement_warn(placement, "on slow (E) cores: %s", slow);
-    if (crowded[0] != '\0')
-        hl_placement_warn(placement, "lcores makes these share a core: %s", crowded);
 }
 
 static void warn_of_quota(hl_placement *placement)
@@ -234,6 +276,7 @@ void hl_placement_tell(hl_placement *placement)
     list_empty_siblings(placement);
     if (placement->usable_cores != UINT32_MAX)
         warn_of_shortage(placement);
-    warn_of_threads(placement);
+    warn_of_spinning(placement);
+    warn_of_places(placement);
     warn_of_quota(placement);
 }

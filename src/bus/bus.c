@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "affinity/pin.h"
+#include "bus/thread_request.h"
 #include "config/domains.h"
 
 /* ---- small services ---- */
@@ -137,15 +138,6 @@ static bool make_gate(hl_bus *bus)
     return madvise(page, (size_t)sysconf(_SC_PAGESIZE), MADV_WIPEONFORK) == 0;
 }
 
-/* "order", or "order.3" where the domain has shards. */
-static void partition_name(const hl_partition *partition, char *ret_name, size_t size)
-{
-    if (partition->domain->config.shards == 1)
-        snprintf(ret_name, size, "%s", partition->domain->name);
-    else
-        snprintf(ret_name, size, "%.52s.%u", partition->domain->name, partition->shard);
-}
-
 static bool make_partitions(hl_bus *bus)
 {
     bus->partitions = hl_allocate(bus->partition_count, sizeof *bus->partitions);
@@ -155,13 +147,13 @@ static bool make_partitions(hl_bus *bus)
         const hl_domain *const domain = &bus->domains[d];
         for (uint32_t shard = 0; shard < domain->config.shards; shard++) {
             hl_partition *const partition = &bus->partitions[domain->first_partition + shard];
-            char name[64];
+            char name[HL_THREAD_NAME_SIZE];
             partition->bus = bus;
             partition->domain = domain;
             partition->number = domain->first_partition + shard;
             partition->shard = shard;
             partition->numa_node = -1;
-            partition_name(partition, name, sizeof name);
+            hl_partition_name(&domain->config, shard, name);
             partition->image_slot = hl_allocate(1, domain->config.slot_size_bytes);
             partition->out = hl_publisher_make_out(bus, name);
             if (partition->image_slot == NULL || partition->out == NULL)
@@ -187,39 +179,19 @@ static bool make_tables(hl_bus *bus)
 
 /* ---- the plan ---- */
 
-/* A thread for each partition, each named publisher, and the housekeeper. */
-static hl_status make_plan(hl_bus *bus, hl_error *error)
+static hl_status make_plan(hl_bus *bus, const hl_config *config, hl_error *error)
 {
-    const hl_config *const config = &bus->config;
-    const uint32_t count = bus->partition_count + config->publisher_count + 1;
-    hl_thread_request *const threads = calloc(count, sizeof *threads);
-    char(*const names)[64] = calloc(bus->partition_count, sizeof *names);
-    hl_status status = HL_NO_MEMORY;
-    if (threads != NULL && names != NULL) {
-        uint32_t n = 0;
-        for (; n < bus->partition_count; n++) {
-            const hl_partition *const partition = &bus->partitions[n];
-            const hl_domain_config *const domain = &partition->domain->config;
-            partition_name(partition, names[n], sizeof names[n]);
-            threads[n] = (hl_thread_request){names[n],         HL_ROLE_PARTITION,    domain->name,
-                                             domain->priority, domain->publishes_to, domain->wait};
-        }
-        /* A feed feeds the first domain, as far as the plan can know. */
-        for (uint32_t i = 0; i < config->publisher_count; i++)
-            threads[n++] =
-                (hl_thread_request){config->publishers[i], HL_ROLE_PUBLISHER, NULL, HL_NORMAL,
-                                    bus->domains[0].name,  HL_WAIT_AUTO};
-        threads[n] =
-            (hl_thread_request){"housekeeping", HL_ROLE_HOUSEKEEPER, NULL, 0, NULL, HL_WAIT_PARK};
-        const hl_plan_request request = {threads, count, config->lcores};
-        status = hl_topology_load(NULL, &bus->topology, error);
-        if (status == HL_OK)
-            status = hl_plan_make(bus->topology, &request, &bus->plan, error);
-    } else {
-        hl_error_set(error, HL_NO_MEMORY, "no memory for the plan");
-    }
+    hl_thread_request *threads;
+    uint32_t count;
+    hl_status status = hl_thread_requests_make(config, &threads, &count, error);
+    if (status != HL_OK)
+        return status;
+    const hl_plan_request request = {
+        .threads = threads, .thread_count = count, .lcores = config->lcores};
+    status = hl_topology_load(NULL, &bus->topology, error);
+    if (status == HL_OK)
+        status = hl_plan_make(bus->topology, &request, &bus->plan, error);
     free(threads);
-    free(names);
     return status;
 }
 
@@ -308,7 +280,7 @@ hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *err
     pthread_mutex_init(&bus->control->lock, NULL);
     bool whole = copy_config(bus, config) && make_tables(bus) && make_partitions(bus);
     if (whole && config->threads == HL_THREADS_OWN)
-        status = make_plan(bus, error);
+        status = make_plan(bus, config, error);
     if (whole && status == HL_OK) {
         hl_clock_init(&bus->clock, config->clock, config->clock_context);
         whole =

@@ -18,7 +18,7 @@ static const char machine_24[] = "pack:2 l3:1 core:12 pu:2";
 
 static hl_plan *make(const hl_topology *topology, const char *lcores)
 {
-    const hl_plan_request request = {threads, THREADS, lcores};
+    const hl_plan_request request = {threads, THREADS, lcores, NULL, 0};
     hl_plan *plan = NULL;
     hl_error error = {0};
     cr_assert_eq(hl_plan_make(topology, &request, &plan, &error), HL_OK, "%s: %s", lcores,
@@ -127,7 +127,7 @@ Test(lcores, a_planned_thread_comes_near_its_partner_placed_by_hand)
 {
     hl_thread_request pair[] = {threads[ORDER], threads[FEED]};
     pair[1].talks_to = "order";
-    const hl_plan_request request = {pair, 2, "order@30"};
+    const hl_plan_request request = {pair, 2, "order@30", NULL, 0};
     hl_topology *const topology = machine(machine_24, NULL);
     hl_plan *plan = NULL;
     cr_assert_eq(hl_plan_make(topology, &request, &plan, NULL), HL_OK);
@@ -141,7 +141,7 @@ Test(lcores, a_planned_thread_comes_near_its_partner_placed_by_hand)
 
 Test(lcores, housekeeping_can_be_placed_without_a_thread)
 {
-    const hl_plan_request request = {threads, HOUSEKEEPING, "housekeeping@7"};
+    const hl_plan_request request = {threads, HOUSEKEEPING, "housekeeping@7", NULL, 0};
     hl_topology *const topology = machine(machine_24, NULL);
     hl_plan *plan = NULL;
     cr_assert_eq(hl_plan_make(topology, &request, &plan, NULL), HL_OK);
@@ -203,7 +203,7 @@ Test(lcores, says_the_column_and_what_would_be_right)
 {
     hl_topology *const topology = machine("pack:1 core:4 pu:2", "0-3");
     for (size_t i = 0; i < sizeof bad_cases / sizeof bad_cases[0]; i++) {
-        const hl_plan_request request = {threads, THREADS, bad_cases[i].lcores};
+        const hl_plan_request request = {threads, THREADS, bad_cases[i].lcores, NULL, 0};
         hl_plan *plan = NULL;
         hl_error error = {0};
         cr_expect_eq(hl_plan_make(topology, &request, &plan, &error), HL_INVALID, "%s",
@@ -242,7 +242,7 @@ Test(lcores, random_texts_are_taken_or_refused)
             if ((seed >> 28) < 15)
                 strcat(text, pieces[seed >> 28]);
         }
-        const hl_plan_request request = {threads, THREADS, text};
+        const hl_plan_request request = {threads, THREADS, text, NULL, 0};
         hl_plan *plan = NULL;
         hl_error error = {0};
         const hl_status status = hl_plan_make(topology, &request, &plan, &error);

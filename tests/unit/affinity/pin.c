@@ -72,7 +72,7 @@ Test(pin, a_plan_made_under_a_restricted_mask_can_be_pinned)
         {.name = "order", .domain = "order", .role = HL_ROLE_PARTITION},
         {.name = "feed", .role = HL_ROLE_PUBLISHER, .talks_to = "order"},
         {.name = "housekeeping", .role = HL_ROLE_HOUSEKEEPER}};
-    const hl_plan_request request = {threads, 3, NULL};
+    const hl_plan_request request = {threads, 3, NULL, NULL, 0};
     hl_topology *topology = NULL;
     hl_plan *plan = NULL;
     hl_error error = {0};

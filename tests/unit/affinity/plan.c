@@ -16,7 +16,7 @@ static const hl_thread_request pipeline[] = {
     {"feed.b", HL_ROLE_PUBLISHER, NULL, 1, "market_data", HL_WAIT_AUTO},
     {"housekeeping", HL_ROLE_HOUSEKEEPER, NULL, 0, NULL, HL_WAIT_AUTO}};
 enum { MARKET_DATA, SIGNAL, ORDER, FILL, ACCOUNT, SYSTEM, FEED_A, FEED_B, HOUSEKEEPING, THREADS };
-static const hl_plan_request whole_pipeline = {pipeline, THREADS, NULL};
+static const hl_plan_request whole_pipeline = {pipeline, THREADS, NULL, NULL, 0};
 
 static hl_plan *make(const hl_topology *topology, const hl_plan_request *request)
 {
@@ -153,7 +153,7 @@ static void check_plan(const hl_topology *topology, const hl_plan_request *reque
 static void check_requests(const hl_topology *topology, const char *name)
 {
     for (uint32_t first = 0; first < HOUSEKEEPING; first++) {
-        const hl_plan_request part = {pipeline + first, THREADS - first, NULL};
+        const hl_plan_request part = {pipeline + first, THREADS - first, NULL, NULL, 0};
         check_plan(topology, &part, name);
     }
     static char names[200][16];
@@ -166,7 +166,7 @@ static void check_requests(const hl_topology *topology, const char *name)
         crowd[i].talks_to = i % 5 == 4 ? "book" : NULL;
     }
     crowd[199] = pipeline[HOUSEKEEPING];
-    check_plan(topology, &(hl_plan_request){crowd, 200, NULL}, name);
+    check_plan(topology, &(hl_plan_request){crowd, 200, NULL, NULL, 0}, name);
 }
 
 Test(plan, keeps_its_rules_on_every_real_machine)
@@ -207,7 +207,7 @@ Test(plan, on_one_cpu_all_share_and_park)
         cr_assert_eq(plan->threads[i].wait, HL_WAIT_PARK);
         cr_assert(plan->threads[i].shares_cpu);
     }
-    cr_assert(warns(plan, "too few cores: 0 for 8 hot threads"));
+    cr_assert(warns(plan, "too few cores: 8 short (0 for 8 hot threads"));
     hl_plan_free(plan);
     hl_topology_free(topology);
 }
@@ -236,7 +236,7 @@ Test(plan, on_two_cpus_a_lone_partition_spins)
     hl_topology *const topology = machine("pack:1 core:2 pu:1", NULL);
     const hl_thread_request threads[] = {pipeline[FEED_A], pipeline[MARKET_DATA],
                                          pipeline[HOUSEKEEPING]};
-    hl_plan *const plan = make(topology, &(hl_plan_request){threads, 3, NULL});
+    hl_plan *const plan = make(topology, &(hl_plan_request){threads, 3, NULL, NULL, 0});
     cr_assert_eq(plan->threads[0].cpu, 0);
     cr_assert_eq(plan->threads[0].wait, HL_WAIT_PARK);
     cr_assert_eq(plan->threads[1].cpu, 1);
@@ -291,7 +291,7 @@ Test(plan, a_pipeline_takes_the_numa_node_that_holds_all_of_it)
     hl_topology *const topology = machine("pack:2 numa:2 l3:2 core:3 pu:1", NULL);
     const hl_thread_request six[] = {pipeline[MARKET_DATA], pipeline[SIGNAL], pipeline[ORDER],
                                      pipeline[FILL],        pipeline[FEED_A], pipeline[FEED_B]};
-    hl_plan *const plan = make(topology, &(hl_plan_request){six, 6, NULL});
+    hl_plan *const plan = make(topology, &(hl_plan_request){six, 6, NULL, NULL, 0});
     for (uint32_t i = 0; i < 6; i++)
         cr_assert_eq(plan->threads[i].numa_node, 1, "%s", plan->threads[i].name);
     hl_plan_free(plan);
@@ -304,7 +304,7 @@ Test(plan, those_that_meet_through_a_third_share_a_package)
     hl_topology *const topology = machine("pack:2 l3:2 core:3 pu:1", NULL);
     const hl_thread_request four[] = {pipeline[MARKET_DATA], pipeline[SIGNAL], pipeline[ORDER],
                                       pipeline[FILL]};
-    hl_plan *const plan = make(topology, &(hl_plan_request){four, 4, "housekeeping@8"});
+    hl_plan *const plan = make(topology, &(hl_plan_request){four, 4, "housekeeping@8", NULL, 0});
     cr_assert_eq(plan->threads[0].package, plan->threads[2].package);
     cr_assert_eq(plan->threads[1].package, plan->threads[2].package);
     hl_plan_free(plan);
@@ -332,7 +332,7 @@ Test(plan, on_two_siblings_publishers_leave_the_executor_its_own)
                                    pipeline[FEED_A], pipeline[FEED_B]};
     threads[2].name = "feed.c";
     threads[3].name = "feed.d";
-    hl_plan *const plan = make(topology, &(hl_plan_request){threads, 5, NULL});
+    hl_plan *const plan = make(topology, &(hl_plan_request){threads, 5, NULL, NULL, 0});
     for (uint32_t i = 0; i < 5; i++)
         cr_assert_eq(plan->threads[i].cpu, i == 0 ? 1 : 0, "%s", plan->threads[i].name);
     hl_plan_free(plan);
@@ -350,7 +350,7 @@ Test(plan, hybrid_hot_threads_have_the_p_cores_and_housekeeping_gives_way)
     cr_assert(warns(plan, "on slow (E) cores: account, system"));
     hl_plan_free(plan);
 
-    const hl_plan_request five = {pipeline + SIGNAL, 5, NULL};
+    const hl_plan_request five = {pipeline + SIGNAL, 5, NULL, NULL, 0};
     plan = make(topology, &five);
     cr_assert_eq(plan->housekeeping_cpu, 0);
     for (uint32_t i = 0; i < 5; i++)
@@ -387,10 +387,10 @@ Test(plan, prints_every_thread_sibling_and_warning)
     cr_expect_not_null(strstr(text, "housekeeping on CPU 0; siblings left empty: 3,5,7\n"), "%s",
                        text);
     cr_expect_not_null(
-        strstr(
-            text,
-            "warning: too few cores: 3 for 8 hot threads, beside housekeeping's; these share and "
-            "park: market_data, signal, account, system, feed.a, feed.b\n"),
+        strstr(text,
+               "warning: too few cores: 5 short (3 for 8 hot threads, beside housekeeping's): "
+               "market_data, signal, account, system, feed.a, feed.b share and park; with 5 more, "
+               "each would spin on a core of its own\n"),
         "%s", text);
     free(text);
     hl_plan_free(plan);
@@ -426,7 +426,7 @@ Test(plan, a_requested_wait_is_kept_and_a_harmful_one_is_called_an_error)
     threads[1].wait = HL_WAIT_SPIN;
     hl_topology *const two = machine("pack:1 core:2 pu:1", NULL);
     for (uint32_t count = 2; count <= 3; count++) { /* the housekeeper is there, asked for or not */
-        hl_plan *const plan = make(two, &(hl_plan_request){threads, count, NULL});
+        hl_plan *const plan = make(two, &(hl_plan_request){threads, count, NULL, NULL, 0});
         cr_assert_eq(plan->threads[0].wait, HL_WAIT_BACKOFF);
         cr_assert_eq(plan->threads[1].wait, HL_WAIT_SPIN);
         cr_assert(warns(plan, "error: feed.a spins by request on core 0, which it shares with "
@@ -442,7 +442,7 @@ Test(plan, partitions_of_one_cpu_may_spin_by_request)
     hl_thread_request threads[] = {pipeline[ORDER], pipeline[FILL], pipeline[HOUSEKEEPING]};
     threads[0].wait = threads[1].wait = HL_WAIT_SPIN;
     hl_topology *const two = machine("pack:1 core:2 pu:1", NULL);
-    hl_plan *const plan = make(two, &(hl_plan_request){threads, 3, NULL});
+    hl_plan *const plan = make(two, &(hl_plan_request){threads, 3, NULL, NULL, 0});
     cr_assert_eq(plan->threads[0].cpu, plan->threads[1].cpu);
     cr_assert_not(warns(plan, "error: "));
     hl_plan_free(plan);
@@ -452,14 +452,14 @@ Test(plan, partitions_of_one_cpu_may_spin_by_request)
 Test(plan, keeps_a_core_for_a_housekeeper_that_nobody_requests)
 {
     hl_topology *const two = machine("pack:1 core:2 pu:1", NULL);
-    hl_plan *const plan = make(two, &(hl_plan_request){&pipeline[FEED_A], 2, NULL});
+    hl_plan *const plan = make(two, &(hl_plan_request){&pipeline[FEED_A], 2, NULL, NULL, 0});
     cr_assert_eq(plan->housekeeping_cpu, 0);
     cr_assert_eq(plan->threads[0].cpu, 1);
     cr_assert_eq(plan->threads[1].cpu, 0);
     cr_assert_str_eq(plan->threads[1].shares_core_with, "housekeeping");
     cr_assert(plan->threads[1].shares_cpu);
     hl_plan_free(plan);
-    hl_plan *const empty = make(two, &(hl_plan_request){NULL, 0, NULL});
+    hl_plan *const empty = make(two, &(hl_plan_request){NULL, 0, NULL, NULL, 0});
     cr_assert_eq(empty->housekeeping_cpu, 0);
     hl_plan_free(empty);
     hl_topology_free(two);
@@ -470,7 +470,7 @@ Test(plan, an_unknown_partner_is_warned_of_once)
     const hl_thread_request threads[] = {{.name = "a.0", .domain = "a", .talks_to = "a nowhere"},
                                          {.name = "a.1", .domain = "a", .talks_to = "a nowhere"}};
     hl_topology *const topology = machine("pack:1 core:4 pu:1", NULL);
-    hl_plan *const plan = make(topology, &(hl_plan_request){threads, 2, NULL});
+    hl_plan *const plan = make(topology, &(hl_plan_request){threads, 2, NULL, NULL, 0});
     cr_assert_eq(plan->warning_count, 1);
     cr_assert_str_eq(plan->warnings[0],
                      "a.0 talks to \"nowhere\", which names no thread or domain");
@@ -494,14 +494,14 @@ Test(plan, bad_requests_are_refused_in_words)
                  {{{.name = "a", .domain = long_name}, {.name = "b"}}, "63 for its domain"}};
     hl_topology *const topology = machine("pack:1 core:4 pu:1", NULL);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const hl_plan_request request = {cases[i].threads, 2, NULL};
+        const hl_plan_request request = {cases[i].threads, 2, NULL, NULL, 0};
         hl_plan *plan = NULL;
         hl_error error = {0};
         cr_expect_eq(hl_plan_make(topology, &request, &plan, &error), HL_INVALID);
         cr_expect_not_null(strstr(error.text, cases[i].words), "%s", error.text);
         cr_expect_null(plan);
     }
-    const hl_plan_request many = {pipeline, UINT_MAX, NULL};
+    const hl_plan_request many = {pipeline, UINT_MAX, NULL, NULL, 0};
     hl_plan *plan = NULL;
     cr_expect_eq(hl_plan_make(topology, &many, &plan, NULL), HL_INVALID);
     hl_topology_free(topology);

@@ -1,0 +1,55 @@
+#include "bus/thread_request.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "config/domains.h"
+
+void hl_partition_name(const hl_domain_config *domain, uint32_t shard,
+                       char ret_name[HL_THREAD_NAME_SIZE])
+{
+    if (domain->shards == 1)
+        snprintf(ret_name, HL_THREAD_NAME_SIZE, "%s", domain->name);
+    else
+        snprintf(ret_name, HL_THREAD_NAME_SIZE, "%s.%u", domain->name, shard);
+}
+
+hl_status hl_thread_requests_make(const hl_config *config, hl_thread_request **ret_threads,
+                                  uint32_t *ret_count, hl_error *error)
+{
+    uint32_t domain_count, partitions = 0;
+    const hl_domain_config *const domains = hl_config_domains(config, &domain_count);
+    for (uint32_t d = 0; d < domain_count; d++)
+        partitions += domains[d].shards;
+    const uint32_t count = partitions + config->publisher_count + 1;
+    /* The partitions' names lie behind the requests, in the same piece of memory. */
+    const size_t requests_size = count * sizeof(hl_thread_request);
+    hl_thread_request *const threads =
+        calloc(1, requests_size + (size_t)partitions * HL_THREAD_NAME_SIZE);
+    if (threads == NULL)
+        return hl_error_set(error, HL_NO_MEMORY, "no memory for the plan");
+    char(*const names)[HL_THREAD_NAME_SIZE] = (void *)((char *)threads + requests_size);
+    uint32_t n = 0;
+    for (uint32_t d = 0; d < domain_count; d++)
+        for (uint32_t shard = 0; shard < domains[d].shards; shard++, n++) {
+            hl_partition_name(&domains[d], shard, names[n]);
+            threads[n] = (hl_thread_request){.name = names[n],
+                                             .role = HL_ROLE_PARTITION,
+                                             .domain = domains[d].name,
+                                             .rank = domains[d].priority,
+                                             .talks_to = domains[d].publishes_to,
+                                             .wait = domains[d].wait};
+        }
+    /* A feed feeds the first domain, as far as the plan can know. */
+    for (uint32_t i = 0; i < config->publisher_count; i++)
+        threads[n++] = (hl_thread_request){.name = config->publishers[i],
+                                           .role = HL_ROLE_PUBLISHER,
+                                           .rank = HL_NORMAL,
+                                           .talks_to = domains[0].name};
+    threads[n] = (hl_thread_request){
+        .name = "housekeeping", .role = HL_ROLE_HOUSEKEEPER, .wait = HL_WAIT_PARK};
+    *ret_threads = threads;
+    *ret_count = count;
+    return HL_OK;
+}

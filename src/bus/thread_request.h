@@ -1,0 +1,25 @@
+/*
+ * The threads that a configuration asks for, as the planner wants them: what the bus places when it
+ * is made is what `hotlane topology` shows, because both ask here.
+ */
+#ifndef HL_BUS_THREAD_REQUEST_H
+#define HL_BUS_THREAD_REQUEST_H
+
+#include <hotlane/config.h>
+
+#include "affinity/plan.h"
+
+/*
+ * A thread for each partition, in the order of domains and shards, each publisher that the
+ * configuration names, then the housekeeper. *ret_threads is the caller's, to be freed with one
+ * free(); it points into the configuration, which must be valid (hl_config_validate). HL_OK or
+ * HL_NO_MEMORY. Any thread.
+ */
+hl_status hl_thread_requests_make(const hl_config *config, hl_thread_request **ret_threads,
+                                  uint32_t *ret_count, hl_error *error);
+
+/* "order", or "order.3" where the domain has several shards. */
+void hl_partition_name(const hl_domain_config *domain, uint32_t shard,
+                       char ret_name[HL_THREAD_NAME_SIZE]);
+
+#endif
