@@ -283,9 +283,7 @@ hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *err
         status = make_plan(bus, config, error);
     if (whole && status == HL_OK) {
         hl_clock_init(&bus->clock, config->clock, config->clock_context);
-        whole =
-            make_executors(bus) &&
-            hl_reclaimer_start(bus, bus->plan != NULL ? bus->plan->housekeeping_cpu : -1) == HL_OK;
+        whole = make_executors(bus);
     }
     if (whole && status == HL_OK && !make_gate(bus))
         status = hl_error_set(error, HL_SYSTEM,
@@ -347,6 +345,8 @@ hl_status hl_bus_start(hl_bus *bus)
     hl_status status = HL_OK;
     if (control->state != HL_BUS_CREATED)
         status = hl_bus_fail(bus, HL_WRONG_STATE, "a bus is started once, just after its making");
+    if (status == HL_OK)
+        status = hl_reclaimer_start(bus, bus->plan != NULL ? bus->plan->housekeeping_cpu : -1);
     if (status == HL_OK)
         status = hl_handler_lanes_make(bus, NULL);
     if (status == HL_OK && bus->config.threads == HL_THREADS_OWN) {

@@ -77,6 +77,7 @@ typedef struct hl_control {
     int housekeeper_cpu;
     uint64_t housekeeper_ticks;
     pthread_cond_t housekeeper_wake;
+    bool stop_runs; /* a thread is in hl_bus_stop */
     hl_stop_report stop_report;
     char memory_note[256]; /* the first fallback of the rings' memory */
 } hl_control;

@@ -212,6 +212,8 @@ uint64_t hl_inlet_pending(const hl_inlet *inlet)
 
 hl_door_counts hl_outlet_counts(const hl_outlet *outlet)
 {
+    if (outlet->is_settled)
+        return outlet->settled;
     hl_door_counts sum = {0};
     const uint32_t cells = outlet->kind == HL_OUTLET_SHARED ? HL_SHARED_CELLS : 1;
     for (uint32_t i = 0; i < cells; i++) {

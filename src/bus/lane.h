@@ -73,6 +73,8 @@ typedef struct hl_outlet {
     uint32_t slot_size_bytes;
     unsigned char *slots;
     struct hl_outlet *next;  /* of the same lane; under the bus's lock */
+    bool is_settled;         /* the bus has stopped; under the lock */
+    hl_door_counts settled;  /* what was counted by then, in which every attempt has its outcome */
     hl_mpsc_producer shared; /* HL_OUTLET_SHARED */
 
     /* The publisher's thread writes. Its own pair of lines: others only read it for statistics. */
@@ -143,7 +145,7 @@ static inline void hl_count(uint64_t *counter, uint64_t by)
     hl_store_relaxed_u64(counter, hl_load_relaxed_u64(counter) + by);
 }
 
-/* What the outlet has counted so far; any thread. */
+/* What the outlet has counted so far, or until the bus stopped. Under the lock. */
 hl_door_counts hl_outlet_counts(const hl_outlet *outlet);
 
 #endif

@@ -208,10 +208,12 @@ static inline void set_times(const hl_claim *claim, uint64_t now_ns)
         hl_claim_event(claim, i)->published_ns = now_ns;
 }
 
-/* GATE: once stopped, every count is final, and an open claim was counted as aborted. */
+/* GATE: once stopped, every count is final, and an open claim was counted as aborted. A fork's
+ * child has no rings: the claim is its parent's. */
 static inline bool too_late(const hl_outlet *outlet)
 {
-    return hl_load_relaxed_u32(outlet->gate) == HL_GATE_STOPPED; /* Relaxed: a late look is fine. */
+    const uint32_t gate = hl_load_relaxed_u32(outlet->gate); /* Relaxed: a late look is fine. */
+    return gate == HL_GATE_STOPPED || gate == HL_GATE_DETACHED;
 }
 
 static hl_door_counts *my_cell(hl_outlet *outlet);

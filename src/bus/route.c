@@ -1,5 +1,7 @@
 #include "bus/route.h"
 
+#include <errno.h>
+
 #include "bus/bus.h"
 #include "bus/pattern.h"
 
@@ -25,9 +27,13 @@ static void free_route(struct rcu_head *head)
 /* call_rcu on the bus's own thread, whatever thread the caller is. */
 static void call_reclaimer(hl_bus *bus, struct rcu_head *head, void (*action)(struct rcu_head *))
 {
+    HL_TSAN_RELEASE(&grace_period);
+    if (bus->control->reclaimer == NULL) { /* not started: nobody reads routes */
+        action(head);
+        return;
+    }
     struct call_rcu_data *const callers = urcu_qsbr_get_thread_call_rcu_data();
     urcu_qsbr_set_thread_call_rcu_data(bus->control->reclaimer);
-    HL_TSAN_RELEASE(&grace_period);
     urcu_qsbr_call_rcu(head, action);
     urcu_qsbr_set_thread_call_rcu_data(callers);
 }
@@ -192,11 +198,15 @@ bool hl_routes_remove(hl_bus *bus, const hl_subscription *subscription)
 
 hl_status hl_reclaimer_start(hl_bus *bus, int cpu)
 {
+    if (bus->control->reclaimer != NULL)
+        return HL_OK;
     sigset_t before;
     hl_signals_block(&before);
     bus->control->reclaimer = urcu_qsbr_create_call_rcu_data(0, cpu);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return bus->control->reclaimer != NULL ? HL_OK : HL_NO_MEMORY;
+    return bus->control->reclaimer != NULL
+               ? HL_OK
+               : hl_bus_fail(bus, HL_SYSTEM, "thread that frees routes: %s", strerror(errno));
 }
 
 /* Comes behind all routes in the reclaimer's queue. */

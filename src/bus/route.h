@@ -46,7 +46,8 @@ bool hl_routes_add(hl_bus *bus, hl_subscription *subscription);
 /* Takes it out of all. False: no memory for a new route somewhere, so that its cells must stay. */
 bool hl_routes_remove(hl_bus *bus, const hl_subscription *subscription);
 
-/* Starts and ends the thread that frees old routes. `cpu`: OS index, -1: anywhere. */
+/* Starts (once) and ends the thread that frees old routes; without it they are freed at once.
+ * `cpu`: OS index, -1: anywhere. */
 hl_status hl_reclaimer_start(hl_bus *bus, int cpu);
 void hl_reclaimer_stop(hl_bus *bus);
 

@@ -7,7 +7,8 @@
 
 #include "bus/bus.h"
 
-#define NAP_NS 200000
+#define NAP_NS       200000
+#define SETTLE_LOOKS 1000
 
 static uint64_t monotonic_ns(void)
 {
@@ -160,8 +161,31 @@ static void cancel_boxes(hl_bus *bus)
             hl_cell_detach(&bus->partitions[s->first_partition + i], &s->cells[i]);
 }
 
+/* The last count at a door. Publishers may still call, and be refused; what they count from here on
+ * is of no account. The number of claims that were never committed. */
+static uint64_t settle_door(hl_outlet *outlet, bool drained)
+{
+    uint64_t open = open_claims(outlet);
+    /* A call that is just being refused looks like an open claim for a moment: the least of some
+     * looks tells. */
+    for (uint32_t looks = 1; open != 0 && !drained && looks < SETTLE_LOOKS; looks++) {
+        hl_pause();
+        const uint64_t now = open_claims(outlet);
+        open = now < open ? now : open;
+    }
+    hl_door_counts *const settled = &outlet->settled;
+    *settled = hl_outlet_counts(outlet);
+    /* No claim was open when the lanes were seen at rest, behind a closed door: none has come. */
+    open = drained ? 0 : open;
+    settled->aborted += open;
+    settled->rejected =
+        settled->attempts - settled->committed - settled->throttled - settled->aborted;
+    outlet->is_settled = true;
+    return open;
+}
+
 /* Counts what no one will take any more: committed and unread, or claimed and never committed. */
-static uint64_t count_abandoned(hl_bus *bus)
+static uint64_t count_abandoned(hl_bus *bus, bool drained)
 {
     uint64_t abandoned = 0;
     for (uint32_t i = 0; i < bus->partition_count; i++) {
@@ -173,13 +197,8 @@ static uint64_t count_abandoned(hl_bus *bus)
                 unread += hl_inlet_pending(inlet);
             hl_count(&partition->lanes[p].abandoned, unread);
             abandoned += unread;
-            for (hl_outlet *o = partition->outlets[p]; o != NULL; o = o->next) {
-                const uint64_t open = open_claims(o);
-                uint64_t *const aborted =
-                    o->kind == HL_OUTLET_SHARED ? &o->cells[0].counts.aborted : &o->counts.aborted;
-                hl_fetch_add_relaxed_u64(aborted, open); /* COUNTED */
-                abandoned += open;
-            }
+            for (hl_outlet *o = partition->outlets[p]; o != NULL; o = o->next)
+                abandoned += settle_door(o, drained);
         }
     }
     return abandoned;
@@ -195,6 +214,9 @@ static hl_status begin(hl_bus *bus)
                            "stop was called from a handler: it would wait for itself");
     if (control->state != HL_BUS_RUNNING && control->state != HL_BUS_STOPPING)
         return hl_bus_fail(bus, HL_WRONG_STATE, "only a running bus can be stopped");
+    if (control->stop_runs)
+        return hl_bus_fail(bus, HL_WRONG_STATE, "another thread is stopping the bus");
+    control->stop_runs = true;
     control->state = HL_BUS_STOPPING;
     /* GATE: relaxed; the barrier makes it seen, and every attempt counted before it. */
     hl_store_relaxed_u32(bus->gate, HL_GATE_CLOSING);
@@ -209,9 +231,12 @@ static hl_status settle(hl_bus *bus, bool drained, uint64_t begin_ns)
     /* GATE: relaxed, the barrier does the rest; from here on no publisher counts anything. */
     hl_store_relaxed_u32(bus->gate, HL_GATE_STOPPED);
     make_gate_seen();
+    /* Nothing moves any more: what the deadline did not give the time to see may be so. */
+    const bus_sums sums_at_end = add_up(bus);
+    drained = drained || sums_are_at_rest(&sums_at_end);
     cancel_boxes(bus);
     report->drained = drained;
-    report->abandoned = count_abandoned(bus);
+    report->abandoned = count_abandoned(bus, drained);
     control->state = HL_BUS_STOPPED;
     hl_bus_reap(bus);
     const hl_status sums = hl_check_conservation_locked(bus, &report->conservation);
@@ -248,6 +273,7 @@ hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns)
                            : hl_bus_fail(bus, HL_TIMEOUT,
                                          "a handler on %s still runs: stop again when it has ended",
                                          stuck->name);
+    bus->control->stop_runs = false;
     hl_bus_unlock(bus);
     return status;
 }
