@@ -44,6 +44,12 @@
  * nothing is ready), because each publish takes the line away from a producer that reads it. A
  * consumer that stops without having peeked in vain, or goes into a long handler, calls
  * hl_ring_release_publish first.
+ *
+ * A released slot's stamp is written once more, unchanged. A line that the consumer has only read
+ * is shared between two cores, and the producer's next store to it must wait until the other copy
+ * is gone; one that the consumer has written moves in one go, and the next ones are fetched ahead.
+ * Measured on two cores of a Zen 4, against ck_ring in the same run: one at a time from 4 times its
+ * throughput to more than 7, in runs of 32 from 7 times to more than 15; the round trip unchanged.
  */
 #ifndef HL_RING_RING_H
 #define HL_RING_RING_H
@@ -248,6 +254,12 @@ static inline void *hl_ring_slot(const hl_ring_consumer *consumer, uint32_t i)
  */
 static inline void hl_ring_release(hl_ring_consumer *consumer, uint32_t n)
 {
+    for (uint32_t i = 0; i < n; i++) {
+        /* Relaxed: the stamp that is there already, in a slot that is still the consumer's;
+         * RELEASED puts it before the producer's next. It only makes the line the consumer's own.
+         */
+        hl_store_relaxed_u64(hl_ring_slot(consumer, i), consumer->position + i + 1);
+    }
     consumer->position += n;
     /* WANTED: relaxed. One look a call is enough: the line is written only when a ring is full, so
      * that until then it is read from this core's own cache. */
