@@ -104,7 +104,7 @@ static hl_status configure(run_state *run, hl_error *error)
         run->config.clock = market_simulation_clock;
         run->config.clock_context = &run->clock;
     }
-    return HL_OK;
+    return market_pipeline_check(&run->config, error);
 }
 
 static hl_status open_feeds(run_state *run, hl_error *error)

@@ -1,6 +1,7 @@
 #include "run_report.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
@@ -178,6 +179,23 @@ static json_t *count_of(uint64_t count)
     return json_integer((json_int_t)count);
 }
 
+/* JSON is UTF-8, a path may be anything: what is not both is shown as '?'. */
+static json_t *text_json(const char *text)
+{
+    json_t *const exact = json_string(text);
+    if (exact != NULL)
+        return exact;
+    char *const copy = strdup(text);
+    if (copy == NULL)
+        return NULL;
+    for (char *at = copy; *at != '\0'; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?';
+    json_t *const shown = json_string(copy);
+    free(copy);
+    return shown;
+}
+
 static json_t *latency_json(const hl_latency *latency)
 {
     return json_pack("{s:I, s:I, s:I, s:I, s:I}", "p50", (json_int_t)latency->p50, "p90",
@@ -197,7 +215,7 @@ static json_t *input_json(const market_input_report *in)
             bad |= failed(by_type, name, count_of(in->by_type[type]));
     }
     bad |= failed(object, "format", json_string(in->format));
-    bad |= failed(object, "path", json_string(in->path));
+    bad |= failed(object, "path", text_json(in->path));
     bad |= failed(object, "messages", count_of(in->messages));
     bad |= failed(object, "by_type", by_type);
     bad |= failed(object, "bad_records", count_of(in->bad_records));

@@ -7,6 +7,7 @@
 
 #include "base/allocate.h"
 #include "base/error.h"
+#include "config/domains.h"
 #include "market/account.h"
 #include "market/audit.h"
 #include "market/venue.h"
@@ -294,11 +295,12 @@ static hl_status on_any(const hl_event *event, hl_publisher *out, void *context)
 
 /* ---- making it ----------------------------------------------------------------------------- */
 
+/* What each stage publishes to and no more: every ring is one more to look at. */
+static const char *const needs[MARKET_DOMAINS] = {
+    "signal", "order, system", "order, fill", "account, signal, system", "", ""};
+
 void market_pipeline_domains(hl_domain_config ret_domains[MARKET_DOMAINS])
 {
-    /* What each stage publishes to and no more: every ring is one more to look at. */
-    static const char *const publishes_to[MARKET_DOMAINS] = {
-        "signal", "order, system", "order, fill", "account, signal, system", "", ""};
     uint32_t count;
     const hl_domain_config *const defaults = hl_default_domains(&count);
     for (uint32_t index = 0; index < count; index++) {
@@ -306,11 +308,58 @@ void market_pipeline_domains(hl_domain_config ret_domains[MARKET_DOMAINS])
             if (strcmp(defaults[index].name, domain_names[number]) != 0)
                 continue;
             ret_domains[number] = defaults[index];
-            ret_domains[number].publishes_to = publishes_to[number];
+            ret_domains[number].publishes_to = needs[number];
         }
     }
     /* A recording can wait; what it would lose is a hole in the book. */
     ret_domains[MARKET_DATA].full_policy = HL_FULL_BLOCK;
+}
+
+static hl_status no_domain(uint32_t number, hl_error *error)
+{
+    return hl_error_set(error, HL_UNKNOWN_DOMAIN,
+                        "domains: there is no '%s', which the pipeline needs: add it",
+                        domain_names[number]);
+}
+
+static const hl_domain_config *configured(const hl_config *config, uint32_t number)
+{
+    for (uint32_t index = 0; index < config->domain_count; index++)
+        if (strcmp(config->domains[index].name, domain_names[number]) == 0)
+            return &config->domains[index];
+    return NULL;
+}
+
+static hl_status check_domain(const hl_config *config, uint32_t number, hl_error *error)
+{
+    const size_t slot_bytes = sizeof(hl_event) + sizeof(market_message);
+    const hl_domain_config *const from = configured(config, number);
+    if (from->slot_size_bytes < slot_bytes)
+        return hl_error_set(error, HL_INVALID,
+                            "domains: '%s' has slots of %u bytes: the pipeline's events need a "
+                            "slot_size_bytes of %zu",
+                            from->name, from->slot_size_bytes, slot_bytes);
+    for (uint32_t target = 0; target < MARKET_DOMAINS; target++) {
+        const hl_domain_config wanted = {.publishes_to = needs[number]};
+        const hl_domain_config *const to = configured(config, target);
+        if (hl_domain_publishes_to(&wanted, to) && !hl_domain_publishes_to(from, to))
+            return hl_error_set(error, HL_INVALID,
+                                "domains: '%s' does not publish to '%s', as the pipeline needs: "
+                                "add it to its publishes_to",
+                                from->name, to->name);
+    }
+    return HL_OK;
+}
+
+hl_status market_pipeline_check(const hl_config *config, hl_error *error)
+{
+    for (uint32_t number = 0; number < MARKET_DOMAINS; number++)
+        if (configured(config, number) == NULL)
+            return no_domain(number, error);
+    hl_status status = HL_OK;
+    for (uint32_t number = 0; number < MARKET_DOMAINS && status == HL_OK; number++)
+        status = check_domain(config, number, error);
+    return status;
 }
 
 static hl_status find_domains(market_pipeline *pipeline, hl_error *error)
@@ -321,10 +370,7 @@ static hl_status find_domains(market_pipeline *pipeline, hl_error *error)
         uint32_t partition;
         if (hl_bus_partition(pipeline->bus, domain_names[index], 0, &domain->first_partition) !=
             HL_OK)
-            return hl_error_set(error, HL_UNKNOWN_DOMAIN,
-                                "the configuration has no domain '%s', which the pipeline needs: "
-                                "add it to `domains`",
-                                domain_names[index]);
+            return no_domain(index, error);
         while (hl_bus_partition(pipeline->bus, domain_names[index], domain->shards, &partition) ==
                HL_OK)
             domain->shards++;

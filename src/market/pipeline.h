@@ -58,13 +58,20 @@ typedef struct market_order_counts {
 void market_pipeline_domains(hl_domain_config ret_domains[MARKET_DOMAINS]);
 
 /*
+ * Whether a bus of this configuration can carry the pipeline: the six domains are there, each has
+ * room for the payloads, and publishes to where its stages publish to. HL_OK; HL_UNKNOWN_DOMAIN or
+ * HL_INVALID with a sentence.
+ */
+hl_status market_pipeline_check(const hl_config *config, hl_error *error);
+
+/*
  * Declares the topics and subscribes the stages. `recordings`: what will be fed, by input number;
  * each is run through the books once, so that all memory is there before the start. They need not
- * outlive the call. On HL_OK `*ret_pipeline` is the caller's: market_pipeline_destroy, after the
- * bus has stopped. On failure the sentence says which topic or domain; what was subscribed stays
- * subscribed, so destroy the bus too.
- *   HL_UNKNOWN_DOMAIN: the configuration lacks one of the six; HL_NO_MEMORY; what hl_topic_declare
- *   and hl_subscribe answer.
+ * outlive the call. The configuration should have passed market_pipeline_check: what a stage may
+ * not publish it cannot, and its handler fails. On HL_OK `*ret_pipeline` is the caller's:
+ * market_pipeline_destroy, after the bus has stopped. On failure the sentence says which topic or
+ * domain; what was subscribed stays subscribed, so destroy the bus too. HL_UNKNOWN_DOMAIN: the
+ * configuration lacks one of the six; HL_NO_MEMORY; what hl_topic_declare and hl_subscribe answer.
  */
 hl_status market_pipeline_create(hl_bus *bus, const market_recording *recordings,
                                  uint32_t input_count, const market_pipeline_options *options,

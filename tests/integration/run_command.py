@@ -418,6 +418,16 @@ class Configuration(Case):
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("'signal'", done.stderr)
 
+    def test_a_file_whose_domains_cannot_carry_the_pipeline(self):
+        path = self.folder / "bus.yaml"
+        lines = ["domains:"]
+        for name in DOMAINS:
+            lines += [f"  - name: {name}", '    publishes_to: "system"']
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        done = run("--config", str(path), "--limit", "1000")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("'market_data' does not publish to 'signal'", done.stderr)
+
     def test_a_file_that_is_wrong(self):
         path = self.folder / "bus.yaml"
         path.write_text("max_topics: -3\n", encoding="utf-8")

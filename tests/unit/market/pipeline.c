@@ -203,3 +203,54 @@ Test(market_pipeline, a_missing_domain_is_named)
     market_recording_free(&run.recordings[0]);
     test_run_close(&run);
 }
+
+static hl_config config_of(test_run *run)
+{
+    test_run_prepare(run, 0, 0);
+    hl_config config = HL_CONFIG_INIT;
+    config.domains = run->domains;
+    config.domain_count = MARKET_DOMAINS;
+    return config;
+}
+
+Test(market_pipeline, its_own_domains_and_the_defaults_can_carry_it)
+{
+    test_run run;
+    hl_config config = config_of(&run);
+    hl_error error;
+    cr_expect_eq(market_pipeline_check(&config, &error), HL_OK, "%s", error.text);
+    cr_expect_eq(hl_config_validate(&config, &error), HL_OK, "%s", error.text);
+    config.domains = hl_default_domains(&config.domain_count);
+    cr_expect_eq(market_pipeline_check(&config, &error), HL_OK, "%s", error.text);
+}
+
+Test(market_pipeline, a_domain_that_may_not_publish_where_it_must_is_named)
+{
+    test_run run;
+    const hl_config config = config_of(&run);
+    test_domain(&run, "order")->publishes_to = "order, system";
+    hl_error error;
+    cr_expect_eq(market_pipeline_check(&config, &error), HL_INVALID);
+    cr_expect_str_eq(error.text, "domains: 'order' does not publish to 'fill', as the pipeline "
+                                 "needs: add it to its publishes_to");
+}
+
+Test(market_pipeline, a_domain_with_too_small_slots_is_named)
+{
+    test_run run;
+    const hl_config config = config_of(&run);
+    test_domain(&run, "account")->slot_size_bytes = 64;
+    hl_error error;
+    cr_expect_eq(market_pipeline_check(&config, &error), HL_INVALID);
+    cr_expect_not_null(strstr(error.text, "'account' has slots of 64 bytes"), "%s", error.text);
+}
+
+Test(market_pipeline, a_configuration_that_lacks_a_domain_is_refused)
+{
+    test_run run;
+    hl_config config = config_of(&run);
+    config.domain_count = 3;
+    hl_error error;
+    cr_expect_eq(market_pipeline_check(&config, &error), HL_UNKNOWN_DOMAIN);
+    cr_expect_not_null(strstr(error.text, "'fill'"), "%s", error.text);
+}
