@@ -16,6 +16,7 @@ static const hl_command commands[] = {
      hl_command_run},
 #endif
     {"check", "check a configuration file, and its plan on this machine", hl_command_check},
+    {"perf", "measure this machine, the rings and the bus", hl_command_perf},
 };
 
 #define COMMANDS (sizeof commands / sizeof *commands)

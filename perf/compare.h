@@ -1,0 +1,57 @@
+/*
+ * Two results of `hotlane perf ... --json` beside each other: what got better or worse beyond the
+ * spread of both, that is, where the smallest of one is above the largest of the other.
+ */
+#ifndef HL_PERF_COMPARE_H
+#define HL_PERF_COMPARE_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include <hotlane/status.h>
+
+typedef enum perf_verdict {
+    PERF_SAME = 0, /* the ranges overlap: nothing is shown */
+    PERF_BETTER,
+    PERF_WORSE,
+    PERF_ONLY_BEFORE, /* the other result has no such row */
+    PERF_ONLY_AFTER,
+    PERF_VERDICTS
+} perf_verdict;
+
+typedef struct perf_change {
+    const char *name; /* the results' */
+    const char *unit;
+    double before, after; /* medians */
+    double ratio;         /* after / before; 0 where one of them is missing or `before` is 0 */
+    perf_verdict verdict;
+} perf_change;
+
+typedef struct perf_comparison {
+    perf_change *changes; /* the rows of `before`, then those only in `after` */
+    uint32_t count;
+    uint32_t counts[PERF_VERDICTS];
+    char *differences[8]; /* what differs in the environments; static names of members */
+    uint32_t difference_count;
+} perf_comparison;
+
+/* Reads a result. HL_BAD_INPUT with file, line and remedy; HL_SYSTEM: it cannot be read. */
+hl_status perf_compare_load(const char *path, json_t **ret_result, hl_error *error);
+
+/*
+ * Compares two results; rows are found by case and unit. HL_OK: `ret_comparison` is the caller's,
+ * perf_compare_free, and points into both results. HL_BAD_INPUT: one has a row that is none;
+ * HL_INVALID: they are of different scenarios; HL_NO_MEMORY.
+ */
+hl_status perf_compare(const json_t *before, const json_t *after, perf_comparison *ret_comparison,
+                       hl_error *error);
+void perf_compare_free(perf_comparison *comparison);
+
+void perf_compare_print(const perf_comparison *comparison, FILE *stream);
+
+/* A new object; the caller's. */
+json_t *perf_compare_json(const perf_comparison *comparison);
+
+#endif

@@ -1,0 +1,169 @@
+#include "scenario.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/allocate.h"
+#include "base/error.h"
+
+#define FLOOR_REPEATS_MAX 5u
+#define FLOOR_SECONDS_MAX 0.2
+
+static const perf_scenario scenarios[] = {
+    {"floor", "the hardware: a line between two cores and back, copies, the timer, gaps", false,
+     perf_scenario_floor},
+    {"ring", "the rings alone: messages a second by kind, slot, capacity and run", true,
+     perf_scenario_ring},
+    {"hop", "publish to handler on an open-loop schedule, one way and round trip", true,
+     perf_scenario_hop},
+    {"bus", "the whole path: events a second by subscribers, topics, patterns", true,
+     perf_scenario_bus},
+    {"flood", "an order's latency while market data saturates the machine", true,
+     perf_scenario_flood},
+    {"idle", "what an idle bus burns under each wait, and its wake-up", true, perf_scenario_idle},
+    {"churn", "subscribe and unsubscribe while events flow", true, perf_scenario_churn},
+};
+
+const perf_scenario *perf_scenarios(uint32_t *ret_count)
+{
+    *ret_count = sizeof scenarios / sizeof *scenarios;
+    return scenarios;
+}
+
+const perf_scenario *perf_scenario_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
+        if (strcmp(scenarios[i].name, name) == 0)
+            return &scenarios[i];
+    return NULL;
+}
+
+static hl_status check_options(const perf_options *options, hl_error *error)
+{
+    if (!(options->seconds >= 0.01 && options->seconds <= 3600))
+        return hl_error_set(error, HL_INVALID, "seconds: %g is not in 0.01..3600",
+                            options->seconds);
+    if (options->repeats == 0 || options->repeats > PERF_REPEATS_MAX)
+        return hl_error_set(error, HL_INVALID, "repeats: %u is not in 1..%u", options->repeats,
+                            PERF_REPEATS_MAX);
+    if (!(options->stall_ms >= 0 && options->stall_ms <= 60000))
+        return hl_error_set(error, HL_INVALID, "stall: %g ms is not in 0..60000",
+                            options->stall_ms);
+    return HL_OK;
+}
+
+static hl_status measure_floor(const perf_scenario *scenario, const perf_run *run,
+                               perf_floor *ret_floor, hl_error *error)
+{
+    perf_floor_options options = {run->options->seconds, run->options->repeats};
+    /* Only where the floor is the whole question does it take as long as asked for. */
+    if (scenario->run != perf_scenario_floor) {
+        if (options.seconds > FLOOR_SECONDS_MAX)
+            options.seconds = FLOOR_SECONDS_MAX;
+        if (options.repeats > FLOOR_REPEATS_MAX)
+            options.repeats = FLOOR_REPEATS_MAX;
+    }
+    return perf_floor_measure(&run->timer, &run->cores, &options, ret_floor, error);
+}
+
+hl_status perf_scenario_run(const perf_scenario *scenario, const perf_options *options,
+                            perf_result **ret_result, hl_error *error)
+{
+    perf_run run = {.options = options};
+    hl_status status = perf_environment_refuse_debug(error);
+    if (status == HL_OK)
+        status = check_options(options, error);
+    if (status == HL_OK)
+        status = perf_cores_choose(options->cores, &run.cores, error);
+    if (status != HL_OK)
+        return status;
+    if (scenario->needs_two_cores && !perf_cores_are_two(&run.cores))
+        return hl_error_set(error, HL_UNSUPPORTED,
+                            "%s: publisher and consumer need a CPU each, and both would be on "
+                            "CPU %u: allow a second one, or name two with --cores",
+                            scenario->name, run.cores.publisher);
+    perf_timer_init(&run.timer);
+    perf_environment environment;
+    perf_environment_begin(&run.cores, &environment);
+    perf_floor floor;
+    status = measure_floor(scenario, &run, &floor, error);
+    if (status != HL_OK)
+        return status;
+    run.result = perf_result_create(scenario->name, &environment, &floor);
+    if (run.result == NULL)
+        return hl_error_set(error, HL_NO_MEMORY, "no memory for the result");
+    status = scenario->run(&run, error);
+    if (status == HL_OK && run.result->out_of_memory)
+        status = hl_error_set(error, HL_NO_MEMORY, "no memory for the rows");
+    if (status != HL_OK) {
+        perf_result_destroy(run.result);
+        return status;
+    }
+    perf_environment_end(&run.result->environment);
+    *ret_result = run.result;
+    return HL_OK;
+}
+
+bool perf_run_wants(const perf_run *run, const char *case_name)
+{
+    return run->options->only == NULL || strstr(case_name, run->options->only) != NULL;
+}
+
+static void add_rows(perf_run *run, const perf_task *task, const perf_summary *summaries)
+{
+    for (uint32_t i = 0; i < task->metric_count; i++) {
+        const perf_metric *const metric = &task->metrics[i];
+        if (isnan(summaries[i].median))
+            continue;
+        perf_row row = {.lower_is_better = metric->lower_is_better, .figure = summaries[i]};
+        snprintf(row.name, sizeof row.name, "%s%s%s", task->name,
+                 metric->name[0] == '\0' ? "" : ".", metric->name);
+        snprintf(row.unit, sizeof row.unit, "%s", metric->unit);
+        if (task->floor > 0 && strcmp(metric->unit, task->floor_unit) == 0)
+            row.times_floor = summaries[i].median / task->floor;
+        perf_result_add(run->result, &row);
+    }
+}
+
+hl_status perf_run_tasks(perf_run *run, const perf_task *tasks, uint32_t task_count,
+                         hl_error *error)
+{
+    perf_case *const cases = hl_allocate(task_count, sizeof *cases);
+    perf_summary(*const summaries)[PERF_VALUES_MAX] = hl_allocate(task_count, sizeof *summaries);
+    hl_status status = HL_OK;
+    uint32_t wanted = 0;
+    if (cases == NULL || summaries == NULL)
+        status = hl_error_set(error, HL_NO_MEMORY, "no memory for %u cases", task_count);
+    for (uint32_t i = 0; status == HL_OK && i < task_count; i++) {
+        if (!perf_run_wants(run, tasks[i].name))
+            continue;
+        cases[wanted++] = (perf_case){tasks[i].name, tasks[i].measure, tasks[i].context,
+                                      tasks[i].metric_count, summaries[i]};
+    }
+    if (status == HL_OK && wanted != 0)
+        status = perf_repeat(cases, wanted, run->options->repeats, run->options->progress, error);
+    for (uint32_t i = 0; status == HL_OK && i < task_count; i++)
+        if (perf_run_wants(run, tasks[i].name))
+            add_rows(run, &tasks[i], summaries[i]);
+    free(summaries);
+    free(cases);
+    return status;
+}
+
+/* The floor of this run is the result; its rows make it comparable with others. */
+hl_status perf_scenario_floor(perf_run *run, hl_error *error)
+{
+    (void)error;
+    const perf_floor *const floor = &run->result->floor;
+    const perf_row rows[] = {
+        {"round_trip_1_line", "ns_p50", true, floor->round_trip_1_line_ns, 0, ""},
+        {"round_trip_2_lines", "ns_p50", true, floor->round_trip_2_lines_ns, 0, ""},
+        {"stream_copy_128", "msgs_per_s", false, floor->stream_copy_per_s, 0, ""},
+        {"core_copy_128", "msgs_per_s", false, floor->core_copy_per_s, 0, ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].figure.count != 0 && perf_run_wants(run, rows[i].name))
+            perf_result_add(run->result, &rows[i]);
+    return HL_OK;
+}

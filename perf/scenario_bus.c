@@ -1,0 +1,220 @@
+/*
+ * bus: the whole path at full speed: claim, fill, commit; stamp the time, sequence, route, count,
+ * handle. The first handler of an event sums up every byte of it; further ones only count.
+ */
+#include "scenario.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/allocate.h"
+#include "base/error.h"
+#include "perf/bus_bench.h"
+#include "perf/payload.h"
+#include "perf/threads.h"
+
+#define TOPICS_MAX    10000u
+#define CLAIMS_A_LOOK 64u
+
+typedef struct bus_case {
+    const char *name;
+    uint32_t run;         /* events a claim */
+    uint32_t topics;      /* published to in turn */
+    uint32_t subscribers; /* of each event */
+    const char *pattern;  /* of all subscribers; NULL: each topic by its name */
+} bus_case;
+
+static const bus_case bus_cases[] = {
+    {"bus_128_single", 1, 1, 1, NULL},
+    {"bus_128_run32", 32, 1, 1, NULL},
+    {"bus_128_4_subscribers", 1, 1, 4, NULL},
+    {"bus_128_16_subscribers", 1, 1, 16, NULL},
+    {"bus_128_100_topics", 1, 100, 1, "market_data.>"},
+    {"bus_128_10000_topics", 1, 10000, 1, "market_data.>"},
+    {"bus_128_100_topics_one_token", 1, 100, 1, "market_data.*.trade"},
+    {"bus_128_10000_subscriptions", 1, 10000, 1, NULL},
+};
+#define BUS_CASES (sizeof bus_cases / sizeof *bus_cases)
+
+enum { PER_S, FULL_PERCENT, VALUES };
+static const perf_metric metrics[VALUES] = {
+    [PER_S] = {"", "msgs_per_s", false}, [FULL_PERCENT] = {"full", "percent", true}};
+
+typedef struct bus_bench {
+    perf_run *run;
+    const bus_case *asked;
+    perf_bus bus;
+    hl_topic *topics;
+    /* The handlers'. `handled` is read by the publisher at the end: HANDLED, relaxed, a number. */
+    alignas(HL_LINE_PAIR) uint64_t handled;
+    uint64_t further; /* by the second and later subscribers */
+    uint64_t wrong;
+    /* The publisher's. */
+    alignas(HL_LINE_PAIR) uint64_t sent;
+    uint64_t full_ticks;
+    uint64_t elapsed_ticks;
+    hl_status failed;
+} bus_bench;
+
+static hl_status check_event(const hl_event *event, hl_publisher *out, void *context)
+{
+    (void)out;
+    bus_bench *const self = context;
+    const void *const payload = hl_payload(event);
+    if (!perf_payload_whole(payload, PERF_BUS_PAYLOAD_BYTES) ||
+        perf_payload_number(payload) != self->handled)
+        self->wrong++;
+    /* Relaxed: a number; the publisher asks for it when it has sent all. */
+    hl_store_relaxed_u64(&self->handled, self->handled + 1);
+    return HL_OK;
+}
+
+static hl_status count_event(const hl_event *event, hl_publisher *out, void *context)
+{
+    (void)event;
+    (void)out;
+    bus_bench *const self = context;
+    self->further++;
+    return HL_OK;
+}
+
+static bool claim_run(bus_bench *self, hl_topic topic, hl_claim *ret_claim)
+{
+    hl_publisher *const publisher = self->bus.publisher;
+    const uint32_t run = self->asked->run;
+    hl_status status =
+        hl_try_claim_run(publisher, topic, 0, PERF_BUS_PAYLOAD_BYTES, run, ret_claim);
+    if (status == HL_FULL) {
+        const uint64_t since = perf_timer_ticks(&self->run->timer);
+        while ((status = hl_try_claim_run(publisher, topic, 0, PERF_BUS_PAYLOAD_BYTES, run,
+                                          ret_claim)) == HL_FULL)
+            hl_pause();
+        self->full_ticks += perf_timer_ticks(&self->run->timer) - since;
+    }
+    self->failed = status;
+    return status == HL_OK;
+}
+
+static void publish(void *context)
+{
+    bus_bench *const self = context;
+    const perf_timer *const timer = &self->run->timer;
+    const uint64_t start = perf_timer_ticks(timer);
+    const uint64_t end = start + perf_timer_ticks_of(timer, self->run->options->seconds * 1e9);
+    uint32_t topic = 0;
+    hl_claim claim;
+    while (perf_timer_ticks(timer) < end && self->failed == HL_OK) {
+        for (uint32_t i = 0; i < CLAIMS_A_LOOK && claim_run(self, self->topics[topic], &claim);
+             i++) {
+            for (uint32_t k = 0; k < self->asked->run; k++)
+                perf_payload_fill(hl_claim_event(&claim, k) + 1, PERF_BUS_PAYLOAD_BYTES,
+                                  self->sent++, 0);
+            hl_commit(&claim);
+            topic = topic + 1 == self->asked->topics ? 0 : topic + 1;
+        }
+    }
+    /* Relaxed: a number. Handlers that fail would leave it behind for ever; they cannot. */
+    while (hl_load_relaxed_u64(&self->handled) < self->sent && self->failed == HL_OK)
+        hl_pause();
+    self->elapsed_ticks = perf_timer_ticks(timer) - start;
+}
+
+static void topic_name(const bus_case *asked, uint32_t number, char *ret_name, size_t room)
+{
+    snprintf(ret_name, room, "market_data.i%u%s", number, asked->pattern != NULL ? ".trade" : "");
+}
+
+static hl_status declare(bus_bench *self, hl_error *error)
+{
+    const bus_case *const asked = self->asked;
+    hl_status status = HL_OK;
+    for (uint32_t t = 0; status == HL_OK && t < asked->topics; t++) {
+        char name[64];
+        topic_name(asked, t, name, sizeof name);
+        status = perf_bus_topic(&self->bus, name, NULL, &self->topics[t], error);
+        for (uint32_t s = 0; status == HL_OK && asked->pattern == NULL && s < asked->subscribers;
+             s++)
+            status = perf_bus_subscribe(&self->bus, name, s == 0 ? check_event : count_event, self,
+                                        error);
+    }
+    if (status == HL_OK && asked->pattern != NULL)
+        status = perf_bus_subscribe(&self->bus, asked->pattern, check_event, self, error);
+    return status;
+}
+
+static hl_status check(const bus_bench *self, hl_error *error)
+{
+    if (self->failed != HL_OK)
+        return hl_error_set(error, self->failed, "publish: %s", hl_status_text(self->failed));
+    if (self->wrong != 0 || self->handled != self->sent ||
+        self->further != self->sent * (self->asked->subscribers - 1))
+        return hl_error_set(error, HL_NOT_CONSERVED,
+                            "%" PRIu64 " events sent, %" PRIu64 " handled (%" PRIu64
+                            " more by further subscribers), %" PRIu64 " damaged or out of order",
+                            self->sent, self->handled, self->further, self->wrong);
+    return HL_OK;
+}
+
+static hl_status run_bus(bus_bench *self, hl_error *error)
+{
+    const perf_bus_options options = {.cores = &self->run->cores, .wait = HL_WAIT_SPIN};
+    const perf_thread thread = {"publisher", self->run->cores.publisher, publish, self};
+    hl_status status = perf_bus_open(&options, &self->bus, error);
+    if (status != HL_OK)
+        return status;
+    status = declare(self, error);
+    if (status == HL_OK)
+        status = perf_bus_start(&self->bus, error);
+    if (status == HL_OK)
+        status = perf_threads_run(&thread, 1, error);
+    status = perf_bus_close(&self->bus, status, error);
+    return status == HL_OK ? check(self, error) : status;
+}
+
+typedef struct bus_context {
+    perf_run *run;
+    const bus_case *asked;
+} bus_context;
+
+static hl_status measure(void *context, double *ret_values, hl_error *error)
+{
+    const bus_context *const asked = context;
+    bus_bench *const self = hl_allocate(1, sizeof *self);
+    hl_topic *const topics = hl_allocate(TOPICS_MAX, sizeof *topics);
+    hl_status status = HL_NO_MEMORY;
+    if (self == NULL || topics == NULL) {
+        hl_error_set(error, status, "no memory for a measurement");
+    } else {
+        self->run = asked->run;
+        self->asked = asked->asked;
+        self->topics = topics;
+        status = run_bus(self, error);
+        const double ns = perf_timer_ns(&asked->run->timer, self->elapsed_ticks);
+        ret_values[PER_S] = (double)self->sent * 1e9 / ns;
+        ret_values[FULL_PERCENT] = 100.0 * (double)self->full_ticks / (double)self->elapsed_ticks;
+    }
+    free(topics);
+    free(self);
+    return status;
+}
+
+hl_status perf_scenario_bus(perf_run *run, hl_error *error)
+{
+    perf_task tasks[BUS_CASES];
+    bus_context contexts[BUS_CASES];
+    for (size_t i = 0; i < BUS_CASES; i++) {
+        contexts[i] = (bus_context){run, &bus_cases[i]};
+        tasks[i] = (perf_task){.measure = measure,
+                               .context = &contexts[i],
+                               .metrics = metrics,
+                               .metric_count = VALUES,
+                               .floor = run->result->floor.stream_copy_per_s.median,
+                               .floor_unit = "msgs_per_s"};
+        snprintf(tasks[i].name, sizeof tasks[i].name, "%s", bus_cases[i].name);
+    }
+    perf_result_note(run->result,
+                     "slots of 128 bytes: a header of 64, a payload of 64; the publisher on CPU "
+                     "%u, the executor on CPU %u; the floor is the plain copy of 128 bytes",
+                     run->cores.publisher, run->cores.consumer);
+    return perf_run_tasks(run, tasks, BUS_CASES, error);
+}

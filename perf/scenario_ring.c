@@ -1,0 +1,78 @@
+/*
+ * ring: the rings alone. SPSC and MPSC with slots of 64, 128, 256 bytes, capacities of 64, 4,096,
+ * 65,536, one message at a time and in runs of 32; and two contended shapes of the MPSC ring.
+ */
+#include "scenario.h"
+
+#include "base/error.h"
+#include "perf/ring_work.h"
+
+#define TASKS_MAX 64u
+
+static const perf_metric metrics[PERF_RING_VALUES] = {
+    [PERF_RING_PER_S] = {"", "msgs_per_s", false},
+    [PERF_RING_FULL_PERCENT] = {"full", "percent", true},
+    [PERF_RING_EMPTY_PERCENT] = {"empty", "percent", true},
+};
+
+typedef struct ring_tasks {
+    perf_task tasks[TASKS_MAX];
+    perf_ring_work works[TASKS_MAX];
+    uint32_t count;
+} ring_tasks;
+
+static void add(ring_tasks *all, const perf_run *run, const char *shape_name,
+                const perf_ring_work *work, const char *suffix)
+{
+    perf_task *const task = &all->tasks[all->count];
+    all->works[all->count] = *work;
+    *task = (perf_task){.measure = perf_ring_measure,
+                        .context = &all->works[all->count],
+                        .metrics = metrics,
+                        .metric_count = PERF_RING_VALUES};
+    snprintf(task->name, sizeof task->name, "%s_%u_%u_%s", shape_name, work->slot_size,
+             work->capacity, suffix);
+    /* The floor's copy is of messages of this size. */
+    if (work->slot_size == PERF_MESSAGE_BYTES) {
+        task->floor = run->result->floor.stream_copy_per_s.median;
+        task->floor_unit = "msgs_per_s";
+    }
+    all->count++;
+}
+
+hl_status perf_scenario_ring(perf_run *run, hl_error *error)
+{
+    static const uint32_t slot_sizes[] = {64, 128, 256};
+    static const uint32_t capacities[] = {64, 4096, 65536};
+    static ring_tasks all;
+    all.count = 0;
+    perf_ring_work work = {
+        .timer = &run->timer, .cores = &run->cores, .seconds = run->options->seconds};
+    for (uint32_t shape = PERF_RING_SPSC; shape <= PERF_RING_MPSC; shape++) {
+        for (uint32_t size = 0; size < 3; size++) {
+            for (uint32_t capacity = 0; capacity < 3; capacity++) {
+                work.shape = (perf_ring_shape)shape;
+                work.slot_size = slot_sizes[size];
+                work.capacity = capacities[capacity];
+                const char *const name = shape == PERF_RING_SPSC ? "spsc" : "mpsc";
+                work.run = 1;
+                add(&all, run, name, &work, "single");
+                work.run = 32;
+                add(&all, run, name, &work, "run32");
+            }
+        }
+    }
+    work.slot_size = PERF_MESSAGE_BYTES;
+    work.capacity = PERF_MESSAGE_SLOTS;
+    work.run = 1;
+    work.shape = PERF_RING_MPSC_2P;
+    add(&all, run, "mpsc", &work, "2p");
+    work.shape = PERF_RING_MPSC_3ON2;
+    add(&all, run, "mpsc", &work, "3on2");
+    perf_result_note(run->result,
+                     "2p: a producer on CPU %u, one on CPU %u that also consumes; 3on2: a producer "
+                     "on CPU %u, another and the consumer share CPU %u",
+                     run->cores.publisher, run->cores.consumer, run->cores.publisher,
+                     run->cores.consumer);
+    return perf_run_tasks(run, all.tasks, all.count, error);
+}

@@ -1,0 +1,297 @@
+/*
+ * hotlane perf: the harness. Options, output; the measuring is perf/'s.
+ */
+#include "command.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/nearest.h"
+#include "perf/compare.h"
+#include "perf/hgrm.h"
+#include "perf/plot.h"
+#include "perf/scenario.h"
+
+typedef struct perf_arguments {
+    perf_options measuring;
+    bool json;
+    const char *hgrm_path;
+    const char *plot_path;
+} perf_arguments;
+
+static void print_usage(FILE *stream)
+{
+    uint32_t count;
+    const perf_scenario *const scenarios = perf_scenarios(&count);
+    fputs("usage: hotlane perf SCENARIO [OPTION...]\n"
+          "       hotlane perf compare [--json] A.json B.json\n\n",
+          stream);
+    for (uint32_t i = 0; i < count; i++)
+        fprintf(stream, "  %-10s %s\n", scenarios[i].name, scenarios[i].summary);
+    fputs("  compare    what is better or worse in B, beyond the spread of both\n\n"
+          "  --cores publisher=CPU,consumer=CPU  where; else two physical cores are chosen\n"
+          "  --seconds S    of one measurement; 0.01 to 3600, else 0.3\n"
+          "  --repeats N    alternating repeats, 1 to 1000, else 5\n"
+          "  --case TEXT    only cases whose names contain it\n"
+          "  --stall MS     hop: stop the sender once for so long, to see that it shows\n"
+          "  --json         one JSON object: scenario, environment, floor, notes, rows\n"
+          "  --hgrm FILE    each latency distribution in HdrHistogram's percentile format, in us;\n"
+          "                 of several, each in a file with the case in its name\n"
+          "  --plot FILE.svg  percentile curves and throughput bars (gnuplot)\n"
+          "  --help         this text\n\n"
+          "Exit status: 0 done, 1 failed (compare: something is worse), 2 wrong usage.\n",
+          stream);
+}
+
+static hl_exit wrong_usage(void)
+{
+    print_usage(stderr);
+    return HL_EXIT_USAGE;
+}
+
+static void show_progress(const char *case_name, uint32_t repeat, uint32_t repeats)
+{
+    fprintf(stderr, "\r\033[K%s, %u of %u", case_name, repeat + 1, repeats);
+}
+
+/* False: `text` is no number; a sentence was printed. */
+static bool read_number(const char *option, const char *text, double *ret_number)
+{
+    char *end;
+    errno = 0;
+    const double number = strtod(text, &end);
+    if (end == text || *end != '\0' || errno != 0) {
+        fprintf(stderr, "perf: --%s wants a number, not \"%s\"\n", option, text);
+        return false;
+    }
+    *ret_number = number;
+    return true;
+}
+
+static bool read_repeats(const char *text, uint32_t *ret_repeats)
+{
+    double number = 0;
+    if (!read_number("repeats", text, &number))
+        return false;
+    if (!(number >= 1 && number <= PERF_REPEATS_MAX) || number != (double)(uint32_t)number) {
+        fprintf(stderr, "perf: --repeats wants a whole number in 1..%u, not \"%s\"\n",
+                PERF_REPEATS_MAX, text);
+        return false;
+    }
+    *ret_repeats = (uint32_t)number;
+    return true;
+}
+
+/* HL_EXIT_OK with *ret_done: --help was asked for and given. */
+static hl_exit read_arguments(int argc, char **argv, perf_arguments *arguments, bool *ret_done)
+{
+    static const struct option options[] = {
+        {"cores", required_argument, NULL, 'c'},   {"seconds", required_argument, NULL, 's'},
+        {"repeats", required_argument, NULL, 'r'}, {"case", required_argument, NULL, 'o'},
+        {"stall", required_argument, NULL, 't'},   {"json", no_argument, NULL, 'j'},
+        {"hgrm", required_argument, NULL, 'g'},    {"plot", required_argument, NULL, 'p'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    bool right = true;
+    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        switch (option) {
+        case 'c':
+            arguments->measuring.cores = optarg;
+            break;
+        case 's':
+            right = right && read_number("seconds", optarg, &arguments->measuring.seconds);
+            break;
+        case 'r':
+            right = right && read_repeats(optarg, &arguments->measuring.repeats);
+            break;
+        case 'o':
+            arguments->measuring.only = optarg;
+            break;
+        case 't':
+            right = right && read_number("stall", optarg, &arguments->measuring.stall_ms);
+            break;
+        case 'j':
+            arguments->json = true;
+            break;
+        case 'g':
+            arguments->hgrm_path = optarg;
+            break;
+        case 'p':
+            arguments->plot_path = optarg;
+            break;
+        case 'h':
+            print_usage(stdout);
+            *ret_done = true;
+            return HL_EXIT_OK;
+        default: /* getopt has named the option */
+            right = false;
+        }
+    }
+    return right ? HL_EXIT_OK : wrong_usage();
+}
+
+/* FILE of one distribution; FILE's name with the case put in before its ending for several. */
+static void hgrm_path(const char *path, const char *name, bool alone, char *ret_path, size_t room)
+{
+    const char *const slash = strrchr(path, '/');
+    const char *const dot = strrchr(slash == NULL ? path : slash, '.');
+    const size_t stem = dot == NULL ? strlen(path) : (size_t)(dot - path);
+    if (alone)
+        snprintf(ret_path, room, "%s", path);
+    else
+        snprintf(ret_path, room, "%.*s.%s%s", (int)stem, path, name, path + stem);
+}
+
+static bool write_hgrm(const perf_result *result, const char *path)
+{
+    if (result->distribution_count == 0) {
+        fprintf(stderr, "perf: %s measures no latencies: nothing for --hgrm\n", result->scenario);
+        return false;
+    }
+    for (uint32_t i = 0; i < result->distribution_count; i++) {
+        char name[4096];
+        hgrm_path(path, result->distributions[i].name, result->distribution_count == 1, name,
+                  sizeof name);
+        FILE *const file = fopen(name, "we");
+        if (file == NULL) {
+            fprintf(stderr, "perf: %s: %s\n", name, strerror(errno));
+            return false;
+        }
+        perf_hgrm_write(result->distributions[i].ns, 1000, file);
+        const bool failed = ferror(file) != 0;
+        if (fclose(file) != 0 || failed) {
+            fprintf(stderr, "perf: %s: cannot be written\n", name);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void print_json(json_t *object)
+{
+    json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    putchar('\n');
+    json_decref(object);
+}
+
+static hl_exit show(const perf_result *result, const perf_arguments *arguments)
+{
+    if (arguments->json)
+        print_json(perf_result_json(result));
+    else
+        perf_result_print(result, stdout);
+    hl_exit outcome = HL_EXIT_OK;
+    if (arguments->hgrm_path != NULL && !write_hgrm(result, arguments->hgrm_path))
+        outcome = HL_EXIT_FAILED;
+    hl_error error;
+    if (arguments->plot_path != NULL &&
+        perf_plot_write(result, arguments->plot_path, &error) != HL_OK) {
+        fprintf(stderr, "perf: %s\n", error.text);
+        outcome = HL_EXIT_FAILED;
+    }
+    return outcome;
+}
+
+static hl_exit run_scenario(const perf_scenario *scenario, int argc, char **argv)
+{
+    perf_arguments arguments = {.measuring = PERF_OPTIONS_INIT};
+    bool done = false;
+    const hl_exit read = read_arguments(argc, argv, &arguments, &done);
+    if (done || read != HL_EXIT_OK)
+        return read;
+    if (optind != argc) {
+        fprintf(stderr, "perf: \"%s\" is one too many: name one scenario\n", argv[optind]);
+        return wrong_usage();
+    }
+    const bool shows_progress = isatty(STDERR_FILENO) != 0;
+    if (shows_progress)
+        arguments.measuring.progress = show_progress;
+    perf_result *result = NULL;
+    hl_error error;
+    const hl_status status = perf_scenario_run(scenario, &arguments.measuring, &result, &error);
+    if (shows_progress)
+        fputs("\r\033[K", stderr);
+    if (status != HL_OK) {
+        fprintf(stderr, "perf: %s\n", error.text);
+        return HL_EXIT_FAILED;
+    }
+    const hl_exit outcome = show(result, &arguments);
+    perf_result_destroy(result);
+    return outcome;
+}
+
+static hl_exit show_comparison(const json_t *before, const json_t *after, bool json)
+{
+    perf_comparison comparison;
+    hl_error error;
+    if (perf_compare(before, after, &comparison, &error) != HL_OK) {
+        fprintf(stderr, "perf: %s\n", error.text);
+        return HL_EXIT_FAILED;
+    }
+    if (json)
+        print_json(perf_compare_json(&comparison));
+    else
+        perf_compare_print(&comparison, stdout);
+    const bool worse = comparison.counts[PERF_WORSE] != 0;
+    perf_compare_free(&comparison);
+    return worse ? HL_EXIT_FAILED : HL_EXIT_OK;
+}
+
+static hl_exit compare(int argc, char **argv)
+{
+    perf_arguments arguments = {.measuring = PERF_OPTIONS_INIT};
+    bool done = false;
+    const hl_exit read = read_arguments(argc, argv, &arguments, &done);
+    if (done || read != HL_EXIT_OK)
+        return read;
+    if (argc - optind != 2) {
+        fputs("perf: compare wants two files, the result before and the one after\n", stderr);
+        return wrong_usage();
+    }
+    json_t *before = NULL;
+    json_t *after = NULL;
+    hl_error error;
+    hl_exit outcome = HL_EXIT_FAILED;
+    if (perf_compare_load(argv[optind], &before, &error) != HL_OK ||
+        perf_compare_load(argv[optind + 1], &after, &error) != HL_OK)
+        fprintf(stderr, "perf: %s\n", error.text);
+    else
+        outcome = show_comparison(before, after, arguments.json);
+    json_decref(before);
+    json_decref(after);
+    return outcome;
+}
+
+static hl_exit refuse_unknown(const char *word)
+{
+    const char *names[16] = {"compare"};
+    uint32_t count;
+    const perf_scenario *const scenarios = perf_scenarios(&count);
+    for (uint32_t i = 0; i < count; i++)
+        names[i + 1] = scenarios[i].name;
+    const char *const nearest = hl_nearest(word, names, count + 1);
+    fprintf(stderr, "perf: there is no scenario \"%s\"", word);
+    if (nearest != NULL)
+        fprintf(stderr, ": did you mean \"%s\"?\n", nearest);
+    else
+        fputs(": `hotlane perf --help` lists them\n", stderr);
+    return HL_EXIT_USAGE;
+}
+
+hl_exit hl_command_perf(int argc, char **argv)
+{
+    if (argc < 2)
+        return wrong_usage();
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_usage(stdout);
+        return HL_EXIT_OK;
+    }
+    if (strcmp(argv[1], "compare") == 0)
+        return compare(argc - 1, argv + 1);
+    const perf_scenario *const scenario = perf_scenario_find(argv[1]);
+    if (scenario == NULL)
+        return refuse_unknown(argv[1]);
+    return run_scenario(scenario, argc - 1, argv + 1);
+}
