@@ -152,6 +152,32 @@ Test(market_book, after_a_clear_the_same_ids_begin_anew)
     market_books_destroy(books);
 }
 
+Test(market_book, orders_of_one_book_survive_the_clears_of_another)
+{
+    market_books *const books = make(MARKET_BOOKS_WHOLE);
+    for (uint64_t id = 1; id <= 300; id++)
+        apply(books, MARKET_ADD, id, 'B', (int64_t)id, 1);
+    uint64_t next_id = 1;
+    for (int pass = 0; pass < 100; pass++) {
+        market_message other = message_of(MARKET_ADD, 0, 'A', 500, 1);
+        other.instrument = 2;
+        for (int number = 0; number < 700; number++) {
+            other.order_id = next_id++; /* never the same again: what is stale has to be purged */
+            cr_assert_not_null(market_books_apply(books, &other));
+        }
+        other.action = MARKET_CLEAR;
+        cr_assert_eq(market_books_apply(books, &other)->orders, 0);
+    }
+    const market_book *book = NULL;
+    for (uint64_t id = 300; id >= 1; id--) {
+        expect_top(apply(books, MARKET_STATUS, 0, 'N', 0, 0), (int64_t)id, 1, 0, 0);
+        book = apply(books, MARKET_DELETE, id, 'N', 0, 0);
+    }
+    cr_expect_eq(book->orders, 0);
+    cr_expect_eq(book->unknown_orders, 0);
+    market_books_destroy(books);
+}
+
 Test(market_book, clearing_all_books_forgets_their_counts)
 {
     market_books *const books = make(MARKET_BOOKS_WHOLE);

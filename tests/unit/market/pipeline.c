@@ -74,13 +74,53 @@ static void expect_no_failures(const test_run *run)
         cr_expect_eq(stats.failures, 0, "%s", stats.name);
 }
 
+/* A subscriber of the test's own: how many events of a topic there were, and of `order.new` whether
+ * each has an id of its own. */
+#define IDS 100000u
+
+typedef struct order_witness {
+    uint64_t events;
+    uint64_t doubles;
+    bool ids[IDS];
+} order_witness;
+
+static hl_status on_event(const hl_event *event, hl_publisher *out, void *context)
+{
+    (void)out;
+    order_witness *const witness = context;
+    const market_order *const order = hl_payload(event); /* a report begins with its id as well */
+    cr_assert_lt(order->order_id, IDS);
+    witness->events++;
+    witness->doubles += witness->ids[order->order_id];
+    witness->ids[order->order_id] = true;
+    return HL_OK;
+}
+
+static order_witness *watch(const test_run *run, const char *topic)
+{
+    order_witness *const witness = calloc(1, sizeof *witness);
+    cr_assert_not_null(witness);
+    hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
+    options.concurrent = true; /* all shards are turned by one thread here */
+    hl_subscription *subscription;
+    cr_assert_eq(hl_subscribe(run->bus, topic, on_event, witness, &options, &subscription), HL_OK);
+    return witness;
+}
+
 Test(market_pipeline, takes_a_day_from_feed_to_fill)
 {
     test_run run;
     const market_pipeline_options options = MARKET_PIPELINE_OPTIONS_INIT;
     test_run_prepare(&run, 1, 100000);
     test_run_open(&run, &options, 1);
+    order_witness *const filled = watch(&run, "order.filled");
+    order_witness *const cancelled = watch(&run, "order.cancelled");
     test_run_to_end(&run, 1);
+    cr_expect_eq(orders_of(&run).filled, filled->events);
+    cr_expect_eq(orders_of(&run).cancelled, cancelled->events);
+    cr_expect_eq(filled->doubles + cancelled->doubles, 0);
+    free(filled);
+    free(cancelled);
     cr_expect_eq(dispatched(&run, "market_data"), run.recordings[0].count);
     expect_books(&run);
     expect_trading(&run, options.risk.max_position);
@@ -128,7 +168,14 @@ Test(market_pipeline, every_domain_may_have_shards)
     test_domain(&run, "account")->shards = 2;
     test_domain(&run, "system")->shards = 2;
     test_run_open(&run, &options, 1);
+    order_witness *const orders = watch(&run, "order.new");
+    order_witness *const fills = watch(&run, "fill.trade");
     test_run_to_end(&run, 4);
+    cr_expect_eq(orders->events, orders_of(&run).sent);
+    cr_expect_eq(orders->doubles, 0, "every order has an id of its own");
+    cr_expect_eq(fills->doubles, 0, "and one fill at most");
+    free(orders);
+    free(fills);
     cr_expect_eq(dispatched(&run, "market_data"),
                  run.recordings[0].count + run.recordings[1].count);
     expect_books(&run);

@@ -81,3 +81,22 @@ Test(market_simulation, the_clock_is_the_datas_time_and_never_steps_back)
     cr_assert_eq(hl_bus_stop(run.bus, HL_SECOND), HL_OK);
     test_run_close(&run);
 }
+
+Test(market_simulation, a_message_that_is_older_than_the_one_before_leaves_the_clock_where_it_is)
+{
+    test_run run;
+    const market_pipeline_options options = MARKET_PIPELINE_OPTIONS_INIT;
+    test_run_prepare(&run, 1, 2000);
+    run.recordings[0].messages[1000].exchange_ns = 1;
+    test_run_open(&run, &options, 1);
+    market_simulation simulation = {
+        .bus = run.bus, .clock = &run.clock, .feeds = run.feeds, .feed_count = 1, .random = 3};
+    uint64_t before_ns = 0;
+    while (market_simulation_run(&simulation, 1) == HL_OK) {
+        cr_assert_geq(run.clock.now_ns, before_ns);
+        before_ns = run.clock.now_ns;
+    }
+    cr_expect_eq(market_feed_published(run.feeds[0]), 2000);
+    cr_assert_eq(hl_bus_stop(run.bus, HL_SECOND), HL_OK);
+    test_run_close(&run);
+}
