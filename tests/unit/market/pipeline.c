@@ -107,6 +107,29 @@ static order_witness *watch(const test_run *run, const char *topic)
     return witness;
 }
 
+/* What the strategy alone says to a recording. */
+static uint64_t signals_in(const market_recording *recording,
+                           const market_strategy_options *options)
+{
+    market_books *books;
+    market_strategy strategy;
+    cr_assert_eq(market_books_create(MARKET_BOOKS_WHOLE, &books), HL_OK);
+    cr_assert_eq(market_strategy_init(&strategy, options, 0), HL_OK);
+    uint64_t count = 0;
+    for (size_t index = 0; index < recording->count; index++) {
+        const market_message *const message = &recording->messages[index];
+        const market_book *const book = market_books_apply(books, message);
+        market_signal signal;
+        if (!market_strategy_look(&strategy, book, message->exchange_ns, &signal))
+            continue;
+        market_strategy_given(&strategy, book, &signal);
+        count++;
+    }
+    market_strategy_free(&strategy);
+    market_books_destroy(books);
+    return count;
+}
+
 Test(market_pipeline, takes_a_day_from_feed_to_fill)
 {
     test_run run;
@@ -119,6 +142,9 @@ Test(market_pipeline, takes_a_day_from_feed_to_fill)
     cr_expect_eq(orders_of(&run).filled, filled->events);
     cr_expect_eq(orders_of(&run).cancelled, cancelled->events);
     cr_expect_eq(filled->doubles + cancelled->doubles, 0);
+    const market_order_counts orders = orders_of(&run);
+    cr_expect_eq(orders.sent + orders.refused_signals,
+                 signals_in(&run.recordings[0], &options.strategy));
     free(filled);
     free(cancelled);
     cr_expect_eq(dispatched(&run, "market_data"), run.recordings[0].count);
@@ -173,6 +199,11 @@ Test(market_pipeline, every_domain_may_have_shards)
     test_run_to_end(&run, 4);
     cr_expect_eq(orders->events, orders_of(&run).sent);
     cr_expect_eq(orders->doubles, 0, "every order has an id of its own");
+    uint64_t of_second =
+        0; /* the two desks take turns with the ids: the second has the even ones */
+    for (uint32_t id = 0; id < IDS; id += 2)
+        of_second += orders->ids[id];
+    cr_expect(of_second > 0 && of_second < orders->events, "each shard has a desk of its own");
     cr_expect_eq(fills->doubles, 0, "and one fill at most");
     free(orders);
     free(fills);
