@@ -26,6 +26,7 @@
 #define WARM_UP     100000u
 #define SKIPPED     77
 #define MAX_THREADS 64
+#define QUIET_US    300000
 #define TIMEOUT     (60 * HL_SECOND)
 
 /* Shared by the traced child and the tracing parent. */
@@ -47,9 +48,11 @@ extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *memory, size_t size);
 
+static _Thread_local int is_hot_thread;
+
 static void count_allocation(void)
 {
-    if (shared != NULL && shared->measuring != 0)
+    if (is_hot_thread && shared->measuring != 0)
         __atomic_fetch_add(&shared->allocations, 1, __ATOMIC_RELAXED);
 }
 
@@ -77,10 +80,9 @@ static hl_topic forwards;
 
 static void note_thread(void)
 {
-    static _Thread_local int noted;
-    if (noted)
+    if (is_hot_thread)
         return;
-    noted = 1;
+    is_hot_thread = 1;
     const uint32_t index = __atomic_fetch_add(&shared->hot_thread_count, 1, __ATOMIC_SEQ_CST);
     if (index < MAX_THREADS)
         shared->hot_threads[index] = (pid_t)syscall(SYS_gettid);
@@ -173,6 +175,9 @@ static int child(void)
     publish(feed, topic, WARM_UP);
     while (__atomic_load_n(&shared->handled, __ATOMIC_SEQ_CST) < WARM_UP)
         ;
+    /* What the control plane did before has a last echo on the executors' threads: each wakes
+     * liburcu's thread once when the routes that subscribe replaced are free. */
+    usleep(QUIET_US);
     shared->measuring = 1;
     publish(feed, topic, EVENTS);
     while (__atomic_load_n(&shared->handled, __ATOMIC_SEQ_CST) < WARM_UP + EVENTS)
