@@ -1,9 +1,7 @@
 #include "market/feed.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -304,12 +302,7 @@ hl_status market_feed_open(hl_bus *bus, hl_topic topic, uint32_t input,
 
 hl_status market_feed_start(market_feed *feed, hl_error *error)
 {
-    /* Signals are the application's main thread's business. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     const int code = pthread_create(&feed->thread, NULL, feed_main, feed);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (code != 0)
         return hl_error_set(error, HL_SYSTEM, "%s: no thread can be started: %s", feed->name,
                             strerror(code));

@@ -49,7 +49,8 @@ hl_status market_feed_open(hl_bus *bus, hl_topic topic, uint32_t input,
                            const market_recording *recording, const market_feed_options *options,
                            market_feed **ret_feed, hl_error *error);
 
-/* Starts the feed's thread. HL_SYSTEM when there can be none. */
+/* Starts the feed's thread, which has the caller's signal mask. HL_SYSTEM when there can be none.
+ */
 hl_status market_feed_start(market_feed *feed, hl_error *error);
 
 /* Asks it to end; returns at once. Any thread. */

@@ -669,8 +669,6 @@ void market_pipeline_orders(const market_pipeline *pipeline, market_order_counts
 void market_pipeline_tick_to_order(const market_pipeline *pipeline, hl_latency *ret_latency)
 {
     const market_domain *const domain = &pipeline->domains[ORDER];
-    /* The first shard's takes the others in; called again it would count them twice, so on a copy.
-     */
     hl_latency latency = {0};
     hl_histogram *const sum = hl_allocate(1, hl_histogram_size_bytes(2));
     if (sum != NULL) {
