@@ -1,0 +1,341 @@
+/*
+ * Everything that may be done to a bus at the same time, at the same time: publish (exclusive and
+ * shared), open and close, subscribe and unsubscribe, from outside and from handlers, declare, read
+ * statistics and last values, and stop. Built with ThreadSanitizer, which finds the missing edge.
+ *
+ *     bus_tsan [SEED]
+ */
+#include "../stress/stress.h"
+
+#include <string.h>
+
+#include <hotlane/hotlane.h>
+
+#define ROUNDS 3u
+#define STEPS  (20000u / STRESS_SHARE) /* of each thread in each round */
+#define TOPICS 4u
+
+typedef struct scene {
+    hl_bus *bus;
+    hl_topic topics[TOPICS];
+    hl_shared_publisher *shared;
+    uint64_t seed;
+} scene;
+
+typedef struct actor {
+    scene *of;
+    uint64_t random;
+} actor;
+
+/* What each topic's own handler sees; plain memory: one partition, one thread at a time. */
+typedef struct watcher {
+    uint64_t last_sequence;
+    uint64_t count;
+} watcher;
+
+static bool is_fair(hl_status status)
+{
+    return status == HL_OK || status == HL_FULL || status == HL_CLOSED || status == HL_TIMEOUT ||
+           status == HL_NO_LANE;
+}
+
+static hl_status watch(const hl_event *event, hl_publisher *out, void *context)
+{
+    (void)out;
+    watcher *const self = context;
+    STRESS_CHECK(event->sequence > self->last_sequence, "sequence %" PRIu64 " after %" PRIu64,
+                 event->sequence, self->last_sequence);
+    self->last_sequence = event->sequence;
+    self->count++;
+    return HL_OK;
+}
+
+static hl_status pass_on(const hl_event *event, hl_publisher *out, void *context)
+{
+    const scene *const of = context;
+    const uint64_t value = *(const uint64_t *)hl_payload(event);
+    if (value % 4 == 0)
+        hl_try_publish(out, of->topics[value / 4 % TOPICS], event->key, &(uint64_t){1}, 8);
+    return value % 7 == 0 ? HL_FAILED : HL_OK;
+}
+
+/* ---- publishers ---- */
+
+static void *publish_exclusively(void *context)
+{
+    actor *const self = context;
+    scene *const of = self->of;
+    hl_publisher *publisher = NULL;
+    char name[24];
+    snprintf(name, sizeof name, "e%p", (void *)self);
+    for (uint64_t step = 0; step < STEPS; step++) {
+        if (publisher == NULL && hl_publisher_open(of->bus, name, NULL, &publisher) != HL_OK)
+            break;
+        const hl_topic topic = of->topics[stress_below(&self->random, TOPICS)];
+        hl_claim claim;
+        const hl_status status = hl_try_claim_run(publisher, topic, step % 8, 8,
+                                                  1 + stress_below(&self->random, 3), &claim);
+        STRESS_CHECK(is_fair(status), "%s", hl_status_name(status));
+        if (status == HL_OK) {
+            for (uint32_t i = 0; i < claim.count; i++)
+                *(uint64_t *)(void *)(hl_claim_event(&claim, i) + 1) = step;
+            if (stress_below(&self->random, 8) == 0)
+                hl_abort(&claim);
+            else
+                hl_commit(&claim);
+        } else {
+            sched_yield();
+        }
+        if (stress_below(&self->random, 500) == 0) {
+            hl_publisher_close(publisher);
+            publisher = NULL;
+        }
+    }
+    if (publisher != NULL)
+        hl_publisher_close(publisher);
+    return NULL;
+}
+
+static void *publish_together(void *context)
+{
+    actor *const self = context;
+    scene *const of = self->of;
+    for (uint64_t step = 0; step < STEPS; step++) {
+        const hl_topic topic = of->topics[stress_below(&self->random, TOPICS)];
+        const hl_status status =
+            stress_below(&self->random, 4) == 0
+                ? hl_shared_publish(of->shared, topic, step % 8, &step, sizeof step)
+                : hl_shared_try_publish(of->shared, topic, step % 8, &step, sizeof step);
+        STRESS_CHECK(is_fair(status), "%s", hl_status_name(status));
+        if (status != HL_OK)
+            sched_yield();
+    }
+    return NULL;
+}
+
+/* ---- subscribers ---- */
+
+typedef struct guest {
+    uint64_t calls; /* plain: read and freed right after hl_unsubscribe */
+    hl_subscription *subscription;
+    uint32_t armed, closed;
+} guest;
+
+static hl_status visit(const hl_event *event, hl_publisher *out, void *context)
+{
+    guest *const self = context;
+    (void)out;
+    self->calls += event->key;
+    return HL_OK;
+}
+
+static hl_status visit_together(const hl_batch *batch, hl_publisher *out, void *context)
+{
+    for (uint32_t i = 0; i < batch->count; i++)
+        visit(batch->events[i], out, context);
+    return HL_OK;
+}
+
+static bool is_even(const hl_event *event, void *context)
+{
+    (void)context;
+    return event->key % 2 == 0;
+}
+
+static void *come_and_go(void *context)
+{
+    actor *const self = context;
+    scene *const of = self->of;
+    static const char *const patterns[] = {"a.*", "b.delta", "a.state", "b.>"};
+    for (uint32_t step = 0; step < STEPS / 10; step++) {
+        guest *const visitor = calloc(1, sizeof *visitor);
+        const uint32_t kind = stress_below(&self->random, 4);
+        hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
+        hl_subscription *subscription;
+        options.concurrent = true;
+        options.predicate = stress_below(&self->random, 2) == 0 ? is_even : NULL;
+        options.batch = kind == 3 ? visit_together : NULL;
+        options.batch_events = 5;
+        options.batch_wait_ns = stress_below(&self->random, 2) * HL_MILLISECOND;
+        options.initial_image = kind == 2;
+        const hl_status status = hl_subscribe(of->bus, patterns[kind], kind == 3 ? NULL : visit,
+                                              visitor, &options, &subscription);
+        if (status == HL_OK) {
+            hl_error error = {.text = ""};
+            if (stress_below(&self->random, 2) == 0)
+                sched_yield();
+            const hl_status ended = hl_unsubscribe(subscription, 60 * HL_SECOND, &error);
+            STRESS_CHECK(ended == HL_OK, "%s", error.text);
+        } else {
+            STRESS_CHECK(status == HL_CLOSED, "%s", hl_status_name(status));
+        }
+        memset(visitor, 0xdd, sizeof *visitor);
+        free(visitor);
+    }
+    return NULL;
+}
+
+static void free_guest(void *context)
+{
+    guest *const self = context;
+    STRESS_CHECK(self->closed == 0, "closed twice");
+    memset(self, 0xdd, sizeof *self);
+    free(self);
+}
+
+static hl_status leave(const hl_event *event, hl_publisher *out, void *context)
+{
+    guest *const self = context;
+    (void)event;
+    (void)out;
+    /* ARMED: acquire, the handle is there. */
+    if (hl_load_acquire_u32(&self->armed) == 1) {
+        hl_store_relaxed_u32(&self->armed, 2); /* Relaxed: this handler's own from here on. */
+        hl_unsubscribe(self->subscription, 0, NULL);
+    }
+    return HL_OK;
+}
+
+static void *send_guests_that_leave_by_themselves(void *context)
+{
+    actor *const self = context;
+    scene *const of = self->of;
+    for (uint32_t step = 0; step < STEPS / 50; step++) {
+        guest *const visitor = calloc(1, sizeof *visitor);
+        hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
+        options.on_closed = free_guest;
+        if (hl_subscribe(of->bus, "a.delta", leave, visitor, &options, &visitor->subscription) !=
+            HL_OK) {
+            free(visitor);
+            break;
+        }
+        /* ARMED: release, the handle before it. */
+        hl_store_release_u32(&visitor->armed, 1);
+        for (uint32_t i = 0; i < 20; i++)
+            sched_yield();
+    }
+    return NULL;
+}
+
+/* ---- who looks on ---- */
+
+static void *look_on(void *context)
+{
+    actor *const self = context;
+    scene *const of = self->of;
+    struct {
+        hl_event event;
+        uint64_t payload[8];
+    } last;
+    for (uint32_t step = 0; step < STEPS / 20; step++) {
+        hl_lane_stats lane;
+        hl_subscription_stats row;
+        hl_thread_status thread;
+        hl_error error;
+        hl_bus_lane_stats(of->bus, step % 2 == 0 ? "a" : "b", -1, &lane);
+        STRESS_CHECK(lane.dispatched <= lane.committed, "%" PRIu64 " of %" PRIu64, lane.dispatched,
+                     lane.committed);
+        for (uint32_t i = 0; hl_bus_subscription_stats(of->bus, i, &row) == HL_OK; i++)
+            STRESS_CHECK(row.handled <= row.delivered, "%s", row.name);
+        for (uint32_t i = 0; hl_bus_thread_status(of->bus, i, &thread) == HL_OK; i++)
+            STRESS_CHECK(*thread.name != '\0', "thread %u", i);
+        hl_last(of->bus, of->topics[1], step % 8, &last.event, sizeof last);
+        hl_bus_error(of->bus, &error);
+        hl_bus_sequence(of->bus, 0);
+        hl_topic_keys_refused(of->bus, of->topics[1]);
+        char name[24];
+        hl_topic topic;
+        snprintf(name, sizeof name, "a.late.%u", step % 32);
+        const hl_status status = hl_topic_declare(of->bus, name, NULL, &topic);
+        STRESS_CHECK(status == HL_OK || status == HL_CLOSED, "%s", hl_status_name(status));
+        if (status == HL_OK)
+            STRESS_CHECK(strcmp(hl_topic_name(of->bus, topic), name) == 0, "%s", name);
+        sched_yield();
+    }
+    return NULL;
+}
+
+/* ---- a round ---- */
+
+static void make_bus(scene *of, hl_wait wait)
+{
+    const hl_domain_config domains[2] = {
+        {"a", HL_NORMAL, false, 1, 128, 64, 16, HL_FULL_REJECT, 0, "*", wait},
+        {"b", HL_HIGH, false, 1, 128, 64, 16, HL_FULL_BLOCK, HL_MILLISECOND, "*", wait}};
+    static const char *const names[TOPICS] = {"a.delta", "a.state", "b.delta", "b.other"};
+    hl_config config = HL_CONFIG_INIT;
+    hl_error error;
+    config.domains = domains;
+    config.domain_count = 2;
+    config.max_topics = 64;
+    config.max_keys_per_state_topic = 6;
+    config.huge_pages = config.lock_memory = false;
+    config.ring_start_position = UINT64_MAX - 500;
+    STRESS_CHECK(hl_bus_create(&config, &of->bus, &error) == HL_OK, "%s", error.text);
+    for (uint32_t i = 0; i < TOPICS; i++) {
+        hl_topic_options options = HL_TOPIC_OPTIONS_INIT;
+        options.kind = i == 1 ? HL_STATE : HL_DELTA;
+        STRESS_CHECK(hl_topic_declare(of->bus, names[i], &options, &of->topics[i]) == HL_OK, "%s",
+                     names[i]);
+    }
+    STRESS_CHECK(hl_shared_publisher_open(of->bus, "shared", NULL, &of->shared) == HL_OK, "shared");
+    STRESS_CHECK(hl_bus_start(of->bus) == HL_OK, "start");
+}
+
+static void run_round(uint64_t seed, hl_wait wait)
+{
+    static void *(*const bodies[])(void *) = {publish_exclusively,
+                                              publish_exclusively,
+                                              publish_together,
+                                              publish_together,
+                                              come_and_go,
+                                              come_and_go,
+                                              look_on,
+                                              send_guests_that_leave_by_themselves};
+    enum { ACTORS = sizeof bodies / sizeof *bodies };
+    scene of = {.seed = seed};
+    actor actors[ACTORS];
+    pthread_t threads[ACTORS];
+    watcher watchers[2] = {{0}};
+    hl_subscription *subscription;
+    make_bus(&of, wait);
+    hl_subscribe(of.bus, "a.>", watch, &watchers[0], NULL, &subscription);
+    hl_subscribe(of.bus, "b.>", watch, &watchers[1], NULL, &subscription);
+    hl_subscribe(of.bus, "a.delta", pass_on, &of, NULL, &subscription);
+    hl_subscribe(of.bus, "b.delta", pass_on, &of, NULL, &subscription);
+    for (uint32_t i = 0; i < ACTORS; i++) {
+        actors[i] = (actor){&of, seed + i};
+        STRESS_CHECK(pthread_create(&threads[i], NULL, bodies[i], &actors[i]) == 0, "thread");
+    }
+    /* In every other round the stop comes in the middle of it all. */
+    hl_status status = HL_OK;
+    if (seed % 2 == 0) {
+        while (hl_bus_sequence(of.bus, 0) < STEPS / 4)
+            sched_yield();
+        status = hl_bus_stop(of.bus, 60 * HL_SECOND);
+    }
+    for (uint32_t i = 0; i < ACTORS; i++)
+        pthread_join(threads[i], NULL);
+    if (seed % 2 != 0)
+        status = hl_bus_stop(of.bus, 60 * HL_SECOND);
+    hl_error error = {.text = ""};
+    hl_bus_error(of.bus, &error);
+    STRESS_CHECK(status == HL_OK, "%s: %s", hl_status_name(status), error.text);
+    STRESS_CHECK(hl_bus_check_conservation(of.bus, &error) == HL_OK, "%s", error.text);
+    STRESS_CHECK(watchers[0].count == hl_bus_sequence(of.bus, 0), "%" PRIu64 " seen",
+                 watchers[0].count);
+    STRESS_CHECK(watchers[1].count == hl_bus_sequence(of.bus, 1), "%" PRIu64 " seen",
+                 watchers[1].count);
+    printf("wait %d: %" PRIu64 " and %" PRIu64 " events\n", (int)wait, watchers[0].count,
+           watchers[1].count);
+    hl_bus_destroy(of.bus);
+}
+
+int main(int argc, char **argv)
+{
+    const uint64_t seed = stress_seed(argc, argv);
+    static const hl_wait waits[] = {HL_WAIT_PARK, HL_WAIT_BACKOFF, HL_WAIT_SPIN};
+    for (uint32_t round = 0; round < 2 * ROUNDS; round++)
+        run_round(seed + round, waits[round % 3]);
+    return EXIT_SUCCESS;
+}

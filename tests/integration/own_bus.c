@@ -1,0 +1,95 @@
+#include "own_bus.h"
+
+#include <time.h>
+
+hl_bus *own_create(hl_wait wait)
+{
+    const hl_domain_config domains[3] = {
+        {"market_data", HL_NORMAL, false, 1, 128, 64, 16, HL_FULL_REJECT, 0, "*", wait},
+        {"order", HL_CRITICAL, true, 1, 128, 64, 16, HL_FULL_REJECT, 0, "*", wait},
+        {"account", HL_LOW, false, 1, 128, 64, 16, HL_FULL_BLOCK, 60 * HL_SECOND, "*", wait},
+    };
+    hl_config config = HL_CONFIG_INIT;
+    config.domains = domains;
+    config.domain_count = 3;
+    config.huge_pages = config.lock_memory = false;
+    config.max_topics = 64;
+    config.max_keys_per_state_topic = 64;
+    config.ring_start_position = UINT64_MAX - 1000;
+    hl_bus *bus = NULL;
+    hl_error error = {.text = ""};
+    cr_assert_eq(hl_bus_create(&config, &bus, &error), HL_OK, "%s", error.text);
+    return bus;
+}
+
+hl_bus *own_start(hl_wait wait)
+{
+    hl_bus *const bus = own_create(wait);
+    const hl_status status = hl_bus_start(bus);
+    hl_error error;
+    hl_bus_error(bus, &error);
+    cr_assert_eq(status, HL_OK, "%s", error.text);
+    return bus;
+}
+
+void own_stop(hl_bus *bus)
+{
+    const hl_status status = hl_bus_stop(bus, 60 * HL_SECOND);
+    hl_error error;
+    hl_bus_error(bus, &error);
+    cr_assert_eq(status, HL_OK, "%s", error.text);
+    hl_bus_destroy(bus);
+}
+
+hl_topic own_topic(hl_bus *bus, const char *name, hl_topic_kind kind)
+{
+    hl_topic_options options = HL_TOPIC_OPTIONS_INIT;
+    hl_topic topic;
+    options.kind = kind;
+    cr_assert_eq(hl_topic_declare(bus, name, &options, &topic), HL_OK);
+    return topic;
+}
+
+hl_publisher *own_publisher(hl_bus *bus, const char *name, const char *uses)
+{
+    hl_publisher_options options = HL_PUBLISHER_OPTIONS_INIT;
+    hl_publisher *publisher;
+    options.uses = uses;
+    cr_assert_eq(hl_publisher_open(bus, name, &options, &publisher), HL_OK);
+    return publisher;
+}
+
+hl_subscription *own_subscribe(hl_bus *bus, const char *pattern, hl_handler handler, void *context)
+{
+    hl_subscription *subscription;
+    cr_assert_eq(hl_subscribe(bus, pattern, handler, context, NULL, &subscription), HL_OK);
+    return subscription;
+}
+
+hl_lane_stats own_lane(const hl_bus *bus, const char *domain)
+{
+    hl_lane_stats lane;
+    cr_assert_eq(hl_bus_lane_stats(bus, domain, -1, &lane), HL_OK);
+    return lane;
+}
+
+pthread_t own_thread(void *(*body)(void *context), void *context)
+{
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, body, context), 0);
+    return thread;
+}
+
+void own_join(pthread_t thread)
+{
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+}
+
+void own_await(const uint64_t *word, uint64_t value)
+{
+    const time_t begin = time(NULL);
+    while (hl_load_acquire_u64(word) < value) {
+        cr_assert_lt(time(NULL) - begin, 60, "%lu of %lu", hl_load_acquire_u64(word), value);
+        sched_yield();
+    }
+}

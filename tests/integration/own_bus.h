@@ -1,0 +1,54 @@
+/*
+ * A bus with threads of its own, for the tests of its promises. Work is counted, never timed, and
+ * every thread that waits yields, so that one CPU is enough.
+ */
+#ifndef HL_TEST_OWN_BUS_H
+#define HL_TEST_OWN_BUS_H
+
+#include <criterion/criterion.h>
+#include <hotlane/hotlane.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include "ring/order.h"
+
+/* How much of the ordinary work a build does; the sanitizers' are slower. */
+#if defined(__SANITIZE_ADDRESS__)
+#define OWN_SHARE 8u
+#else
+#define OWN_SHARE 1u
+#endif
+
+/* market_data (NORMAL), order (CRITICAL), account (LOW, its publishers may block); rings of 64
+ * slots, of 16 for handlers, positions that begin shortly before 2^64; all wait as told. */
+hl_bus *own_create(hl_wait wait);
+hl_bus *own_start(hl_wait wait);
+
+/* Stops it, which must drain and conserve, and destroys it. */
+void own_stop(hl_bus *bus);
+
+hl_topic own_topic(hl_bus *bus, const char *name, hl_topic_kind kind);
+hl_publisher *own_publisher(hl_bus *bus, const char *name, const char *uses);
+hl_subscription *own_subscribe(hl_bus *bus, const char *pattern, hl_handler handler, void *context);
+hl_lane_stats own_lane(const hl_bus *bus, const char *domain);
+pthread_t own_thread(void *(*body)(void *context), void *context);
+void own_join(pthread_t thread);
+
+/* Until *word is `value` or more, or 60 s are over, which fails the test. */
+void own_await(const uint64_t *word, uint64_t value);
+
+static inline void own_publish(hl_publisher *publisher, hl_topic topic, uint64_t key,
+                               uint64_t value)
+{
+    hl_status status;
+    while ((status = hl_try_publish(publisher, topic, key, &value, sizeof value)) == HL_FULL)
+        sched_yield();
+    cr_assert_eq(status, HL_OK, "%s", hl_status_name(status));
+}
+
+static inline uint64_t own_value(const hl_event *event)
+{
+    return *(const uint64_t *)hl_payload(event);
+}
+
+#endif
