@@ -313,6 +313,7 @@ void market_pipeline_domains(hl_domain_config ret_domains[MARKET_DOMAINS])
     }
     /* A recording can wait; what it would lose is a hole in the book. */
     ret_domains[MARKET_DATA].full_policy = HL_FULL_BLOCK;
+    ret_domains[MARKET_DATA].block_timeout_ns = 10 * HL_SECOND;
 }
 
 static hl_status no_domain(uint32_t number, hl_error *error)
