@@ -21,6 +21,7 @@
 #define PERF_BUS_PAYLOAD_BYTES 64u /* behind the header of 64: slots of 128 */
 #define PERF_BUS_RING_SLOTS    4096u
 #define PERF_BUS_STOP_NS       (10 * HL_SECOND)
+#define PERF_BUS_DRAIN_NS      5e9 /* how long a sender waits for what it sent to be handled */
 
 typedef struct perf_bus_options {
     const perf_cores *cores;

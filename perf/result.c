@@ -90,7 +90,7 @@ void perf_result_note(perf_result *result, const char *format, ...)
 void perf_figure_text(double figure, const char *unit, char *ret_text, size_t room)
 {
     if (strstr(unit, "per_s") != NULL) {
-        if (figure >= 1e5)
+        if (figure >= 1e6)
             snprintf(ret_text, room, "%.2f M/s", figure / 1e6);
         else
             snprintf(ret_text, room, "%.2f k/s", figure / 1e3);

@@ -9,6 +9,7 @@
 
 #define FLOOR_REPEATS_MAX 5u
 #define FLOOR_SECONDS_MAX 0.2
+#define FLOOR_CASES       2u
 
 static const perf_scenario scenarios[] = {
     {"floor", "the hardware: a line between two cores and back, copies, the timer, gaps", false,
@@ -110,6 +111,22 @@ bool perf_run_wants(const perf_run *run, const char *case_name)
     return run->options->only == NULL || strstr(case_name, run->options->only) != NULL;
 }
 
+/* The median that a value of this unit is a multiple of; 0: of none. */
+static double floor_of(const perf_floor *floor, perf_floor_kind kind, const char *unit)
+{
+    const bool ns = strcmp(unit, "ns") == 0;
+    switch (kind) {
+    case PERF_FLOOR_ONE_WAY:
+        return ns ? floor->round_trip_2_lines_ns.median / 2 : 0;
+    case PERF_FLOOR_ROUND_TRIP:
+        return ns ? floor->round_trip_2_lines_ns.median : 0;
+    case PERF_FLOOR_STREAM:
+        return strcmp(unit, "msgs_per_s") == 0 ? floor->stream_copy_per_s.median : 0;
+    default:
+        return 0;
+    }
+}
+
 static void add_rows(perf_run *run, const perf_task *task, const perf_summary *summaries)
 {
     for (uint32_t i = 0; i < task->metric_count; i++) {
@@ -120,16 +137,34 @@ static void add_rows(perf_run *run, const perf_task *task, const perf_summary *s
         snprintf(row.name, sizeof row.name, "%s%s%s", task->name,
                  metric->name[0] == '\0' ? "" : ".", metric->name);
         snprintf(row.unit, sizeof row.unit, "%s", metric->unit);
-        if (task->floor > 0 && strcmp(metric->unit, task->floor_unit) == 0)
-            row.times_floor = summaries[i].median / task->floor;
+        const double floor = floor_of(&run->result->floor, task->floor, metric->unit);
+        if (floor > 0)
+            row.times_floor = summaries[i].median / floor;
         perf_result_add(run->result, &row);
     }
+}
+
+/* The floor's two cases that the scenarios' figures are multiples of. */
+static uint32_t add_floor_cases(const perf_run *run, perf_floor_work *work, perf_case *cases)
+{
+    perf_floor *const floor = &run->result->floor;
+    if (!floor->two_cores)
+        return 0;
+    *work = (perf_floor_work){&run->timer, &run->cores, run->options->seconds, floor->stream_block,
+                              floor->stream_ahead};
+    if (work->seconds > FLOOR_SECONDS_MAX)
+        work->seconds = FLOOR_SECONDS_MAX;
+    cases[0] = (perf_case){"floor, round trip", perf_floor_round_trip_2_lines, work, 1,
+                           &floor->round_trip_2_lines_ns};
+    cases[1] = (perf_case){"floor, stream copy", perf_floor_stream_copy, work, 1,
+                           &floor->stream_copy_per_s};
+    return FLOOR_CASES;
 }
 
 hl_status perf_run_tasks(perf_run *run, const perf_task *tasks, uint32_t task_count,
                          hl_error *error)
 {
-    perf_case *const cases = hl_allocate(task_count, sizeof *cases);
+    perf_case *const cases = hl_allocate(task_count + FLOOR_CASES, sizeof *cases);
     perf_summary(*const summaries)[PERF_VALUES_MAX] = hl_allocate(task_count, sizeof *summaries);
     hl_status status = HL_OK;
     uint32_t wanted = 0;
@@ -141,8 +176,12 @@ hl_status perf_run_tasks(perf_run *run, const perf_task *tasks, uint32_t task_co
         cases[wanted++] = (perf_case){tasks[i].name, tasks[i].measure, tasks[i].context,
                                       tasks[i].metric_count, summaries[i]};
     }
-    if (status == HL_OK && wanted != 0)
-        status = perf_repeat(cases, wanted, run->options->repeats, run->options->progress, error);
+    if (status == HL_OK && wanted != 0) {
+        perf_floor_work floor_work;
+        const uint32_t with_floor = wanted + add_floor_cases(run, &floor_work, cases + wanted);
+        status =
+            perf_repeat(cases, with_floor, run->options->repeats, run->options->progress, error);
+    }
     for (uint32_t i = 0; status == HL_OK && i < task_count; i++)
         if (perf_run_wants(run, tasks[i].name))
             add_rows(run, &tasks[i], summaries[i]);

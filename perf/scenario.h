@@ -64,17 +64,26 @@ typedef struct perf_metric {
     bool lower_is_better;
 } perf_metric;
 
+/* What a task's figures are a multiple of. */
+typedef enum perf_floor_kind {
+    PERF_FLOOR_NONE = 0,
+    PERF_FLOOR_ONE_WAY,    /* its "ns": half a round trip of two lines */
+    PERF_FLOOR_ROUND_TRIP, /* its "ns": a round trip of two lines */
+    PERF_FLOOR_STREAM,     /* its "msgs_per_s": the stream copy */
+} perf_floor_kind;
+
 typedef struct perf_task {
     char name[64];
     perf_measure measure; /* a value that is NAN was not to be had: no row */
     void *context;
     const perf_metric *metrics;
     uint32_t metric_count; /* 1..PERF_VALUES_MAX */
-    double floor;          /* the floor's median for metrics of `floor_unit`; 0: none */
-    const char *floor_unit;
+    perf_floor_kind floor;
 } perf_task;
 
-/* Measures the tasks that --case leaves, and adds their rows. */
+/* Measures the tasks that --case leaves, and adds their rows. Between two cores the floor's round
+ * trip of two lines and its stream copy take turns with them, so that a machine that changes pace
+ * changes both; the result's floor then has those figures. */
 hl_status perf_run_tasks(perf_run *run, const perf_task *tasks, uint32_t task_count,
                          hl_error *error);
 

@@ -157,8 +157,10 @@ static void publish(void *context)
         }
         now = perf_timer_ticks(timer);
     }
+    const uint64_t patience =
+        perf_timer_ticks(timer) + perf_timer_ticks_of(timer, PERF_BUS_DRAIN_NS);
     /* Relaxed: a number. */
-    while (hl_load_relaxed_u64(&self->handled) < self->sent && self->failed == HL_OK)
+    while (hl_load_relaxed_u64(&self->handled) < self->sent && perf_timer_ticks(timer) < patience)
         hl_pause();
     self->elapsed_s = perf_timer_ns(timer, perf_timer_ticks(timer) - self->schedule.start) / 1e9;
     if (self->second != NULL && self->failed == HL_OK)
@@ -265,8 +267,7 @@ hl_status perf_scenario_churn(perf_run *run, hl_error *error)
                                .context = &contexts[i],
                                .metrics = metrics,
                                .metric_count = VALUES,
-                               .floor = run->result->floor.round_trip_2_lines_ns.median / 2,
-                               .floor_unit = "ns"};
+                               .floor = PERF_FLOOR_ONE_WAY};
         snprintf(tasks[i].name, sizeof tasks[i].name, "%s", contexts[i].name);
     }
     perf_result_note(run->result,

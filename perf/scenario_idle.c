@@ -166,8 +166,7 @@ hl_status perf_scenario_idle(perf_run *run, hl_error *error)
                                .context = &contexts[i],
                                .metrics = metrics,
                                .metric_count = VALUES,
-                               .floor = run->result->floor.round_trip_2_lines_ns.median / 2,
-                               .floor_unit = "ns"};
+                               .floor = PERF_FLOOR_ONE_WAY};
         snprintf(tasks[i].name, sizeof tasks[i].name, "%s", contexts[i].name);
     }
     perf_result_note(run->result,

@@ -21,8 +21,8 @@ typedef struct ring_tasks {
     uint32_t count;
 } ring_tasks;
 
-static void add(ring_tasks *all, const perf_run *run, const char *shape_name,
-                const perf_ring_work *work, const char *suffix)
+static void add(ring_tasks *all, const char *shape_name, const perf_ring_work *work,
+                const char *suffix)
 {
     perf_task *const task = &all->tasks[all->count];
     all->works[all->count] = *work;
@@ -33,10 +33,8 @@ static void add(ring_tasks *all, const perf_run *run, const char *shape_name,
     snprintf(task->name, sizeof task->name, "%s_%u_%u_%s", shape_name, work->slot_size,
              work->capacity, suffix);
     /* The floor's copy is of messages of this size. */
-    if (work->slot_size == PERF_MESSAGE_BYTES) {
-        task->floor = run->result->floor.stream_copy_per_s.median;
-        task->floor_unit = "msgs_per_s";
-    }
+    if (work->slot_size == PERF_MESSAGE_BYTES)
+        task->floor = PERF_FLOOR_STREAM;
     all->count++;
 }
 
@@ -56,9 +54,9 @@ hl_status perf_scenario_ring(perf_run *run, hl_error *error)
                 work.capacity = capacities[capacity];
                 const char *const name = shape == PERF_RING_SPSC ? "spsc" : "mpsc";
                 work.run = 1;
-                add(&all, run, name, &work, "single");
+                add(&all, name, &work, "single");
                 work.run = 32;
-                add(&all, run, name, &work, "run32");
+                add(&all, name, &work, "run32");
             }
         }
     }
@@ -66,9 +64,9 @@ hl_status perf_scenario_ring(perf_run *run, hl_error *error)
     work.capacity = PERF_MESSAGE_SLOTS;
     work.run = 1;
     work.shape = PERF_RING_MPSC_2P;
-    add(&all, run, "mpsc", &work, "2p");
+    add(&all, "mpsc", &work, "2p");
     work.shape = PERF_RING_MPSC_3ON2;
-    add(&all, run, "mpsc", &work, "3on2");
+    add(&all, "mpsc", &work, "3on2");
     perf_result_note(run->result,
                      "2p: a producer on CPU %u, one on CPU %u that also consumes; 3on2: a producer "
                      "on CPU %u, another and the consumer share CPU %u",
