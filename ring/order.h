@@ -139,6 +139,17 @@ static inline uint64_t hl_fetch_add_relaxed_u64(uint64_t *target, uint64_t by)
 #endif
 }
 
+/* The same, after all that precedes it in the program. */
+static inline uint64_t hl_fetch_add_release_u64(uint64_t *target, uint64_t by)
+{
+#if defined(HL_ORDER_TSAN)
+    return __atomic_fetch_add(target, by, __ATOMIC_RELEASE);
+#else
+    ck_pr_fence_release();
+    return ck_pr_faa_64(target, by);
+#endif
+}
+
 /* Gives back what was there before. */
 static inline void *hl_exchange_acq_rel_ptr(void **target, void *desired)
 {

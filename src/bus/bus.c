@@ -310,6 +310,9 @@ static hl_status start_executors(hl_bus *bus)
     hl_status status = HL_OK;
     for (uint32_t i = 0; i < bus->executor_count && status == HL_OK; i++) {
         hl_executor *const executor = &bus->executors[i];
+        /* Of a start that failed before, too; no thread reads them yet. */
+        executor->start_state = HL_START_PENDING;
+        executor->stop = executor->go = executor->ended = 0;
         const int failure = pthread_create(&executor->thread, NULL, hl_executor_main, executor);
         if (failure != 0)
             status =
@@ -340,6 +343,8 @@ static hl_status await_executors(hl_bus *bus)
 
 hl_status hl_bus_start(hl_bus *bus)
 {
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
     hl_bus_lock(bus);
     hl_control *const control = bus->control;
     hl_status status = HL_OK;
@@ -361,11 +366,9 @@ hl_status hl_bus_start(hl_bus *bus)
     }
     if (status == HL_OK)
         control->state = HL_BUS_RUNNING;
-    for (uint32_t i = 0;
-         status == HL_OK && bus->config.threads == HL_THREADS_MANUAL && i < bus->executor_count;
-         i++)
-        /* START: release, hl_executor_turn sees a bus that was started. */
-        hl_store_release_u32(&bus->executors[i].start_state, HL_START_READY);
+    for (uint32_t i = 0; status == HL_OK && i < bus->executor_count; i++)
+        /* START: release, executors see a bus that was started. */
+        hl_store_release_u32(&bus->executors[i].go, 1);
     hl_bus_unlock(bus);
     return status;
 }
@@ -406,11 +409,12 @@ static void end_publishers(hl_bus *bus)
 
 void hl_bus_destroy(hl_bus *bus)
 {
-    if (bus == NULL)
+    /* A fork's child has a copy of a bus whose threads and rings are its parent's. */
+    if (bus == NULL || (bus->gate != NULL && hl_bus_is_detached(bus)))
         return;
     hl_control *const control = bus->control;
-    if (bus->gate != NULL && *bus->gate != HL_GATE_DETACHED)
-        *bus->gate = HL_GATE_STOPPED;
+    if (bus->gate != NULL)
+        hl_store_relaxed_u32(bus->gate, HL_GATE_STOPPED); /* GATE: nobody else uses the bus. */
     if (control->state == HL_BUS_RUNNING || control->state == HL_BUS_STOPPING) {
         hl_housekeeper_stop(bus);
         hl_executors_end(bus, UINT64_MAX);

@@ -116,6 +116,12 @@ struct hl_bus {
     hl_inlet *dead_inlets;
 };
 
+/* Whether this is a fork's child: the bus's threads, rings and lock are its parent's. */
+static inline bool hl_bus_is_detached(const hl_bus *bus)
+{
+    return hl_load_relaxed_u32(bus->gate) == HL_GATE_DETACHED; /* GATE: relaxed, the fork set it. */
+}
+
 static inline void hl_bus_lock(const hl_bus *bus)
 {
     pthread_mutex_lock(&bus->control->lock);

@@ -50,6 +50,13 @@ static inline bool hl_command_waiting(const hl_command_list *list)
     return hl_load_relaxed_ptr((void *const *)(const void *)&list->head) != NULL;
 }
 
+/* The newest that waits, or NULL: to see in an order whether there is one (DRAINED, executor.h). */
+static inline const hl_command *hl_command_list_acquire(const hl_command_list *list)
+{
+    /* DRAINED: acquire, what is loaded after it is no older. */
+    return hl_load_acquire_ptr((void *const *)(const void *)&list->head);
+}
+
 /* The executor's thread: takes all, the oldest first. */
 static inline hl_command *hl_command_take(hl_command_list *list)
 {

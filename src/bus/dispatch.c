@@ -52,30 +52,36 @@ static inline bool deliver(hl_partition *partition, const hl_route_entry *entry,
     return true;
 }
 
-void hl_dispatch(hl_partition *partition, hl_event *event)
+void hl_dispatch(hl_partition *partition, hl_lane *lane, hl_event *event)
 {
+    const hl_bus *const bus = partition->bus;
     event->sequence = partition->sequence + 1;
     /* Relaxed: one writer; readers want a number. */
     hl_store_relaxed_u64(&partition->sequence, event->sequence);
     /* ROUTE: acquire, the entries are seen as they were filled. */
     const hl_route *const route =
-        hl_load_acquire_ptr((void *const *)(const void *)&partition->bus->routes[event->topic]);
-    set_cause(partition, event);
-    if (route->topic->last != NULL)
-        keep_last(partition, route->topic, event);
+        event->topic < bus->max_topics
+            ? hl_load_acquire_ptr((void *const *)(const void *)&bus->routes[event->topic])
+            : NULL;
     bool wanted = false;
-    for (uint32_t i = 0; i < route->count; i++)
-        wanted |= deliver(partition, &route->entries[i], event);
+    /* NULL: the publisher has overwritten the topic. */
+    if (route != NULL) {
+        set_cause(partition, event);
+        if (route->topic->last != NULL)
+            keep_last(partition, route->topic, event);
+        for (uint32_t i = 0; i < route->count; i++)
+            wanted |= deliver(partition, &route->entries[i], event);
+        partition->out->event = NULL;
+    }
     if (!wanted)
-        hl_count(&partition->lanes[event->priority].unrouted, 1);
-    partition->out->event = NULL;
+        hl_count(&lane->unrouted, 1);
 }
 
 /* ---- batches ---- */
 
 static bool is_closing(const hl_subscription *subscription)
 {
-    /* ONLINE (executor.h): who was online before it was set is waited for; who came later sees it.
+    /* ONLINE: (executor.h) who was online before it was set is waited for; who came later sees it.
      */
     return hl_load_acquire_u32(&subscription->closing) != 0;
 }
@@ -123,6 +129,12 @@ static void box_deliver(hl_partition *partition, hl_batch_box *box)
     box_empty(partition, box);
 }
 
+/* UINT64_MAX: never. */
+static uint64_t later(uint64_t now_ns, uint64_t wait_ns)
+{
+    return wait_ns < UINT64_MAX - now_ns ? now_ns + wait_ns : UINT64_MAX;
+}
+
 static void box_add(hl_partition *partition, hl_cell *cell, const hl_event *event)
 {
     hl_batch_box *const box = cell->box;
@@ -135,11 +147,14 @@ static void box_add(hl_partition *partition, hl_cell *cell, const hl_event *even
     if (box->count == 0) {
         box->next_open = partition->open_boxes;
         partition->open_boxes = box;
-        box->due_ns = executor->now_ns + box->wait_ns;
+        box->due_ns = later(executor->now_ns, box->wait_ns);
+        box->level = event->priority;
         if (executor->open_boxes == 0 || box->due_ns < executor->earliest_due_ns)
             executor->earliest_due_ns = box->due_ns;
         count_open(executor, executor->open_boxes + 1);
     }
+    if (event->priority < box->level)
+        box->level = event->priority;
     box->events[box->count] = event;
     hl_store_relaxed_u32(&box->count, box->count + 1); /* Relaxed: a counter (queued). */
     if (box->count == box->max_events) {
@@ -148,12 +163,13 @@ static void box_add(hl_partition *partition, hl_cell *cell, const hl_event *even
     }
 }
 
-void hl_boxes_end_run(hl_partition *partition)
+void hl_boxes_end_run(hl_partition *partition, bool interrupted)
 {
     hl_batch_box *box = partition->open_boxes;
     while (box != NULL) {
         hl_batch_box *const next = box->next_open;
-        if (box->wait_ns == 0)
+        /* Not one event and a batch before what is higher: it is due already, at the next look. */
+        if (box->wait_ns == 0 && !interrupted)
             box_deliver(partition, box);
         for (; box->copied < box->count; box->copied++) {
             const hl_event *const event = box->events[box->copied];
@@ -165,7 +181,7 @@ void hl_boxes_end_run(hl_partition *partition)
     }
 }
 
-uint32_t hl_boxes_serve(hl_executor *executor, uint64_t now_ns)
+uint32_t hl_boxes_serve(hl_executor *executor, uint64_t now_ns, uint32_t level)
 {
     hl_batch_box *due = NULL;
     hl_partition *due_partition = NULL;
@@ -173,7 +189,8 @@ uint32_t hl_boxes_serve(hl_executor *executor, uint64_t now_ns)
     for (uint32_t i = 0; i < executor->partition_count; i++) {
         hl_partition *const partition = executor->partitions[i];
         for (hl_batch_box *box = partition->open_boxes; box != NULL; box = box->next_open) {
-            if (box->due_ns <= now_ns && (due == NULL || box->due_ns < due->due_ns)) {
+            if (box->due_ns <= now_ns && box->level <= level &&
+                (due == NULL || box->due_ns < due->due_ns)) {
                 due = box;
                 due_partition = partition;
             }
@@ -204,6 +221,8 @@ static void give_image(hl_partition *partition, hl_cell *cell, const hl_topic_en
     uint32_t bytes;
     for (uint32_t i = 0; hl_latest_at(table, i, partition->image_slot, room, &key, &bytes) == HL_OK;
          i++) {
+        if (is_closing(subscription))
+            return;
         hl_event *const event = (hl_event *)(void *)partition->image_slot;
         event->flags |= HL_EVENT_IMAGE;
         set_cause(partition, event);
@@ -211,7 +230,7 @@ static void give_image(hl_partition *partition, hl_cell *cell, const hl_topic_en
         partition->out->event = NULL;
         /* The next value comes to lie where this one is. */
         if (partition->open_boxes != NULL)
-            hl_boxes_end_run(partition);
+            hl_boxes_end_run(partition, false);
     }
 }
 
@@ -232,7 +251,8 @@ void hl_cell_detach(hl_partition *partition, hl_cell *cell)
 {
     hl_batch_box *const box = cell->box;
     /* Relaxed: link.let_go says it to others. */
-    hl_store_relaxed_u32(&cell->state, HL_CELL_DETACHED);
+    if (hl_load_relaxed_u32(&cell->state) == HL_CELL_ATTACHED)
+        hl_store_relaxed_u32(&cell->state, HL_CELL_DETACHED);
     if (box == NULL || box->count == 0)
         return;
     box_unlink(partition, box);

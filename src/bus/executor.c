@@ -4,41 +4,40 @@
 #include <stdio.h>
 #include <time.h>
 
+#include <urcu/static/urcu-qsbr.h>
+
 #include "affinity/pin.h"
 #include "bus/bus.h"
 #include "bus/dispatch.h"
 
-#define RUN_MAX          64 /* events of one lane before it looks at the others of its level */
-#define QUIESCENT_EVERY  16 /* looks between two quiescent states: each costs a shared line */
-#define LATENCY_EVERY    8  /* events: one in so many is measured, the clock read no oftener */
-#define BATCHES_LEVEL    HL_PRIORITIES /* for the guard: below all lanes */
-#define POLLS_BEFORE_NAP 128
-#define NAP_NS           50000
+#define RUN_MAX            64 /* events of one lane before it looks at the others of its level */
+#define WATCH_ALL_EVERY    64 /* looks: then all rings are looked at, whatever is announced */
+#define QUIESCENT_EVERY    16 /* looks between two quiescent states: each costs a shared line */
+#define LATENCY_EVERY      8  /* events: one in so many is measured, the clock read no oftener */
+#define BATCHES_LEVEL      HL_PRIORITIES /* for the guard: below all lanes */
+#define LOOKS_BEFORE_PAUSE 64
+#define POLLS_BEFORE_NAP   128
+#define NAP_NS             50000
 
 _Thread_local hl_executor *hl_turning;
 
 /* ---- what is there to do ---- */
 
-/* The next inlet of a level that has something; each in turn. */
-static inline hl_inlet *ready_inlet(const hl_level *level)
+/* The groups of a level that are worth a look. */
+static inline uint64_t lively(hl_executor *executor, uint32_t level)
 {
-    hl_inlet *const last = level->last_served;
-    hl_inlet *inlet = last;
-    do {
-        inlet = inlet->next;
-        if (hl_ring_ready(&inlet->consumer))
-            return inlet;
-    } while (inlet != last);
-    return NULL;
+    /* ANNOUNCED: (ready.h) relaxed. */
+    const uint64_t announced = hl_load_relaxed_u64(&executor->announced[level]);
+    return executor->watched[level] | announced;
 }
 
-/* The same for the highest of some levels (bit n: level n). */
-static inline hl_inlet *highest_ready(const hl_executor *executor, uint32_t levels,
-                                      uint32_t *ret_level)
+/* An inlet that has something, of the highest of some levels (bit n: level n) where one has. */
+static inline hl_inlet *highest_ready(hl_executor *executor, uint32_t levels, uint32_t *ret_level)
 {
-    for (levels &= executor->levels_in_use; levels != 0; levels &= levels - 1) {
+    for (; levels != 0; levels &= levels - 1) {
         const uint32_t level = (uint32_t)__builtin_ctz(levels);
-        hl_inlet *const inlet = ready_inlet(&executor->levels[level]);
+        const uint64_t mask = lively(executor, level);
+        hl_inlet *const inlet = mask != 0 ? hl_level_find(&executor->levels[level], mask) : NULL;
         if (inlet != NULL) {
             *ret_level = level;
             return inlet;
@@ -47,6 +46,8 @@ static inline hl_inlet *highest_ready(const hl_executor *executor, uint32_t leve
     return NULL;
 }
 
+#define ALL_LEVELS ((1u << HL_PRIORITIES) - 1)
+
 static inline uint32_t levels_above(uint32_t level)
 {
     return (1u << level) - 1;
@@ -54,7 +55,22 @@ static inline uint32_t levels_above(uint32_t level)
 
 static inline uint32_t levels_below(uint32_t level)
 {
-    return ((1u << HL_PRIORITIES) - 1) & ~((2u << level) - 1);
+    return ALL_LEVELS & ~((2u << level) - 1);
+}
+
+/* From now on every ring is looked at, until the next ageing. */
+static void watch_all(hl_executor *executor)
+{
+    for (uint32_t level = 0; level < HL_PRIORITIES; level++)
+        executor->watched[level] |= executor->levels[level].linked;
+}
+
+static void age(hl_executor *executor)
+{
+    executor->aged_ns = executor->now_ns;
+    for (uint32_t level = 0; level < HL_PRIORITIES; level++)
+        hl_level_age(&executor->levels[level], &executor->announced[level],
+                     &executor->watched[level]);
 }
 
 /* Once in guard_interval events a lower level has its turn, each of them in turn; batches that are
@@ -83,12 +99,13 @@ static bool stop_wanted(const hl_executor *executor)
 }
 
 /* Whether there is anything that a sleep must not pass over. */
-static bool has_work(const hl_executor *executor)
+static bool has_work(hl_executor *executor)
 {
     uint32_t level;
+    watch_all(executor);
     return hl_command_waiting(&executor->commands) || stop_wanted(executor) ||
            (executor->open_boxes != 0 && flush_wanted(executor)) ||
-           highest_ready(executor, ~0u, &level) != NULL;
+           highest_ready(executor, ALL_LEVELS, &level) != NULL;
 }
 
 /* ---- taking a run ---- */
@@ -96,19 +113,8 @@ static bool has_work(const hl_executor *executor)
 /* The executor no longer polls this ring: the control plane may free it. */
 static void unlink_inlet(hl_executor *executor, hl_inlet *inlet)
 {
-    hl_level *const level = &executor->levels[inlet->priority];
-    hl_inlet *before = inlet;
-    while (before->next != inlet)
-        before = before->next;
-    before->next = inlet->next;
-    if (level->last_served == inlet)
-        level->last_served = before;
-    if (before == inlet) {
-        level->last_served = NULL;
-        executor->levels_in_use &= ~(1u << inlet->priority);
-    }
-    inlet->linked = false;
-    /* COMMAND (command.h): the same list the other way round; relaxed, a first guess. */
+    hl_level_unlink(&executor->levels[inlet->priority], inlet);
+    /* COMMAND: (command.h) the same list the other way round; relaxed, a first guess. */
     void *head = hl_load_relaxed_ptr((void *const *)(void *)&executor->bus->dead_inlets);
     do {
         inlet->next_dead = head;
@@ -138,33 +144,42 @@ static uint32_t take_run(hl_executor *executor, hl_inlet *inlet, uint32_t level,
      * before it is dispatched. */
     if (hl_command_waiting(&executor->commands))
         hl_executor_obey(executor);
-    executor->levels[level].last_served = inlet;
     hl_store_relaxed_u32(&lane->running, 1); /* Relaxed: for statistics. */
     const uint32_t above = levels_above(level);
     unsigned char *slot = first;
-    uint32_t taken = 0, padding = 0, higher;
-    while (taken < ready) {
+    uint32_t taken = 0, released = 0, padding = 0, higher;
+    bool interrupted = false;
+    while (taken < ready && !interrupted) {
         hl_event *const event = (hl_event *)(void *)slot;
-        if (taken % LATENCY_EVERY == 0)
+        if (taken % LATENCY_EVERY == 0) {
             measure(executor, lane, event);
+            /* A publisher that has no room need not wait for the whole run; a batch may still point
+             * into it. */
+            if (partition->open_boxes == NULL) {
+                hl_ring_release(&inlet->consumer, taken - released);
+                released = taken;
+            }
+        }
         if ((event->flags & HL_EVENT_PADDING) == 0)
-            hl_dispatch(partition, event);
+            hl_dispatch(partition, lane, event);
         else
             padding++;
         taken++;
         slot += inlet->slot_size_bytes;
-        if (highest_ready(executor, above, &higher) != NULL ||
-            hl_command_waiting(&executor->commands))
-            break;
+        interrupted = highest_ready(executor, above, &higher) != NULL ||
+                      hl_command_waiting(&executor->commands);
     }
     if (partition->open_boxes != NULL)
-        hl_boxes_end_run(partition);
-    hl_ring_release(&inlet->consumer, taken);
+        hl_boxes_end_run(partition, interrupted);
+    hl_ring_release(&inlet->consumer, taken - released);
     hl_count(&lane->padding, padding);
     hl_count(&executor->events, taken - padding);
     hl_store_relaxed_u32(&lane->running, 0); /* Relaxed: for statistics. */
     /* DRAINED: release, after what the handlers published is counted. */
     hl_store_release_u64(&lane->dispatched, lane->dispatched + taken - padding);
+    hl_level_served(&executor->levels[level], inlet);
+    executor->last_level = level;
+    executor->served_box = false;
     if (!hl_ring_ready(&inlet->consumer)) {
         /* An empty ring is never to look full to its publisher. */
         hl_ring_release_publish(&inlet->consumer);
@@ -174,26 +189,24 @@ static uint32_t take_run(hl_executor *executor, hl_inlet *inlet, uint32_t level,
     return taken;
 }
 
-static uint32_t serve_boxes(hl_executor *executor)
+/*
+ * A batch that is due is like an event of the highest priority in it: one at a look, and where a
+ * lane of that priority has something too, they take turns. Under a flood of higher events the
+ * guard lets it in, as it does a lower lane.
+ */
+static uint32_t serve_boxes(hl_executor *executor, uint32_t level)
 {
     executor->now_ns = hl_bus_now(executor->bus);
-    if (flush_wanted(executor))
-        return hl_boxes_serve(executor, UINT64_MAX);
-    return executor->now_ns >= executor->earliest_due_ns
-               ? hl_boxes_serve(executor, executor->now_ns)
-               : 0;
-}
-
-/* A batch that is due is like an event of NORMAL priority: one at a look. Under a flood of higher
- * ones the guard lets it in, as it does a lower lane. */
-static uint32_t serve_boxes_at(hl_executor *executor, uint32_t level)
-{
-    const bool higher_waits = level <= HL_HIGH;
-    if (higher_waits && (executor->since_guard < executor->guard_interval ||
-                         executor->guard_level == BATCHES_LEVEL))
+    const uint64_t due_ns = flush_wanted(executor) ? UINT64_MAX : executor->now_ns;
+    const bool guarded = executor->since_guard >= executor->guard_interval &&
+                         executor->guard_level != BATCHES_LEVEL && executor->last_level <= level;
+    if (due_ns < executor->earliest_due_ns || (executor->served_box && level < HL_PRIORITIES)) {
+        executor->served_box = false;
         return 0;
-    const uint32_t served = serve_boxes(executor);
-    if (higher_waits && served != 0) {
+    }
+    const uint32_t served = hl_boxes_serve(executor, due_ns, guarded ? HL_PRIORITIES : level);
+    executor->served_box = served != 0;
+    if (served != 0 && guarded) {
         executor->since_guard = 0;
         executor->guard_level = BATCHES_LEVEL;
     }
@@ -204,9 +217,13 @@ uint32_t hl_executor_look(hl_executor *executor, uint32_t max_events)
 {
     uint32_t level = HL_PRIORITIES;
     hl_count(&executor->turns, 1);
-    hl_inlet *inlet = highest_ready(executor, ~0u, &level);
+    if (executor->turns % WATCH_ALL_EVERY == 0)
+        watch_all(executor);
+    if (executor->now_ns - executor->aged_ns >= HL_MILLISECOND)
+        age(executor);
+    hl_inlet *inlet = highest_ready(executor, ALL_LEVELS, &level);
     if (executor->open_boxes != 0) {
-        const uint32_t served = serve_boxes_at(executor, level);
+        const uint32_t served = serve_boxes(executor, level);
         if (served != 0)
             return served;
     }
@@ -215,13 +232,17 @@ uint32_t hl_executor_look(hl_executor *executor, uint32_t max_events)
             hl_executor_obey(executor);
         return 0;
     }
-    uint32_t max = max_events < RUN_MAX ? max_events : RUN_MAX;
-    if (executor->since_guard >= executor->guard_interval) {
-        hl_inlet *const lower = guard(executor, level, &level);
+    /* Not when something lower was dispatched just now: it would be the second in a row. */
+    if (executor->since_guard >= executor->guard_interval && executor->last_level <= level) {
+        uint32_t lower_level;
+        hl_inlet *const lower = guard(executor, level, &lower_level);
         if (lower != NULL)
-            return take_run(executor, lower, level, 1);
+            return take_run(executor, lower, lower_level, 1);
     }
-    const uint32_t before_guard = executor->guard_interval - executor->since_guard;
+    uint32_t max = max_events < RUN_MAX ? max_events : RUN_MAX;
+    const uint32_t before_guard = executor->since_guard < executor->guard_interval
+                                      ? executor->guard_interval - executor->since_guard
+                                      : 1;
     max = max < before_guard ? max : before_guard;
     const uint32_t taken = take_run(executor, inlet, level, max);
     executor->since_guard += taken;
@@ -229,20 +250,6 @@ uint32_t hl_executor_look(hl_executor *executor, uint32_t max_events)
 }
 
 /* ---- commands ---- */
-
-static void link_inlet(hl_executor *executor, hl_inlet *inlet)
-{
-    hl_level *const level = &executor->levels[inlet->priority];
-    if (level->last_served == NULL) {
-        inlet->next = inlet;
-        level->last_served = inlet;
-        executor->levels_in_use |= 1u << inlet->priority;
-    } else {
-        inlet->next = level->last_served->next;
-        level->last_served->next = inlet;
-    }
-    inlet->linked = true;
-}
 
 static void for_each_cell(hl_link *link, void (*action)(hl_partition *partition, hl_cell *cell))
 {
@@ -257,6 +264,9 @@ static void for_each_cell(hl_link *link, void (*action)(hl_partition *partition,
 
 void hl_executor_obey(hl_executor *executor)
 {
+    /* DRAINED: before the list is taken (an exchange, release), so that stop sees one or the other.
+     */
+    hl_store_relaxed_u32(&executor->obeying, 1);
     hl_command *command = hl_command_take(&executor->commands);
     while (command != NULL) {
         hl_command *const next = command->next; /* the command goes with its subject */
@@ -264,7 +274,8 @@ void hl_executor_obey(hl_executor *executor)
         hl_link *const link = command->subject;
         switch (command->kind) {
         case HL_COMMAND_LINK_INLET:
-            link_inlet(executor, inlet);
+            hl_level_link(&executor->levels[inlet->priority], inlet);
+            executor->watched[inlet->priority] |= (uint64_t)1 << inlet->group;
             break;
         case HL_COMMAND_RETIRE_INLET:
             inlet->retiring = true;
@@ -272,6 +283,10 @@ void hl_executor_obey(hl_executor *executor)
                 unlink_inlet(executor, inlet);
             break;
         case HL_COMMAND_ATTACH:
+            /* Not when the control plane does what an ended thread was still told: an initial image
+             * would run handlers outside any turn. */
+            if (hl_turning != executor)
+                break;
             /* Batches of an initial image wait from now. */
             executor->now_ns = hl_bus_now(executor->bus);
             for_each_cell(link, hl_cell_attach);
@@ -283,6 +298,8 @@ void hl_executor_obey(hl_executor *executor)
         }
         command = next;
     }
+    /* DRAINED: release, what an initial image's handlers published is counted. */
+    hl_store_release_u32(&executor->obeying, 0);
 }
 
 void hl_executor_wake(hl_executor *executor)
@@ -319,6 +336,9 @@ void hl_executor_register_thread(void)
     if (registered)
         return;
     registered = true;
+    /* An application that uses liburcu itself has registered it. */
+    if (URCU_TLS(urcu_qsbr_reader).registered)
+        return;
     pthread_once(&unregister_once, make_unregister_key);
     pthread_setspecific(unregister_key, &registered);
     urcu_qsbr_register_thread();
@@ -363,6 +383,9 @@ static uint64_t sleep_limit_ns(hl_executor *executor)
 {
     if (executor->open_boxes == 0)
         return UINT64_MAX;
+    /* The application's clock may jump: it is looked at often. */
+    if (executor->bus->config.clock != NULL)
+        return HL_MILLISECOND;
     const uint64_t now_ns = hl_bus_now(executor->bus);
     return now_ns < executor->earliest_due_ns ? executor->earliest_due_ns - now_ns : 1;
 }
@@ -413,7 +436,7 @@ static void wait_for_work(hl_executor *executor, uint32_t idle, uint64_t *idle_s
         else if (idle % 16 == 0 &&
                  monotonic_ns() - *idle_since_ns >= executor->bus->config.spin_before_park_ns)
             park(executor);
-        else
+        else if (idle > LOOKS_BEFORE_PAUSE)
             hl_pause();
         return;
     case HL_WAIT_BACKOFF:
@@ -426,7 +449,9 @@ static void wait_for_work(hl_executor *executor, uint32_t idle, uint64_t *idle_s
         return;
     case HL_WAIT_AUTO:
     case HL_WAIT_SPIN:
-        hl_pause();
+        /* A pause costs the first event after a short gap tens of ns. */
+        if (idle > LOOKS_BEFORE_PAUSE)
+            hl_pause();
         return;
     }
 }
@@ -453,6 +478,23 @@ static void turn_until_stopped(hl_executor *executor)
     }
 }
 
+/* No handler runs before every thread is in its place. */
+static void await_go(const hl_executor *executor)
+{
+    const struct timespec nap = {0, NAP_NS};
+    /* START: acquire, pairs with hl_bus_start. */
+    while (hl_load_acquire_u32(&executor->go) == 0 && !stop_wanted(executor))
+        nanosleep(&nap, NULL);
+}
+
+/* The last thing that its thread does. */
+static void *leave(hl_executor *executor)
+{
+    set_state(executor, HL_EXECUTOR_STOPPED);
+    hl_store_release_u32(&executor->ended, 1); /* ENDED: release, all that it did comes before. */
+    return NULL;
+}
+
 void *hl_executor_main(void *argument)
 {
     hl_executor *const executor = argument;
@@ -466,13 +508,15 @@ void *hl_executor_main(void *argument)
     hl_store_release_u32(&executor->start_state,
                          status == HL_OK ? HL_START_READY : HL_START_FAILED);
     if (status != HL_OK)
-        return NULL;
+        return leave(executor);
     hl_executor_register_thread();
+    await_go(executor);
     hl_executor_go_online(executor);
     turn_until_stopped(executor);
+    /* What it was told meanwhile, in its turn still. */
+    hl_executor_obey(executor);
     hl_executor_go_offline(executor);
-    set_state(executor, HL_EXECUTOR_STOPPED);
-    return NULL;
+    return leave(executor);
 }
 
 /* Not before start and after stop, when the counts are final; not what has a thread of its own; not
@@ -480,31 +524,31 @@ void *hl_executor_main(void *argument)
  * no rings. */
 static bool may_turn(const hl_executor *executor)
 {
-    /* START, STOP: acquire, what start and stop have settled is seen. GATE: relaxed, the fork has
-     * set it. */
-    return hl_turning == NULL && executor->bus->config.threads == HL_THREADS_MANUAL &&
-           hl_load_acquire_u32(&executor->start_state) == HL_START_READY &&
-           !stop_wanted(executor) && hl_load_relaxed_u32(executor->bus->gate) != HL_GATE_DETACHED;
+    /* START, STOP: acquire, what start and stop have settled is seen. */
+    return executor != NULL && hl_turning == NULL &&
+           executor->bus->config.threads == HL_THREADS_MANUAL &&
+           hl_load_acquire_u32(&executor->go) != 0 && !stop_wanted(executor) &&
+           !hl_bus_is_detached(executor->bus);
 }
 
 uint32_t hl_executor_turn(hl_executor *executor, uint32_t max_events)
 {
     if (!may_turn(executor))
         return 0;
-    uint32_t events = 0, left = max_events == 0 ? UINT32_MAX : max_events;
+    const uint64_t before = executor->events;
+    uint64_t left = max_events;
     hl_executor_register_thread();
     hl_executor_go_online(executor);
     set_state(executor, HL_EXECUTOR_BUSY);
-    for (uint32_t lanes = executor->partition_count * HL_PRIORITIES; lanes != 0 && left != 0;) {
-        const uint32_t taken = hl_executor_look(executor, left);
+    const uint32_t looks = max_events == 0 ? executor->partition_count * HL_PRIORITIES : UINT32_MAX;
+    for (uint32_t i = 0; i < looks && (max_events == 0 || left > 0); i++) {
+        const uint32_t taken = hl_executor_look(executor, left != 0 ? (uint32_t)left : UINT32_MAX);
         if (taken == 0 && !has_work(executor))
             break;
-        events += taken;
         left -= taken < left ? taken : left;
-        lanes -= max_events == 0;
     }
     note_cpu(executor);
     set_state(executor, HL_EXECUTOR_IDLE);
     hl_executor_go_offline(executor);
-    return events;
+    return (uint32_t)(executor->events - before);
 }

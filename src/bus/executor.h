@@ -13,6 +13,7 @@
  *   DRAINED lane.dispatched: the turning thread stores it (release) when the handlers of a run have
  *           returned and what they published is counted; stop loads it (acquire) before it loads
  *           what was committed: equal sums mean that nothing is on its way.
+ *   START   start_state, go: each stored (release) by one side, loaded (acquire) by the other.
  *   FLUSH   flush_boxes: relaxed; a request, looked at before each sleep like commands.
  *   OFFLINE online = 0: the turning thread stores it (release) when all handlers have returned,
  *           hl_unsubscribe loads it (acquire) and may let the context be freed.
@@ -27,6 +28,7 @@
 #include "bus/command.h"
 #include "bus/lane.h"
 #include "bus/publisher.h"
+#include "bus/ready.h"
 #include "bus/route.h"
 #include "observe/histogram.h"
 
@@ -61,11 +63,6 @@ struct hl_partition {
     hl_door_counts closed_counts[HL_PRIORITIES]; /* of outlets that are gone */
 };
 
-/* Inlets of one priority, of all the executor's partitions, in a circle. */
-typedef struct hl_level {
-    hl_inlet *last_served;
-} hl_level;
-
 struct hl_executor {
     /* Read-only after start. */
     alignas(128) hl_bus *bus;
@@ -81,16 +78,23 @@ struct hl_executor {
     bool thread_started;
 
     /* The turning thread writes. */
-    alignas(128) hl_level levels[HL_PRIORITIES];
-    uint32_t levels_in_use;   /* bit n: level n has an inlet */
+    alignas(128) uint64_t watched[HL_PRIORITIES]; /* ready.h */
+    uint64_t aged_ns;                             /* when they were last aged */
+    uint32_t last_level;                          /* of what was dispatched last */
     uint32_t since_guard;     /* events since the guard last let a lower level in */
     uint32_t guard_level;     /* the lower level that it let in last */
+    bool served_box;          /* the last thing done was a batch that was due */
     uint32_t open_boxes;      /* batches of its partitions that wait for company; others may read */
     uint64_t earliest_due_ns; /* when the first of them is due, or earlier */
     uint64_t now_ns;          /* bus time, at most a few events old */
     uint64_t turns, events, parks;
     uint32_t state;       /* hl_executor_state */
     uint32_t running_cpu; /* an int in disguise: -1 before it runs */
+    uint32_t obeying;     /* DRAINED: commands were taken and are not yet done */
+    hl_level levels[HL_PRIORITIES];
+
+    /* Publishers set bits, the turning thread clears them. */
+    alignas(128) uint64_t announced[HL_PRIORITIES];
 
     /* The turning thread writes, hl_unsubscribe reads. */
     alignas(128) uint32_t online;
@@ -100,6 +104,9 @@ struct hl_executor {
     uint32_t stop; /* STOP: the stopping thread stores (release), the executor loads (acquire) */
     uint32_t flush_boxes; /* FLUSH: deliver batches now, full or not */
     uint32_t start_state; /* START: the thread stores (release) its hl_start_state, start loads */
+    uint32_t ended; /* ENDED: its thread stores 1 (release) last, who joins it loads (acquire) */
+    uint32_t go;    /* START: start stores (release) 1 when all threads are in their place */
+    uint32_t next_group[HL_PRIORITIES]; /* under the bus's lock */
     hl_error start_error;
 
     hl_sleeper sleeper;

@@ -1,6 +1,7 @@
 #include "bus/bus.h"
 
 #include <stdio.h>
+#include <time.h>
 
 /* The bytes of the rings of one memory node, each starting on a line pair. */
 static size_t node_bytes(const hl_lane_request *requests, uint32_t count, int node)
@@ -81,6 +82,9 @@ static hl_status make_lane(hl_bus *bus, hl_lane_request *request, hl_ring_memory
     inlet->slots = outlet->slots;
     inlet->partition = partition;
     inlet->priority = request->priority;
+    inlet->group = executor->next_group[request->priority]++ % HL_GROUPS;
+    outlet->announced = &executor->announced[request->priority];
+    outlet->announced_bit = (uint64_t)1 << inlet->group;
     inlet->ring = ring;
     inlet->home = home;
     inlet->link = (hl_command){NULL, HL_COMMAND_LINK_INLET, inlet};
@@ -175,9 +179,10 @@ void hl_outlet_close(hl_outlet *outlet)
     const hl_door_counts counts = hl_outlet_counts(outlet);
     hl_door_counts *const kept = &partition->closed_counts[outlet->priority];
     kept->attempts += counts.attempts;
-    kept->committed += counts.committed;
     kept->rejected += counts.rejected;
     kept->throttled += counts.throttled;
+    kept->finishing += counts.finishing;
+    kept->committed += counts.committed;
     kept->aborted += counts.aborted;
     hl_executor_command(partition->executor, &outlet->inlet->retire);
     free(outlet);
@@ -203,11 +208,16 @@ uint64_t hl_inlet_pending(const hl_inlet *inlet)
         const hl_event *const event =
             (const hl_event *)(const void *)(inlet->slots +
                                              (position & inlet->mask) * inlet->slot_size_bytes);
-        /* READY (ring.h): acquire, so that the flags are those of this stamp. */
+        /* READY: (ring.h) acquire, so that the flags are those of this stamp. */
         if (hl_load_acquire_u64(&event->stamp) == position + 1)
             pending += (event->flags & HL_EVENT_PADDING) == 0;
     }
     return pending;
+}
+
+static const hl_door_counts *cell_of(const hl_outlet *outlet, uint32_t index)
+{
+    return outlet->kind == HL_OUTLET_SHARED ? &outlet->cells[index].counts : &outlet->counts;
 }
 
 hl_door_counts hl_outlet_counts(const hl_outlet *outlet)
@@ -216,16 +226,55 @@ hl_door_counts hl_outlet_counts(const hl_outlet *outlet)
         return outlet->settled;
     hl_door_counts sum = {0};
     const uint32_t cells = outlet->kind == HL_OUTLET_SHARED ? HL_SHARED_CELLS : 1;
+    /* DRAINED: acquire keeps the loads in their order: the ends before the beginnings, over all
+     * cells, since a claim may begin in one and end in another: no end is then seen without its
+     * beginning. */
     for (uint32_t i = 0; i < cells; i++) {
-        const hl_door_counts *const counts =
-            outlet->kind == HL_OUTLET_SHARED ? &outlet->cells[i].counts : &outlet->counts;
-        /* What became of them before how many there were: a live reading may then show claims that
-         * are open, never more outcomes than attempts. Acquire keeps the loads in that order. */
-        sum.committed += hl_load_acquire_u64(&counts->committed);
-        sum.rejected += hl_load_acquire_u64(&counts->rejected);
-        sum.throttled += hl_load_acquire_u64(&counts->throttled);
-        sum.aborted += hl_load_acquire_u64(&counts->aborted);
-        sum.attempts += hl_load_relaxed_u64(&counts->attempts);
+        const hl_door_counts *const counts = cell_of(outlet, i);
+        sum.committed += hl_load_acquire_u64(&counts->committed); /* DRAINED: ends */
+        sum.aborted += hl_load_acquire_u64(&counts->aborted);     /* DRAINED: ends */
     }
+    for (uint32_t i = 0; i < cells; i++) {
+        const hl_door_counts *const counts = cell_of(outlet, i);
+        sum.finishing +=
+            hl_load_acquire_u64(&counts->finishing);            /* DRAINED: beginnings, and ends */
+        sum.rejected += hl_load_acquire_u64(&counts->rejected); /* DRAINED: ends */
+        sum.throttled += hl_load_acquire_u64(&counts->throttled); /* DRAINED: ends */
+    }
+    for (uint32_t i = 0; i < cells; i++) {
+        const hl_door_counts *const counts = cell_of(outlet, i);
+        sum.attempts += hl_load_acquire_u64(&counts->attempts); /* DRAINED: beginnings */
+        sum.closed += hl_load_relaxed_u64(&counts->closed);     /* COUNTED: a word of its own */
+    }
+    sum.attempts += sum.closed;
+    sum.rejected += sum.closed;
     return sum;
+}
+
+#define SETTLE_POLLS  1000
+#define SETTLE_NAPS   1000
+#define SETTLE_NAP_NS 100000
+
+uint64_t hl_outlet_settle(hl_outlet *outlet)
+{
+    const struct timespec nap = {0, SETTLE_NAP_NS};
+    hl_door_counts best = hl_outlet_counts(outlet);
+    /* A call that began in time is to be waited for: the reading with the least under way tells
+     * what is left. */
+    for (uint32_t looks = 0; looks < SETTLE_POLLS + SETTLE_NAPS; looks++) {
+        const uint64_t open = hl_door_open(&best);
+        if (hl_door_finishing(&best) == 0 && (open == 0 || looks == SETTLE_POLLS))
+            break;
+        if (looks >= SETTLE_POLLS)
+            nanosleep(&nap, NULL);
+        const hl_door_counts now = hl_outlet_counts(outlet);
+        if (hl_door_open(&now) + hl_door_finishing(&now) <= open + hl_door_finishing(&best))
+            best = now;
+    }
+    const uint64_t open = outlet->kind == HL_OUTLET_HANDLER ? 0 : hl_door_open(&best);
+    best.finishing += open;
+    best.aborted += open;
+    outlet->settled = best;
+    outlet->is_settled = true;
+    return open;
 }

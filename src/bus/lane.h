@@ -28,10 +28,28 @@
 
 typedef struct hl_partition hl_partition;
 
-/* What is counted at the door, by the publisher. */
+/*
+ * What is counted at the door, by the publisher: attempts when a claim begins, `finishing` when a
+ * commit or abort does, committed or aborted when it has ended. In between, the differences are
+ * what is on its way: hl_door_open and hl_door_finishing. `closed` is an attempt that found the
+ * gate shut and was refused, in one word, so that who goes on asking is never in the middle of
+ * something.
+ */
 typedef struct hl_door_counts {
-    uint64_t attempts, committed, rejected, throttled, aborted;
+    uint64_t attempts, rejected, throttled, finishing, committed, aborted, closed;
 } hl_door_counts;
+
+/* Claims that are open, or just being made or refused. */
+static inline uint64_t hl_door_open(const hl_door_counts *counts)
+{
+    return counts->attempts - counts->rejected - counts->throttled - counts->finishing;
+}
+
+/* Commits and aborts that have begun and not ended. */
+static inline uint64_t hl_door_finishing(const hl_door_counts *counts)
+{
+    return counts->finishing - counts->committed - counts->aborted;
+}
 
 #define HL_SHARED_CELLS 8
 
@@ -65,9 +83,11 @@ typedef struct hl_outlet {
     uint32_t payload_room_bytes;
     hl_partition *partition;
     hl_bus *bus;
-    hl_sleeper *sleeper;  /* of the executor that turns the partition; NULL: no need to wake it */
-    hl_inlet *inlet;      /* the other end */
-    const uint32_t *gate; /* GATE (bus.h); a handler's: a word that is always open */
+    hl_sleeper *sleeper;    /* of the executor that turns the partition; NULL: no need to wake it */
+    hl_inlet *inlet;        /* the other end */
+    const uint32_t *gate;   /* GATE (bus.h); a handler's: a word that is always open */
+    uint64_t *announced;    /* ANNOUNCED: (ready.h) the executor's word for this priority, */
+    uint64_t announced_bit; /* and the ring's group in it */
     hl_event_tail tail;
     uint32_t mask; /* the ring's capacity - 1 */
     uint32_t slot_size_bytes;
@@ -82,7 +102,6 @@ typedef struct hl_outlet {
     hl_door_counts counts;
     uint64_t staged_from;          /* HL_OUTLET_HANDLER: the first position claimed in this call */
     uint32_t staged_slots;         /* slots claimed since; 0: nothing */
-    uint32_t staged_committed;     /* of them committed */
     struct hl_outlet *next_staged; /* the next with something staged */
 
     /* HL_OUTLET_SHARED: every publishing thread writes, each mostly its own cell. */
@@ -94,12 +113,13 @@ typedef struct hl_outlet {
 struct hl_inlet {
     /* The partition's thread writes. */
     alignas(128) hl_ring_consumer consumer;
-    struct hl_inlet *next; /* of the executor's level, in a circle */
-    bool linked;
+    struct hl_inlet *next; /* of the same group (ready.h) */
+    uint64_t aged_at;      /* position at the last ageing */
     bool retiring;
     /* Read-only after it is made. */
     hl_partition *partition;
     hl_priority priority;
+    uint32_t group; /* ready.h */
     hl_ring *ring;
     uint32_t mask; /* the ring's capacity - 1 */
     uint32_t slot_size_bytes;
@@ -145,7 +165,13 @@ static inline void hl_count(uint64_t *counter, uint64_t by)
     hl_store_relaxed_u64(counter, hl_load_relaxed_u64(counter) + by);
 }
 
-/* What the outlet has counted so far, or until the bus stopped. Under the lock. */
+/* What the outlet has counted so far, or until the bus stopped; no end is seen without its
+ * beginning. Under the lock. */
 hl_door_counts hl_outlet_counts(const hl_outlet *outlet);
+
+/* The last count, when the gate is shut for good: publishers may still call, and be refused; what
+ * they count from here on is of no account. A claim that is still open is counted as aborted; how
+ * many there were. Under the lock. */
+uint64_t hl_outlet_settle(hl_outlet *outlet);
 
 #endif

@@ -140,8 +140,12 @@ const char *hl_source_name(const hl_bus *bus, uint16_t source)
     return hl_load_acquire_ptr((void *const *)(const void *)&bus->sources[source]);
 }
 
+/* Partitions publish too, under their own names. */
 static bool name_is_open(const hl_bus *bus, const char *name)
 {
+    for (uint32_t i = 0; i < bus->partition_count; i++)
+        if (strcmp(bus->partitions[i].out->name, name) == 0)
+            return true;
     for (const hl_publisher *p = bus->control->publishers; p != NULL; p = p->next)
         if (strcmp(p->name, name) == 0)
             return true;
@@ -170,7 +174,8 @@ static hl_status check_open(hl_bus *bus, const char *name, const hl_publisher_op
     if (bus->control->state >= HL_BUS_STOPPING)
         return hl_bus_fail(bus, HL_CLOSED, "publisher %s: the bus has stopped", name);
     if (name_is_open(bus, name))
-        return hl_bus_fail(bus, HL_EXISTS, "publisher %s: one of that name is open", name);
+        return hl_bus_fail(bus, HL_EXISTS,
+                           "publisher %s: one of that name is open, or a partition has it", name);
     if (bus->control->publisher_count >= bus->config.max_publishers)
         return hl_bus_fail(bus, HL_LIMIT, "publisher %s: %u are open: raise max_publishers", name,
                            bus->config.max_publishers);
@@ -249,6 +254,8 @@ hl_status hl_publisher_open(hl_bus *bus, const char *name, const hl_publisher_op
     const hl_publisher_options defaults = HL_PUBLISHER_OPTIONS_INIT;
     if (options == NULL)
         options = &defaults;
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
     hl_bus_lock(bus);
     hl_bus_reap(bus);
     uint32_t *const uses = calloc(bus->config.domain_count, sizeof *uses);
@@ -303,6 +310,8 @@ hl_status hl_shared_publisher_open(hl_bus *bus, const char *name,
     const hl_publisher_options defaults = HL_PUBLISHER_OPTIONS_INIT;
     if (options == NULL)
         options = &defaults;
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
     hl_bus_lock(bus);
     uint32_t *const uses = calloc(bus->config.domain_count, sizeof *uses);
     hl_status status = uses == NULL ? hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a publisher")
@@ -376,20 +385,21 @@ hl_status hl_handler_lanes_make(hl_bus *bus, const hl_topic_entry *topic)
 static void abort_open_claims(hl_outlet *outlet)
 {
     const hl_door_counts counts = hl_outlet_counts(outlet);
-    uint64_t open =
-        counts.attempts - counts.committed - counts.rejected - counts.throttled - counts.aborted;
+    uint64_t open = hl_door_open(&counts);
     const uint64_t end = hl_spsc_claimed(&outlet->exclusive);
     for (uint64_t position = end - 1; open > 0 && end - position <= outlet->mask + 1u; position--) {
         hl_event *const event = hl_spsc_slot(&outlet->exclusive, position);
-        /* READY (ring.h): this thread alone stamps; relaxed. */
+        /* READY: (ring.h) this thread alone stamps; relaxed. */
         if (hl_load_relaxed_u64(&event->stamp) == position + 1)
             continue;
         event->flags |= HL_EVENT_PADDING;
         event->published_ns = 0;
+        hl_count(&outlet->counts.finishing, 1);
         hl_spsc_commit(&outlet->exclusive, position, 1);
         hl_count(&outlet->counts.aborted, 1);
         open--;
     }
+    hl_announce(outlet);
     if (outlet->sleeper != NULL)
         hl_sleeper_notify(outlet->sleeper);
 }
@@ -413,6 +423,9 @@ void hl_publisher_end(hl_publisher *publisher)
 
 void hl_publisher_close(hl_publisher *publisher)
 {
+    /* A handler's `out` is the bus's; a fork's child has nothing to close. */
+    if (publisher == NULL || publisher->is_handlers || hl_bus_is_detached(publisher->bus))
+        return;
     hl_bus *const bus = publisher->bus;
     hl_bus_lock(bus);
     hl_publisher **at = &bus->control->publishers;
@@ -433,6 +446,8 @@ void hl_shared_publisher_end(hl_shared_publisher *publisher)
 
 void hl_shared_publisher_close(hl_shared_publisher *publisher)
 {
+    if (publisher == NULL || hl_bus_is_detached(publisher->bus))
+        return;
     hl_bus *const bus = publisher->bus;
     hl_bus_lock(bus);
     hl_shared_publisher **at = &bus->control->shared_publishers;

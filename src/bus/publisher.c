@@ -20,24 +20,25 @@ static hl_status refuse(hl_bus *bus, hl_status status)
     return status;
 }
 
-/* The outlet for (topic, key, priority), or NULL with the reason in `ret_status`. */
+/* The outlet for (topic, key, priority), or NULL with the reason in `ret_status`. Counts nothing.
+ */
 static inline hl_outlet *find_outlet(hl_bus *bus, hl_outlet *const *outlets, hl_topic topic,
                                      uint64_t key, int priority, hl_status *ret_status)
 {
     if (topic.number >= bus->max_topics) {
-        *ret_status = refuse(bus, HL_INVALID);
+        *ret_status = HL_INVALID;
         return NULL;
     }
     const hl_topic_info *const info = &bus->topics[topic.number];
     /* DECLARED: acquire, the topic's fields and its route are whole. */
     if (hl_load_acquire_u8(&info->declared) == 0) {
-        *ret_status = refuse(bus, HL_INVALID);
+        *ret_status = HL_INVALID;
         return NULL;
     }
     if (priority < 0) {
         priority = info->priority;
     } else if (priority != info->priority && !info->any_priority) {
-        *ret_status = refuse(bus, HL_NOT_ALLOWED);
+        *ret_status = HL_NOT_ALLOWED;
         return NULL;
     }
     const uint32_t partition = info->first_partition + hl_shard_of(key, info->shards);
@@ -45,7 +46,7 @@ static inline hl_outlet *find_outlet(hl_bus *bus, hl_outlet *const *outlets, hl_
     hl_outlet *const outlet = hl_load_acquire_ptr(
         (void *const *)(const void *)&outlets[partition * HL_PRIORITIES + (uint32_t)priority]);
     if (outlet == NULL)
-        *ret_status = refuse(bus, HL_NO_LANE);
+        *ret_status = HL_NO_LANE;
     return outlet;
 }
 
@@ -151,10 +152,9 @@ static __attribute__((noinline)) hl_status claim_later(hl_outlet *outlet, hl_sta
 static inline void stage(hl_publisher *out, hl_outlet *outlet, uint64_t position, uint32_t count,
                          story *of)
 {
-    const hl_event *const cause = out->event;
     of->causation_id = out->event_id;
     of->correlation_id =
-        cause == NULL || cause->correlation_id == 0 ? out->event_id : cause->correlation_id;
+        out->event->correlation_id == 0 ? out->event_id : out->event->correlation_id;
     if (outlet->staged_slots == 0) {
         outlet->staged_from = position;
         outlet->next_staged = out->staged;
@@ -172,9 +172,16 @@ static inline __attribute__((always_inline)) hl_status claim_exclusive(
     hl_outlet *const outlet =
         find_outlet(publisher->bus, publisher->outlets, topic, key, priority, &status);
     if (outlet == NULL)
-        return status;
+        return refuse(publisher->bus, status);
     if (count - 1 > outlet->mask)
         return refuse(publisher->bus, HL_INVALID);
+    /* A handler that has returned has no output any more. */
+    if (publisher->is_handlers && publisher->event == NULL)
+        return refuse(publisher->bus, HL_WRONG_THREAD);
+    if (gate_of(outlet) != HL_GATE_OPEN) {
+        hl_count(&outlet->counts.closed, count);
+        return HL_CLOSED;
+    }
     /* GATE: counted before the gate is looked at. */
     hl_count(&outlet->counts.attempts, count);
     uint64_t position = 0;
@@ -201,19 +208,49 @@ static inline void set_flags(const hl_claim *claim, uint8_t off, uint8_t on)
     }
 }
 
-static inline void set_times(const hl_claim *claim, uint64_t now_ns)
+/* What a commit writes into each header. The payload may have been made smaller, not larger. */
+static inline void finish_header(hl_event *event, uint64_t now_ns, uint32_t payload_size)
 {
-    claim->event->published_ns = now_ns;
-    for (uint32_t i = 1; i < claim->count; i++)
-        hl_claim_event(claim, i)->published_ns = now_ns;
+    event->published_ns = now_ns;
+    if (event->payload_size > payload_size)
+        event->payload_size = payload_size;
 }
 
-/* GATE: once stopped, every count is final, and an open claim was counted as aborted. A fork's
- * child has no rings: the claim is its parent's. */
-static inline bool too_late(const hl_outlet *outlet)
+static inline void finish_headers(const hl_claim *claim, uint64_t now_ns)
 {
-    const uint32_t gate = hl_load_relaxed_u32(outlet->gate); /* Relaxed: a late look is fine. */
-    return gate == HL_GATE_STOPPED || gate == HL_GATE_DETACHED;
+    finish_header(claim->event, now_ns, claim->payload_size);
+    for (uint32_t i = 1; i < claim->count; i++)
+        finish_header(hl_claim_event(claim, i), now_ns, claim->payload_size);
+}
+
+/* Begins to count the end of a claim. False: it is too late, every count is final (an open claim
+ * was counted as aborted), or this is a fork's child, which has no rings. */
+static inline bool begin_finish(hl_outlet *outlet, hl_door_counts *counts, uint32_t count)
+{
+    /* GATE: counted before the gate is looked at, as in a claim: stop waits for what it finds
+     * begun. COUNTED: (bus.h) shared. */
+    if (outlet->kind == HL_OUTLET_SHARED)
+        hl_fetch_add_relaxed_u64(&counts->finishing, count);
+    else
+        hl_count(&counts->finishing, count);
+    const uint32_t gate = gate_of(outlet);
+    if (gate == HL_GATE_OPEN || gate == HL_GATE_CLOSING)
+        return true;
+    if (outlet->kind == HL_OUTLET_SHARED)
+        hl_fetch_add_relaxed_u64(&counts->finishing, -(uint64_t)count); /* COUNTED */
+    else
+        hl_count(&counts->finishing, -(uint64_t)count);
+    return false;
+}
+
+/* The end has been made: the last word of a commit or abort. */
+static inline void end_finish(const hl_outlet *outlet, uint64_t *counter, uint32_t count)
+{
+    /* DRAINED: (executor.h) release, after the stamps: an end that is counted can be seen. */
+    if (outlet->kind == HL_OUTLET_SHARED)
+        hl_fetch_add_release_u64(counter, count);
+    else
+        hl_store_release_u64(counter, hl_load_relaxed_u64(counter) + count);
 }
 
 static hl_door_counts *my_cell(hl_outlet *outlet);
@@ -225,6 +262,7 @@ static inline void make_visible(hl_outlet *outlet, uint64_t position, uint32_t c
         hl_mpsc_commit(&outlet->shared, position, count);
     else
         hl_spsc_commit(&outlet->exclusive, position, count);
+    hl_announce(outlet);
     if (outlet->sleeper != NULL)
         hl_sleeper_notify(outlet->sleeper);
 }
@@ -240,42 +278,59 @@ static void commit_staged(hl_outlet *outlet, const hl_claim *claim)
 {
     if (!is_staged(outlet, claim))
         return;
-    set_times(claim, hl_bus_now(outlet->bus));
+    finish_headers(claim, hl_bus_now(outlet->bus));
     set_flags(claim, HL_EVENT_PADDING, 0);
-    outlet->staged_committed += claim->count;
+}
+
+static hl_door_counts *counts_of(hl_outlet *outlet)
+{
+    return outlet->kind == HL_OUTLET_SHARED ? my_cell(outlet) : &outlet->counts;
 }
 
 void hl_commit(hl_claim *claim)
 {
     hl_outlet *const outlet = claim->lane;
+    const uint32_t count = claim->count;
+    if (count == 0)
+        return;
     if (outlet->kind == HL_OUTLET_HANDLER) {
         commit_staged(outlet, claim);
-        return;
+    } else {
+        hl_door_counts *const counts = counts_of(outlet);
+        if (begin_finish(outlet, counts, count)) {
+            finish_headers(claim, hl_bus_now(outlet->bus));
+            make_visible(outlet, claim->position, count);
+            end_finish(outlet, &counts->committed, count);
+        }
     }
-    if (too_late(outlet))
-        return;
-    set_times(claim, hl_bus_now(outlet->bus));
-    /* Counted before it is visible: what a partition has dispatched is then always among what was
-     * committed, at whatever moment someone adds up. */
-    if (outlet->kind == HL_OUTLET_SHARED)
-        hl_fetch_add_relaxed_u64(&my_cell(outlet)->committed, claim->count); /* COUNTED (bus.h) */
-    else
-        hl_count(&outlet->counts.committed, claim->count);
-    make_visible(outlet, claim->position, claim->count);
+    claim->count = 0; /* a second time does nothing */
 }
 
 void hl_abort(hl_claim *claim)
 {
     hl_outlet *const outlet = claim->lane;
+    const uint32_t count = claim->count;
     /* A handler's claims are padding already, and are counted when it returns. */
-    if (outlet->kind == HL_OUTLET_HANDLER || too_late(outlet))
-        return;
-    set_flags(claim, 0, HL_EVENT_PADDING);
-    if (outlet->kind == HL_OUTLET_SHARED)
-        hl_fetch_add_relaxed_u64(&my_cell(outlet)->aborted, claim->count); /* COUNTED */
-    else
-        hl_count(&outlet->counts.aborted, claim->count);
-    make_visible(outlet, claim->position, claim->count);
+    if (count != 0 && outlet->kind != HL_OUTLET_HANDLER) {
+        hl_door_counts *const counts = counts_of(outlet);
+        if (begin_finish(outlet, counts, count)) {
+            set_flags(claim, 0, HL_EVENT_PADDING);
+            make_visible(outlet, claim->position, count);
+            end_finish(outlet, &counts->aborted, count);
+        }
+    }
+    claim->count = 0;
+}
+
+/* How many of the staged slots were committed. */
+static uint32_t count_committed(const hl_outlet *outlet)
+{
+    uint32_t committed = 0;
+    for (uint32_t i = 0; i < outlet->staged_slots; i++) {
+        const hl_event *const event = hl_spsc_slot(&outlet->exclusive, outlet->staged_from + i);
+        committed += (event->flags & HL_EVENT_PADDING) == 0;
+    }
+    return committed;
 }
 
 void hl_publisher_settle(hl_publisher *out, bool keep)
@@ -285,16 +340,15 @@ void hl_publisher_settle(hl_publisher *out, bool keep)
     while (outlet != NULL) {
         hl_outlet *const next = outlet->next_staged;
         const uint32_t slots = outlet->staged_slots;
-        const uint32_t committed = keep ? outlet->staged_committed : 0;
-        hl_count(&outlet->counts.committed, committed);
-        hl_count(&outlet->counts.aborted, slots - committed);
-        if (keep)
-            hl_spsc_commit(&outlet->exclusive, outlet->staged_from, slots);
+        const uint32_t committed = keep ? count_committed(outlet) : 0;
+        hl_count(&outlet->counts.finishing, slots);
+        if (committed != 0)
+            make_visible(outlet, outlet->staged_from, slots);
         else
             hl_spsc_rollback(&outlet->exclusive, outlet->staged_from);
-        outlet->staged_slots = outlet->staged_committed = 0;
-        if (keep && outlet->sleeper != NULL)
-            hl_sleeper_notify(outlet->sleeper);
+        hl_count(&outlet->counts.aborted, slots - committed);
+        hl_count(&outlet->counts.committed, committed);
+        outlet->staged_slots = 0;
         outlet = next;
     }
 }
@@ -364,7 +418,7 @@ hl_status hl_reserve(hl_publisher *out, hl_topic topic, uint64_t key, uint32_t c
 {
     hl_status status = HL_OK;
     if (!out->is_handlers)
-        return refuse(out->bus, HL_NOT_ALLOWED);
+        return HL_NOT_ALLOWED;
     hl_outlet *const outlet = find_outlet(out->bus, out->outlets, topic, key, -1, &status);
     if (outlet == NULL)
         return status;
@@ -386,12 +440,12 @@ uint64_t hl_current_id(const hl_publisher *out)
 /* Each thread counts in a cell of its own as far as there are enough. */
 static hl_door_counts *my_cell(hl_outlet *outlet)
 {
-    static uint64_t threads;
-    static _Thread_local uint32_t mine = UINT32_MAX;
-    if (mine == UINT32_MAX)
-        mine = (uint32_t)hl_fetch_add_relaxed_u64(&threads, 1) % HL_SHARED_CELLS; /* Any number. */
-    return &outlet->cells[mine].counts;
+    /* Threads' handles are addresses: their upper bits, mixed, tell them apart. */
+    const uint64_t mixed = (uint64_t)pthread_self() * 0x9E3779B97F4A7C15u;
+    return &outlet->cells[mixed >> 61].counts;
 }
+
+_Static_assert(HL_SHARED_CELLS == 8, "3 bits choose a cell");
 
 static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
                               uint32_t payload_size, uint32_t count, bool may_wait,
@@ -401,13 +455,17 @@ static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, ui
     hl_outlet *const outlet =
         find_outlet(publisher->bus, publisher->outlets, topic, key, -1, &status);
     if (outlet == NULL)
-        return status;
+        return refuse(publisher->bus, status);
     if (count - 1 > outlet->mask)
         return refuse(publisher->bus, HL_INVALID);
     hl_door_counts *const counts = my_cell(outlet);
+    if (gate_of(outlet) != HL_GATE_OPEN) {
+        hl_fetch_add_relaxed_u64(&counts->closed, count); /* COUNTED */
+        return HL_CLOSED;
+    }
     /* GATE: counted before the gate is looked at. COUNTED: an atomic add, others may share it. */
     hl_fetch_add_relaxed_u64(&counts->attempts, count);
-    uint64_t position;
+    uint64_t position = 0;
     const hl_mpsc_producer *const producer = &outlet->shared;
     status = check_shape(outlet, payload_size, gate_of(outlet));
     if (status == HL_OK && !hl_mpsc_try_claim(producer, count, &position)) {

@@ -5,8 +5,7 @@
 #include "bus/bus.h"
 #include "bus/pattern.h"
 
-/* How long a bus that is destroyed waits for its old routes to be freed. A handler of another bus
- * that runs for longer holds them up; the default thread of liburcu then frees them. */
+/* How long a bus that is destroyed waits for its old routes to be freed. */
 #define RECLAIM_WAIT_MS 2000
 
 /* ThreadSanitizer: liburcu's grace period, from the end of each turn to the freeing of a route.
@@ -226,6 +225,7 @@ static void free_last_call(last_call *last)
 
 static void on_last_call(struct rcu_head *head)
 {
+    HL_TSAN_ACQUIRE(&grace_period);
     last_call *const last = caa_container_of(head, last_call, rcu);
     pthread_mutex_lock(&last->lock);
     last->done = true;
@@ -236,11 +236,11 @@ static void on_last_call(struct rcu_head *head)
         free_last_call(last);
 }
 
-static void wait_for_reclaimer(hl_bus *bus)
+static bool wait_for_reclaimer(hl_bus *bus)
 {
     last_call *const last = calloc(1, sizeof *last);
     if (last == NULL)
-        return;
+        return false;
     pthread_mutex_init(&last->lock, NULL);
     pthread_cond_init(&last->done_signal, NULL);
     call_reclaimer(bus, &last->rcu, on_last_call);
@@ -256,13 +256,17 @@ static void wait_for_reclaimer(hl_bus *bus)
     pthread_mutex_unlock(&last->lock);
     if (done)
         free_last_call(last);
+    return done;
 }
 
 void hl_reclaimer_stop(hl_bus *bus)
 {
     if (bus->control->reclaimer == NULL)
         return;
-    wait_for_reclaimer(bus);
+    /* Held up by a handler of another bus: the thread is left to free the last routes when that has
+     * ended, since to end it now would be to wait for that handler too. */
+    if (!wait_for_reclaimer(bus))
+        return;
     sigset_t before;
     hl_signals_block(&before);
     urcu_qsbr_call_rcu_data_free(bus->control->reclaimer);

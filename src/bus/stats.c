@@ -27,6 +27,12 @@ static uint64_t unread(const hl_partition *partition, int priority)
     return pending;
 }
 
+/* What was abandoned still lies in the ring, and was counted there. */
+static uint64_t pending_at_rest(const hl_partition *partition, int priority)
+{
+    return unread(partition, priority) - partition->lanes[priority].abandoned;
+}
+
 /* Adds one lane of one partition. Under the lock. */
 static void add_lane(const hl_partition *partition, int priority, hl_lane_stats *sum,
                      hl_histogram *latency)
@@ -39,17 +45,19 @@ static void add_lane(const hl_partition *partition, int priority, hl_lane_stats 
     const uint64_t running = hl_load_relaxed_u32(&lane->running);
     hl_lane_stats mine = {.dispatched = dispatched,
                           .abandoned = abandoned,
-                          .unrouted = hl_load_relaxed_u64(&lane->unrouted)};
+                          .unrouted = hl_load_relaxed_u64(&lane->unrouted)}; /* as above */
     add_door(&mine, &partition->closed_counts[priority]);
     for (const hl_outlet *o = partition->outlets[priority]; o != NULL; o = o->next) {
         const hl_door_counts counts = hl_outlet_counts(o);
         add_door(&mine, &counts);
     }
-    const uint64_t left = mine.committed - dispatched - abandoned;
+    /* An event may be dispatched before its publisher has counted the commit. */
+    const uint64_t gone = dispatched + abandoned;
+    const uint64_t left = mine.committed > gone ? mine.committed - gone : 0;
     mine.running = running < left ? running : left;
     /* At rest the rings themselves say what lies in them, so that what is missing shows. */
     mine.pending = partition->bus->control->state == HL_BUS_STOPPED
-                       ? unread(partition, priority) - abandoned
+                       ? pending_at_rest(partition, priority)
                        : left - mine.running;
 #define ADD_FIELD(field, meaning) sum->field += mine.field;
     HL_LANE_COUNTERS(ADD_FIELD)
@@ -73,7 +81,8 @@ static void read_latency(const hl_histogram *histogram, hl_latency *ret_latency)
 hl_status hl_bus_lane_stats(const hl_bus *bus, const char *domain, int priority,
                             hl_lane_stats *ret_stats)
 {
-    const hl_domain *const found = hl_bus_find_domain(bus, domain, strlen(domain));
+    const hl_domain *const found =
+        domain != NULL ? hl_bus_find_domain(bus, domain, strlen(domain)) : NULL;
     if (found == NULL)
         return HL_NOT_FOUND;
     if (priority < -1 || priority >= HL_PRIORITIES)
@@ -103,7 +112,8 @@ const char *hl_bus_domain(const hl_bus *bus, uint32_t index)
 hl_status hl_bus_partition(const hl_bus *bus, const char *domain, uint32_t shard,
                            uint32_t *ret_partition)
 {
-    const hl_domain *const found = hl_bus_find_domain(bus, domain, strlen(domain));
+    const hl_domain *const found =
+        domain != NULL ? hl_bus_find_domain(bus, domain, strlen(domain)) : NULL;
     if (found == NULL || shard >= found->config.shards)
         return HL_NOT_FOUND;
     *ret_partition = found->first_partition + shard;
@@ -220,7 +230,6 @@ hl_status hl_bus_publisher_cpu(const hl_bus *bus, const char *name, uint32_t *re
 
 static hl_status check_lane(const hl_partition *partition, int priority, hl_error *error)
 {
-    const hl_lane *const lane = &partition->lanes[priority];
     hl_lane_stats sum = {0};
     add_lane(partition, priority, &sum, NULL);
     const uint64_t outcomes = sum.committed + sum.rejected + sum.throttled + sum.aborted;
@@ -231,9 +240,7 @@ static hl_status check_lane(const hl_partition *partition, int priority, hl_erro
                             " + rejected %" PRIu64 " + throttled %" PRIu64 " + aborted %" PRIu64,
                             name, priority, sum.attempts, sum.committed, sum.rejected,
                             sum.throttled, sum.aborted);
-    /* What was abandoned still lies in the ring: it was counted there. */
-    const uint64_t pending =
-        unread(partition, priority) - (lane->abandoned != 0 ? lane->abandoned : 0);
+    const uint64_t pending = pending_at_rest(partition, priority);
     if (sum.committed != sum.dispatched + sum.conflated + sum.shed + sum.abandoned + pending)
         return hl_error_set(error, HL_NOT_CONSERVED,
                             "lane %s/%d: committed %" PRIu64 " != dispatched %" PRIu64

@@ -7,8 +7,7 @@
 
 #include "bus/bus.h"
 
-#define NAP_NS       200000
-#define SETTLE_LOOKS 1000
+#define NAP_NS 200000
 
 static uint64_t monotonic_ns(void)
 {
@@ -49,30 +48,29 @@ static void let_move(hl_bus *bus)
         hl_executor_turn(&bus->executors[i], 0);
 }
 
-/* Claims that are open, of publishers from outside. Under the lock. */
-static uint64_t open_claims(const hl_outlet *outlet)
-{
-    const hl_door_counts counts = hl_outlet_counts(outlet);
-    return outlet->kind == HL_OUTLET_HANDLER
-               ? 0
-               : counts.attempts - counts.committed - counts.rejected - counts.throttled -
-                     counts.aborted;
-}
-
 typedef struct bus_sums {
-    uint64_t dispatched, committed, open_claims;
-    uint32_t open_boxes;
+    uint64_t dispatched, committed;
+    uint64_t under_way; /* claims, commits, batches, commands */
 } bus_sums;
 
 static bool same_sums(const bus_sums *a, const bus_sums *b)
 {
-    return a->dispatched == b->dispatched && a->committed == b->committed &&
-           a->open_claims == b->open_claims && a->open_boxes == b->open_boxes;
+    return a->dispatched == b->dispatched && a->committed == b->committed;
 }
 
 static bool sums_are_at_rest(const bus_sums *sums)
 {
-    return sums->dispatched == sums->committed && sums->open_claims == 0 && sums->open_boxes == 0;
+    return sums->dispatched == sums->committed && sums->under_way == 0;
+}
+
+/* Batches that are not delivered, and commands that are not obeyed. */
+static uint64_t executor_under_way(const hl_executor *executor)
+{
+    /* DRAINED: the list before `obeying`: a command is in one or the other. */
+    uint64_t under_way = hl_load_acquire_u32(&executor->open_boxes);
+    under_way += hl_command_list_acquire(&executor->commands) != NULL;
+    under_way += hl_load_acquire_u32(&executor->obeying);
+    return under_way;
 }
 
 /* Under the lock. */
@@ -80,29 +78,30 @@ static bus_sums add_up(const hl_bus *bus)
 {
     bus_sums sums = {0};
     /* DRAINED: what was dispatched first, with acquire; what was committed after it. Whatever a
-     * dispatched event caused is then among the committed. */
+     * dispatched event, a batch or a command has caused is then among the committed. */
     for (uint32_t i = 0; i < bus->partition_count; i++)
         for (int p = 0; p < HL_PRIORITIES; p++)
             sums.dispatched += hl_load_acquire_u64(&bus->partitions[i].lanes[p].dispatched);
     for (uint32_t i = 0; i < bus->executor_count; i++)
-        sums.open_boxes += hl_load_acquire_u32(&bus->executors[i].open_boxes); /* DRAINED */
+        sums.under_way += executor_under_way(&bus->executors[i]);
     for (uint32_t i = 0; i < bus->partition_count; i++) {
         const hl_partition *const partition = &bus->partitions[i];
         for (int p = 0; p < HL_PRIORITIES; p++) {
             sums.committed += partition->closed_counts[p].committed;
             for (const hl_outlet *o = partition->outlets[p]; o != NULL; o = o->next) {
-                sums.committed += hl_outlet_counts(o).committed;
-                sums.open_claims += open_claims(o);
+                const hl_door_counts counts = hl_outlet_counts(o);
+                sums.committed += counts.committed;
+                sums.under_way += hl_door_open(&counts) + hl_door_finishing(&counts);
             }
         }
     }
     return sums;
 }
 
-/* Waits until all lanes are seen empty twice with unchanged counters. */
-static bool drain(hl_bus *bus, uint64_t deadline_ns)
+/* Waits until all lanes are seen empty twice with unchanged counters, or the deadline. */
+static void drain(hl_bus *bus, uint64_t deadline_ns)
 {
-    bus_sums before = {.open_claims = UINT64_MAX};
+    bus_sums before = {.committed = UINT64_MAX};
     for (uint32_t i = 0; i < bus->executor_count; i++) {
         hl_store_relaxed_u32(&bus->executors[i].flush_boxes, 1); /* FLUSH */
         hl_executor_wake(&bus->executors[i]);
@@ -112,23 +111,27 @@ static bool drain(hl_bus *bus, uint64_t deadline_ns)
         const bus_sums now = add_up(bus);
         hl_bus_unlock(bus);
         if (sums_are_at_rest(&now) && same_sums(&now, &before))
-            return true;
-        if (monotonic_ns() >= deadline_ns)
-            return false;
+            return;
         before = now;
         let_move(bus);
+        if (monotonic_ns() >= deadline_ns)
+            return;
     }
 }
 
 /* ---- ending the threads ---- */
 
-static bool join_until(pthread_t thread, uint64_t deadline_ns)
+/* Whether the executor's thread has ended, and is joined, in time. */
+static bool join_until(hl_executor *executor, uint64_t deadline_ns)
 {
-    if (deadline_ns == UINT64_MAX)
-        return pthread_join(thread, NULL) == 0;
-    const struct timespec until = {(time_t)(deadline_ns / HL_SECOND),
-                                   (long)(deadline_ns % HL_SECOND)};
-    return pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) == 0;
+    const struct timespec nap = {0, NAP_NS};
+    /* ENDED: acquire, all that it did is seen. */
+    while (hl_load_acquire_u32(&executor->ended) == 0) {
+        if (monotonic_ns() >= deadline_ns)
+            return false;
+        nanosleep(&nap, NULL);
+    }
+    return pthread_join(executor->thread, NULL) == 0;
 }
 
 hl_executor *hl_executors_end(hl_bus *bus, uint64_t timeout_ns)
@@ -142,7 +145,7 @@ hl_executor *hl_executors_end(hl_bus *bus, uint64_t timeout_ns)
     }
     for (uint32_t i = 0; i < bus->executor_count; i++) {
         hl_executor *const executor = &bus->executors[i];
-        if (executor->thread_started && join_until(executor->thread, deadline_ns))
+        if (executor->thread_started && join_until(executor, deadline_ns))
             executor->thread_started = false;
         if (executor->thread_started)
             stuck = executor;
@@ -154,51 +157,34 @@ hl_executor *hl_executors_end(hl_bus *bus, uint64_t timeout_ns)
 
 /* ---- what is left ---- */
 
-static void cancel_boxes(hl_bus *bus)
+/* Whether there was any with something in it. */
+static bool cancel_boxes(hl_bus *bus)
 {
+    bool any = false;
+    for (uint32_t i = 0; i < bus->executor_count; i++)
+        any |= bus->executors[i].open_boxes != 0;
     for (const hl_subscription *s = bus->control->subscriptions; s != NULL; s = s->next)
         for (uint32_t i = 0; i < s->partition_count; i++)
             hl_cell_detach(&bus->partitions[s->first_partition + i], &s->cells[i]);
-}
-
-/* The last count at a door. Publishers may still call, and be refused; what they count from here on
- * is of no account. The number of claims that were never committed. */
-static uint64_t settle_door(hl_outlet *outlet, bool drained)
-{
-    uint64_t open = open_claims(outlet);
-    /* A call that is just being refused looks like an open claim for a moment: the least of some
-     * looks tells. */
-    for (uint32_t looks = 1; open != 0 && !drained && looks < SETTLE_LOOKS; looks++) {
-        hl_pause();
-        const uint64_t now = open_claims(outlet);
-        open = now < open ? now : open;
-    }
-    hl_door_counts *const settled = &outlet->settled;
-    *settled = hl_outlet_counts(outlet);
-    /* No claim was open when the lanes were seen at rest, behind a closed door: none has come. */
-    open = drained ? 0 : open;
-    settled->aborted += open;
-    settled->rejected =
-        settled->attempts - settled->committed - settled->throttled - settled->aborted;
-    outlet->is_settled = true;
-    return open;
+    return any;
 }
 
 /* Counts what no one will take any more: committed and unread, or claimed and never committed. */
-static uint64_t count_abandoned(hl_bus *bus, bool drained)
+static uint64_t count_abandoned(hl_bus *bus)
 {
     uint64_t abandoned = 0;
     for (uint32_t i = 0; i < bus->partition_count; i++) {
         hl_partition *const partition = &bus->partitions[i];
         for (int p = 0; p < HL_PRIORITIES; p++) {
             uint64_t unread = 0;
+            /* The doors first: a commit that began in time is waited for there. */
+            for (hl_outlet *o = partition->outlets[p]; o != NULL; o = o->next)
+                abandoned += hl_outlet_settle(o);
             for (const hl_inlet *inlet = partition->inlets[p]; inlet != NULL;
                  inlet = inlet->next_of_lane)
                 unread += hl_inlet_pending(inlet);
             hl_count(&partition->lanes[p].abandoned, unread);
             abandoned += unread;
-            for (hl_outlet *o = partition->outlets[p]; o != NULL; o = o->next)
-                abandoned += settle_door(o, drained);
         }
     }
     return abandoned;
@@ -224,7 +210,7 @@ static hl_status begin(hl_bus *bus)
 }
 
 /* All threads have ended: settles the counts and checks them. Under the lock. */
-static hl_status settle(hl_bus *bus, bool drained, uint64_t begin_ns)
+static hl_status settle(hl_bus *bus, uint64_t begin_ns)
 {
     hl_control *const control = bus->control;
     hl_stop_report *const report = &control->stop_report;
@@ -232,11 +218,9 @@ static hl_status settle(hl_bus *bus, bool drained, uint64_t begin_ns)
     hl_store_relaxed_u32(bus->gate, HL_GATE_STOPPED);
     make_gate_seen();
     /* Nothing moves any more: what the deadline did not give the time to see may be so. */
-    const bus_sums sums_at_end = add_up(bus);
-    drained = drained || sums_are_at_rest(&sums_at_end);
-    cancel_boxes(bus);
-    report->drained = drained;
-    report->abandoned = count_abandoned(bus, drained);
+    const bool batches_left = cancel_boxes(bus);
+    report->abandoned = count_abandoned(bus);
+    report->drained = report->abandoned == 0 && !batches_left;
     control->state = HL_BUS_STOPPED;
     hl_bus_reap(bus);
     const hl_status sums = hl_check_conservation_locked(bus, &report->conservation);
@@ -244,7 +228,7 @@ static hl_status settle(hl_bus *bus, bool drained, uint64_t begin_ns)
     if (sums != HL_OK)
         return hl_bus_fail(bus, sums, "%s", report->conservation.text);
     report->conservation.status = HL_OK;
-    if (!drained || report->abandoned != 0)
+    if (!report->drained)
         return hl_bus_fail(bus, HL_TIMEOUT, "%llu events were left when the deadline passed",
                            (unsigned long long)report->abandoned);
     return HL_OK;
@@ -254,13 +238,15 @@ hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns)
 {
     const uint64_t begin_ns = monotonic_ns();
     const uint64_t deadline_ns = deadline_after(timeout_ns);
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
     hl_bus_lock(bus);
     hl_status status = begin(bus);
     hl_bus_unlock(bus);
     if (status != HL_OK)
         return status;
     make_gate_seen();
-    const bool drained = drain(bus, deadline_ns);
+    drain(bus, deadline_ns);
     const uint64_t now_ns = monotonic_ns();
     /* A handler that has just begun may end in peace: a tenth of a second more. */
     const uint64_t left_ns = (now_ns < deadline_ns ? deadline_ns - now_ns : 0);
@@ -269,7 +255,7 @@ hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns)
     if (stuck == NULL)
         hl_housekeeper_stop(bus);
     hl_bus_lock(bus);
-    status = stuck == NULL ? settle(bus, drained, begin_ns)
+    status = stuck == NULL ? settle(bus, begin_ns)
                            : hl_bus_fail(bus, HL_TIMEOUT,
                                          "a handler on %s still runs: stop again when it has ended",
                                          stuck->name);

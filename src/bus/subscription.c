@@ -237,6 +237,8 @@ hl_status hl_subscribe(hl_bus *bus, const char *pattern, hl_handler handler, voi
                        const hl_subscription_options *options, hl_subscription **ret_subscription)
 {
     const hl_subscription_options defaults = HL_SUBSCRIPTION_OPTIONS_INIT;
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
     hl_bus_lock(bus);
     const hl_status status = subscribe_locked(
         bus, pattern, handler, context, options != NULL ? options : &defaults, ret_subscription);
@@ -267,7 +269,7 @@ static void drop(hl_subscription *subscription)
     if (decrement(&subscription->references) != 0)
         return;
     hl_bus *const bus = subscription->bus;
-    /* COMMAND (command.h): the same list the other way round; relaxed, a first guess. */
+    /* COMMAND: (command.h) the same list the other way round; relaxed, a first guess. */
     void *head = hl_load_relaxed_ptr((void *const *)(void *)&bus->dead_subscriptions);
     do {
         subscription->next_dead = head;
@@ -295,7 +297,7 @@ void hl_link_let_go(hl_link *link)
 static void begin_close(hl_subscription *subscription, bool deferred)
 {
     hl_bus *const bus = subscription->bus;
-    /* ONLINE (executor.h): before the commands and the caller's fence. */
+    /* ONLINE: (executor.h) before the commands and the caller's fence. */
     hl_store_release_u32(&subscription->closing, 1);
     bus->control->subscription_count--;
     subscription->close = deferred ? HL_CLOSE_DEFERRED : HL_CLOSE_WAITED_FOR;
@@ -346,21 +348,30 @@ static const hl_executor *wait_for_links(const hl_subscription *subscription, ui
 
 hl_status hl_unsubscribe(hl_subscription *subscription, uint64_t timeout_ns, hl_error *error)
 {
+    if (subscription == NULL)
+        return hl_error_set(error, HL_INVALID, "unsubscribe: no subscription was given");
     hl_bus *const bus = subscription->bus;
+    if (hl_bus_is_detached(bus))
+        return hl_error_set(error, HL_CLOSED, "unsubscribe: this is a fork's child");
     const bool deferred = hl_turning != NULL;
+    bool complete = false;
     hl_bus_lock(bus);
     if (!hl_subscription_is_closing(subscription)) {
         begin_close(subscription, deferred);
     } else if (deferred) {
         uint32_t waited_for = HL_CLOSE_WAITED_FOR;
         /* CLOSED: as in hl_link_let_go; done already: the caller is the one who tells. */
-        if (!hl_compare_exchange_acq_rel_u32(&subscription->close, &waited_for,
-                                             HL_CLOSE_DEFERRED) &&
-            subscription->options.on_closed != NULL)
-            subscription->options.on_closed(subscription->context);
+        complete =
+            !hl_compare_exchange_acq_rel_u32(&subscription->close, &waited_for, HL_CLOSE_DEFERRED);
     }
+    const bool stopped = bus->control->state == HL_BUS_STOPPED;
     hl_bus_unlock(bus);
+    /* No thread turns the executors any more: what they were told is done here. */
+    for (uint32_t i = 0; stopped && i < subscription->link_count; i++)
+        hl_executor_obey(subscription->links[i].executor);
     if (deferred) {
+        if (complete && subscription->options.on_closed != NULL)
+            subscription->options.on_closed(subscription->context);
         drop(subscription);
         return HL_DEFERRED;
     }
@@ -406,12 +417,12 @@ void hl_subscription_add_up(const hl_subscription *subscription, hl_subscription
         sum.cancelled += hl_load_relaxed_u64(&cell->cancelled);
         sum.failures += hl_load_relaxed_u64(&cell->failures);
         if (cell->box != NULL)
-            sum.queued += hl_load_relaxed_u32(&cell->box->count);
-        sum.delivered += hl_load_relaxed_u64(&cell->delivered);
+            sum.queued += hl_load_relaxed_u32(&cell->box->count); /* Relaxed: as above. */
+        sum.delivered += hl_load_relaxed_u64(&cell->delivered);   /* Relaxed: as above. */
         const hl_partition *const partition =
             &subscription->bus->partitions[subscription->first_partition + i];
         for (int lane = 0; lane < HL_PRIORITIES; lane++)
-            sum.running |= hl_load_relaxed_u32(&partition->lanes[lane].running);
+            sum.running |= hl_load_relaxed_u32(&partition->lanes[lane].running); /* as above */
     }
     const uint64_t outcomes = sum.handled + sum.filtered + sum.skipped + sum.cancelled + sum.queued;
     sum.running = sum.running != 0 && sum.delivered > outcomes ? sum.delivered - outcomes : 0;

@@ -36,6 +36,7 @@ typedef struct hl_batch_box {
     uint32_t count;  /* events in it */
     uint32_t copied; /* of them in `copies` */
     uint64_t due_ns;
+    uint32_t level; /* the highest priority in it */
     const hl_event **events;
     unsigned char *copies;
     uint32_t slot_size_bytes;
@@ -44,7 +45,7 @@ typedef struct hl_batch_box {
 } hl_batch_box;
 
 typedef enum hl_cell_state {
-    HL_CELL_WAITING = 0, /* the partition has not taken it up yet */
+    HL_CELL_WAITING = 0, /* the partition has not taken it up */
     HL_CELL_ATTACHED,
     HL_CELL_DETACHED
 } hl_cell_state;

@@ -186,6 +186,8 @@ static hl_status declare_locked(hl_bus *bus, const char *name, const hl_topic_op
 hl_status hl_topic_declare(hl_bus *bus, const char *name, const hl_topic_options *options,
                            hl_topic *ret_topic)
 {
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
     hl_bus_lock(bus);
     const hl_status status = declare_locked(bus, name, options, ret_topic);
     hl_bus_unlock(bus);
@@ -216,6 +218,8 @@ hl_status hl_last(const hl_bus *bus, hl_topic topic, uint64_t key, hl_event *ret
         return HL_INVALID;
     if (entry->last == NULL)
         return HL_NOT_ALLOWED;
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
     const hl_latest *const table =
         entry->last[hl_shard_of(key, entry->domain->config.shards)].table;
     uint32_t bytes;

@@ -90,7 +90,7 @@ Test(stop, a_story_without_end_is_cut_at_the_deadline_and_counted)
     cr_assert_not(report.drained);
     cr_assert_gt(report.abandoned, 0);
     cr_assert_geq(report.elapsed_ns, 20 * HL_MILLISECOND);
-    cr_assert_gt(there.calls, 1);
+    cr_assert_gt(there.calls, 0);
     cr_assert_eq(report.conservation.status, HL_OK);
     cr_assert_eq(lane_stats(bus, "order", -1).abandoned + lane_stats(bus, "fill", -1).abandoned,
                  report.abandoned);
