@@ -288,7 +288,7 @@ const char *hl_host_text_later(hl_host *host, const char *path, ...)
 }
 
 const char *hl_host_computed(hl_host *host, const char *name,
-                             void (*compute)(const char *name, char *text, size_t size))
+                             void (*compute)(void *context, char *text, size_t size), void *context)
 {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "/hotlane/%s", name);
@@ -298,7 +298,7 @@ const char *hl_host_computed(hl_host *host, const char *name,
         read_file(host, path, file);
     } else if (is_new && file != NULL) {
         char text[1024] = "";
-        compute(name, text, sizeof text);
+        compute(context, text, sizeof text);
         file->text = text[0] != '\0' ? strdup(text) : NULL;
         file->outcome = file->text != NULL ? HL_HOST_READ : HL_HOST_ABSENT;
     }

@@ -34,7 +34,7 @@
 #define HL_HOST_FILE_MAX_BYTES (4u * 1024u * 1024u)
 
 /* What is kept of /proc/self/status, for hl_host_text_kept. */
-#define HL_HOST_STATUS_LINES "Cpus_allowed_list:|Mems_allowed_list:|CapEff:|VmLck:|VmSwap:"
+#define HL_HOST_STATUS_LINES "Cpus_allowed_list:|Mems_allowed_list:|CapEff:|Uid:|VmLck:|VmSwap:"
 
 typedef struct hl_host hl_host;
 
@@ -90,10 +90,11 @@ bool hl_host_next_line(const char **cursor, char ret_line[256]);
 
 /*
  * What no file says. `name` ("filesystem/dev/shm") is its place below hotlane/ in a capture. On
- * this machine, `compute` writes the text ("" for none) into `size` bytes.
+ * this machine, `compute` writes the text ("" for none) into `size` bytes. NULL for none.
  */
 const char *hl_host_computed(hl_host *host, const char *name,
-                             void (*compute)(const char *name, char *text, size_t size));
+                             void (*compute)(void *context, char *text, size_t size),
+                             void *context);
 
 /* The file's whole number, decimal. False when there is no such file or something else in it. */
 bool hl_host_number(hl_host *host, int64_t *ret_number, const char *path, ...)

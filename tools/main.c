@@ -15,6 +15,8 @@ static const hl_command commands[] = {
     {"run", "the bus with the reference pipeline over real or synthetic market data",
      hl_command_run},
 #endif
+    {"topology", "the machine, the placement plan, the tuning checks: text, JSON, SVG",
+     hl_command_topology},
     {"check", "check a configuration file, and its plan on this machine", hl_command_check},
     {"perf", "measure this machine, the rings and the bus", hl_command_perf},
 };
