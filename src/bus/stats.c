@@ -38,6 +38,7 @@ static void add_lane(const hl_partition *partition, int priority, hl_lane_stats 
                      hl_histogram *latency)
 {
     const hl_lane *const lane = &partition->lanes[priority];
+    const bool stopped = partition->bus->control->state == HL_BUS_STOPPED;
     /* Relaxed all: counters of one writer each. The partition's before the publishers', so that a
      * live reading shows the difference as pending. */
     const uint64_t dispatched = hl_load_relaxed_u64(&lane->dispatched);
@@ -51,14 +52,14 @@ static void add_lane(const hl_partition *partition, int priority, hl_lane_stats 
         const hl_door_counts counts = hl_outlet_counts(o);
         add_door(&mine, &counts);
     }
-    /* An event may be dispatched before its publisher has counted the commit. */
+    /* An event may be dispatched while its publisher's commit is still to be counted. */
     const uint64_t gone = dispatched + abandoned;
-    const uint64_t left = mine.committed > gone ? mine.committed - gone : 0;
+    if (mine.committed < gone && !stopped)
+        mine.committed = gone;
+    const uint64_t left = mine.committed - gone;
     mine.running = running < left ? running : left;
     /* At rest the rings themselves say what lies in them, so that what is missing shows. */
-    mine.pending = partition->bus->control->state == HL_BUS_STOPPED
-                       ? pending_at_rest(partition, priority)
-                       : left - mine.running;
+    mine.pending = stopped ? pending_at_rest(partition, priority) : left - mine.running;
 #define ADD_FIELD(field, meaning) sum->field += mine.field;
     HL_LANE_COUNTERS(ADD_FIELD)
 #undef ADD_FIELD
