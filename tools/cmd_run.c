@@ -240,6 +240,8 @@ static hl_status write_report(run_state *run, hl_error *error)
                          .pipeline = run->pipeline,
                          .recordings = run->recordings,
                          .input_count = run->recording_count,
+                         .paced = run->options.deterministic || run->options.rate != 0 ||
+                                  run->options.speed > 0,
                          .decoding_s = run->decoding_s,
                          .elapsed_s = (double)(monotonic_ns() - run->started_ns) / 1e9};
     hl_status status = hl_bus_stop_report(run->bus, &report.stop);

@@ -159,6 +159,10 @@ void run_report_print(const run_report *report, FILE *stream)
             "\nTick to order  p50 %" PRIu64 " ns, p90 %" PRIu64 ", p99 %" PRIu64 ", p99.9 %" PRIu64
             ", max %" PRIu64 " (%" PRIu64 " orders)\n",
             tick.p50, tick.p90, tick.p99, tick.p999, tick.max, tick.count);
+    if (!report->paced)
+        fprintf(stream,
+                "               At full speed events queue: these are waiting times. Pace the "
+                "input to see\n               the bus's own (--rate 100000, --speed 10x).\n");
     fprintf(stream, "Throughput     %.0f market data events a second, %.3f s\n",
             events_per_second(report), report->elapsed_s);
     print_failures(report, stream);

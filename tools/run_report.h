@@ -4,6 +4,7 @@
 #ifndef HL_TOOLS_RUN_REPORT_H
 #define HL_TOOLS_RUN_REPORT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -16,6 +17,7 @@ typedef struct run_report {
     const market_recording *recordings;
     uint32_t input_count;
     hl_stop_report stop;
+    bool paced;        /* not at full speed */
     double decoding_s; /* reading the inputs, ahead of the run */
     double elapsed_s;  /* from the feeds' start to the last event's end */
 } run_report;
