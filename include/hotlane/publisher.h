@@ -33,7 +33,7 @@ typedef struct hl_publisher_options {
     /* What it will publish: domains, each with priorities when not those of its topics declared so
      * far: "market_data, order:CRITICAL|HIGH". NULL: every domain. Its rings are made at open. */
     const char *uses;
-    uint32_t ring_slots; /* 0: the domain's */
+    uint32_t ring_slots; /* 0: the domain's. Of a shared lane its first opener's holds for all */
 } hl_publisher_options;
 
 #define HL_PUBLISHER_OPTIONS_INIT             \
@@ -43,7 +43,8 @@ typedef struct hl_publisher_options {
 
 /* Open slots, to be filled and then committed or aborted. A value: several may be open. */
 typedef struct hl_claim {
-    hl_event *event;       /* of the first slot; key, correlation_id, schema_version may be set */
+    hl_event *event;       /* of the first slot; correlation_id, schema_version may be set, and key
+                              where the domain has one shard (else it has chosen the lane) */
     void *payload;         /* of the first slot: payload_size bytes to fill */
     uint32_t payload_size; /* as asked for; may be made smaller in event->payload_size */
     uint32_t count;        /* slots */
@@ -79,8 +80,10 @@ HL_API hl_status hl_shared_publisher_open(hl_bus *bus, const char *name,
                                           const hl_publisher_options *options,
                                           hl_shared_publisher **ret_publisher);
 
-/* Closes it; the handle is gone. What was committed is still delivered; claims still open count as
- * aborted. Its rings are given back when they have run empty. */
+/* Closes it; the handle is gone, and so are its claims. What was committed is still delivered; an
+ * exclusive publisher's claims still open count as aborted, and its rings are given back when they
+ * have run empty. A shared one's lane belongs to all: commit or abort what is open before, or it
+ * holds the lane up until stop counts it as abandoned. NULL is nothing. */
 HL_API void hl_publisher_close(hl_publisher *publisher);
 HL_API void hl_shared_publisher_close(hl_shared_publisher *publisher);
 
@@ -107,7 +110,8 @@ HL_API hl_status hl_claim_wait(hl_publisher *publisher, hl_topic topic, uint64_t
 HL_API hl_status hl_claim_run_wait(hl_publisher *publisher, hl_topic topic, uint64_t key,
                                    uint32_t payload_size, uint32_t count, hl_claim *ret_claim);
 
-/* Makes the claimed events visible to the partition (a handler's: when it returns HL_OK). */
+/* Makes the claimed events visible to the partition (a handler's: when it returns HL_OK). The claim
+ * is then over (count 0): a second commit or abort of it does nothing. */
 HL_API void hl_commit(hl_claim *claim);
 
 /* Gives the claimed slots up: the partition steps over them. */

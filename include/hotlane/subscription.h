@@ -28,7 +28,8 @@ typedef hl_status (*hl_handler)(const hl_event *event, hl_publisher *out, void *
 /* True: the event is for this subscription. Runs like a handler, must have no effect. */
 typedef bool (*hl_predicate)(const hl_event *event, void *context);
 
-/* Events of one subscription and partition, in order. Valid until the handler returns. */
+/* Events of one subscription and partition, those of each lane in their order (an event of CRITICAL
+ * or HIGH does not wait for a batch of lower ones). Valid until the handler returns. */
 typedef struct hl_batch {
     const hl_event *const *events;
     uint32_t count;
@@ -43,7 +44,8 @@ typedef struct hl_subscription_options {
     int order;              /* handlers of one topic run from low to high, then as subscribed */
     hl_predicate predicate; /* NULL: every event */
     bool concurrent;        /* the handler may run on several partitions' threads at once */
-    bool initial_image;     /* first the newest value of each key (state topics), as of S */
+    bool initial_image; /* first the newest value of each key (state topics), as of S; in one go,
+                           so that all else on that executor waits for it */
     hl_batch_handler batch; /* instead of the handler, which is then NULL */
     uint32_t batch_events;  /* 1..65,536; a batch never has more */
     uint64_t batch_wait_ns; /* how long the oldest event waits for company; 0: until the run ends */
