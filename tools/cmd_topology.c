@@ -62,6 +62,13 @@ static bool is_file(const char *input)
            (length > 4 && strcmp(input + length - 4, ".xml") == 0);
 }
 
+/* Without folders: a report says which machine, not where its file was. */
+static const char *file_name(const char *path)
+{
+    const char *const slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
 static hl_status load_machine(topology_run *run, hl_error *error)
 {
     const topology_options *const options = &run->options;
@@ -79,9 +86,10 @@ static hl_status load_machine(topology_run *run, hl_error *error)
     else
         from.synthetic = options->input;
     snprintf(source, size, "%s%s%s",
-             options->input != NULL  ? options->input
-             : options->root != NULL ? options->root
-                                     : "this machine",
+             from.xml_path != NULL    ? file_name(from.xml_path)
+             : options->input != NULL ? options->input
+             : options->root != NULL  ? options->root
+                                      : "this machine",
              options->input != NULL && options->root != NULL ? ", with the files of " : "",
              options->input != NULL && options->root != NULL ? options->root : "");
     return hl_topology_load(&from, &run->topology, error);

@@ -16,10 +16,14 @@ typedef struct maker {
     uint32_t level_count;
 } maker;
 
-double topology_box_heading(topology_box_level level)
+/* A node's has a second line where devices are to be told. */
+static double heading_of(const hl_topology *topology, topology_box_level level)
 {
-    static const double heights[] = {0.0, 22.0, 20.0, 36.0, 20.0, 0.0};
-    return heights[level];
+    static const double heights[] = {0.0, 22.0, 20.0, 20.0, 20.0, 0.0};
+    bool devices = false;
+    for (uint32_t i = 0; i < topology->device_count; i++)
+        devices |= topology->devices[i].numa_node >= 0;
+    return heights[level] + (level == TOPOLOGY_BOX_NODE && devices ? 18.0 : 0.0);
 }
 
 uint32_t topology_grid_columns(uint32_t count, double cell_width, double cell_height, double shape)
@@ -116,8 +120,9 @@ static double shape_of(topology_box_level level)
 }
 
 /* Puts the children in rows and sizes the box around them; all measured from the box's corner. */
-static void arrange(topology_layout *layout, topology_box *box)
+static void arrange(const maker *make, topology_box *box)
 {
+    topology_layout *const layout = make->layout;
     double cell_width = 0.0, cell_height = 0.0;
     for (uint32_t i = 0; i < box->child_count; i++) {
         const topology_box *const child = &layout->boxes[box->first_child + i];
@@ -126,15 +131,20 @@ static void arrange(topology_layout *layout, topology_box *box)
     }
     const uint32_t columns =
         topology_grid_columns(box->child_count, cell_width, cell_height, shape_of(box->level));
-    const double top = topology_box_heading(box->level) + PADDING;
+    /* A row is as high as its highest box: E cores need less than P cores. */
+    double top = heading_of(make->topology, box->level) + PADDING, row_height = 0.0;
     for (uint32_t i = 0; i < box->child_count; i++) {
         topology_box *const child = &layout->boxes[box->first_child + i];
+        if (i % columns == 0) {
+            top += row_height;
+            row_height = 0.0;
+        }
         child->x = PADDING + (i % columns) * cell_width;
-        child->y = top + (i / columns) * cell_height;
+        child->y = top;
+        row_height = fmax(row_height, child->height + GAP);
     }
-    const uint32_t rows = (box->child_count + columns - 1) / columns;
     box->width = 2 * PADDING + columns * cell_width - GAP;
-    box->height = top + rows * cell_height - GAP + PADDING;
+    box->height = top + row_height - GAP + PADDING;
 }
 
 static void make_boxes(maker *make, uint32_t which, uint32_t depth)
@@ -149,7 +159,7 @@ static void make_boxes(maker *make, uint32_t which, uint32_t depth)
     split(make, which, depth);
     for (uint32_t i = 0; i < box->child_count; i++)
         make_boxes(make, box->first_child + i, depth + 1);
-    arrange(layout, box);
+    arrange(make, box);
 }
 
 /* From places in the parent to places in the picture. */

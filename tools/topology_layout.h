@@ -31,9 +31,6 @@ typedef struct topology_layout {
     double font;                   /* of names in cores, px */
 } topology_layout;
 
-/* Height of a box's heading, above its children. */
-double topology_box_heading(topology_box_level level);
-
 /*
  * Lays a machine out with its upper left corner at (x, y). False: no memory. The caller frees
  * ret_layout->boxes. Many cores are drawn smaller.

@@ -56,12 +56,21 @@ typedef struct text_style {
     char anchor; /* 's'tart, 'm'iddle, 'e'nd */
 } text_style;
 
+/* Of DejaVu Sans, in classes; a little more than the truth. Parts of UTF-8 characters count once.
+ */
 static double text_width(const char *text, const text_style *style)
 {
-    size_t characters = 0;
-    for (; *text != '\0'; text++)
-        characters += ((unsigned char)*text & 0xC0) != 0x80; /* UTF-8 goes on */
-    return (double)characters * style->size * (style->bold ? 0.69 : 0.62);
+    double width = 0.0;
+    for (; *text != '\0'; text++) {
+        if (((unsigned char)*text & 0xC0) == 0x80)
+            continue;
+        width += strchr("ijl.,:;'|! ", *text) != NULL ? 0.36
+                 : strchr("ftr()/-", *text) != NULL   ? 0.45
+                 : strchr("mwMW@%", *text) != NULL    ? 0.98
+                 : *text >= 'A' && *text <= 'Z'       ? 0.74
+                                                      : 0.64;
+    }
+    return width * style->size * (style->bold ? 1.1 : 1.0);
 }
 
 /* Text with its baseline at y, cut to `room` px; the whole of it shows when pointed at. */
@@ -165,6 +174,17 @@ static cpu_state state_of(const topology_report *report, const hl_cpu *cpu,
     return FREE;
 }
 
+/* A name that is a little too long is set a little smaller before it is cut. */
+static void put_name(const canvas *to, double x, double y, double room, const text_style *style,
+                     const char *name)
+{
+    text_style smaller = *style;
+    const double width = text_width(name, style);
+    if (width > room)
+        smaller.size *= fmax(0.8, room / width);
+    put_text(to, x, y, room + 0.1, &smaller, name);
+}
+
 static void put_names(const canvas *to, double x, double y, double room, const text_style *style,
                       const hl_cpu *cpu, uint32_t threads)
 {
@@ -174,7 +194,22 @@ static void put_names(const canvas *to, double x, double y, double room, const t
         snprintf(shown, sizeof shown, "%u threads", threads);
     else
         snprintf(shown, sizeof shown, "%s", names);
-    put_text(to, x, y, room, style, shown);
+    put_name(to, x, y, room, style, shown);
+}
+
+/* Who shares a CPU: a stripe each, in its colour. */
+static void put_stripes(const canvas *to, const hl_cpu *cpu, uint32_t threads, double x, double y,
+                        double width)
+{
+    const hl_plan *const plan = to->report->plan;
+    const double each = width / threads;
+    for (uint32_t i = 0; i < plan->thread_count; i++) {
+        if (plan->threads[i].cpu != (int)cpu->os_index)
+            continue;
+        put_rectangle(to, x, y, each, 3.0, 0.0, colour_of(to->report, &plan->threads[i]), "none",
+                      "");
+        x += each;
+    }
 }
 
 static void put_cpu(const canvas *to, const hl_cpu *cpu, double x, double y, double width)
@@ -183,9 +218,10 @@ static void put_cpu(const canvas *to, const hl_cpu *cpu, double x, double y, dou
     uint32_t threads;
     const cpu_state state = state_of(to->report, cpu, &thread, &threads);
     const double height = to->layout.cpu_height - 2.0, font = to->layout.font;
-    const double baseline = y + height / 2.0 + font * 0.36;
     static const char *const fills[] = {"#ffffff", "", "url(#hatch)", "#64748b", "#f1f5f9"};
-    const char *const fill = state == TAKEN ? colour_of(to->report, thread) : fills[state];
+    const char *const fill = state != TAKEN ? fills[state]
+                             : threads > 1  ? "#334155"
+                                            : colour_of(to->report, thread);
     fputs("<g>", to->stream);
     if (state == TAKEN) {
         fputs("<title>", to->stream);
@@ -197,11 +233,14 @@ static void put_cpu(const canvas *to, const hl_cpu *cpu, double x, double y, dou
     put_rectangle(to, x, y, width, height, 3.0, fill, state == TAKEN ? fill : LINE, "");
     if (state == NOT_OURS)
         put_cross(to, x, y, width, height);
+    if (threads > 1)
+        put_stripes(to, cpu, threads, x + 4.0, y + height - 4.0, width - 8.0);
     char number[16];
     snprintf(number, sizeof number, "%u", cpu->os_index);
+    const double baseline = y + height / 2.0 + font * 0.36 - (threads > 1 ? 1.5 : 0.0);
     const bool dark = state == TAKEN || state == HOUSEKEEPING;
     const text_style small = {font - 2.0, dark ? "#e2e8f0" : SOFT_INK, false, 's'};
-    const double number_room = 3.2 * (font - 2.0);
+    const double number_room = fmax(2.0, (double)strlen(number)) * 0.66 * (font - 2.0) + 4.0;
     if (state == EMPTY_SIBLING || state == NOT_OURS) /* so that the lines do not strike it out */
         put_rectangle(to, x + 2.0, y + 2.0, text_width(number, &small) + 4.0, height - 4.0, 2.0,
                       "#ffffff", "none", "");
@@ -211,7 +250,7 @@ static void put_cpu(const canvas *to, const hl_cpu *cpu, double x, double y, dou
         put_names(to, x + 4.0 + number_room, baseline, width - number_room - 6.0, &name, cpu,
                   threads);
     else if (state == HOUSEKEEPING)
-        put_text(to, x + 4.0 + number_room, baseline, width - number_room - 6.0, &name,
+        put_name(to, x + 4.0 + number_room, baseline, width - number_room - 6.0, &name,
                  "housekeeping");
     fputs("</g>\n", to->stream);
 }
@@ -269,10 +308,13 @@ static const hl_numa_node *node_of(const hl_topology *topology, uint32_t os_inde
     return NULL;
 }
 
-static void list_devices(const hl_topology *topology, int node, char *text, size_t size)
+/* Without the one that is named, which stands out by itself. */
+static void list_devices(const topology_report *report, int node, char *text, size_t size)
 {
+    const hl_topology *const topology = report->topology;
     for (uint32_t i = 0; i < topology->device_count; i++)
-        if (topology->devices[i].numa_node == node)
+        if (topology->devices[i].numa_node == node &&
+            (report->nic == NULL || strcmp(topology->devices[i].name, report->nic) != 0))
             hl_sentence_add_item(text, size, topology->devices[i].name);
 }
 
@@ -313,7 +355,7 @@ static void put_node_devices(const canvas *to, const topology_box *box)
     const hl_topology *const t = to->report->topology;
     const int node = (int)t->cpus[box->first_cpu].numa_node;
     char devices[512] = "";
-    list_devices(t, node, devices, sizeof devices);
+    list_devices(to->report, node, devices, sizeof devices);
     const hl_device *const nic =
         to->report->nic != NULL ? hl_topology_device(t, to->report->nic) : NULL;
     double x = box->x + 10.0;
@@ -361,14 +403,14 @@ static void put_badges(const canvas *to)
     static const char *const colours[] = {"#047857", "#b45309", "#b91c1c", "#475569"};
     double x = to->width - MARGIN;
     for (int status = HL_CHECK_UNKNOWN; status >= HL_CHECK_OK; status--) {
+        const uint32_t count = topology_report_count(to->report, (hl_check_status)status);
         char text[32];
-        snprintf(text, sizeof text, "%u %s",
-                 topology_report_count(to->report, (hl_check_status)status),
-                 hl_check_status_name((hl_check_status)status));
+        snprintf(text, sizeof text, "%u %s", count, hl_check_status_name((hl_check_status)status));
         const text_style style = {11.0, "#ffffff", true, 'm'};
         const double width = text_width(text, &style) + 14.0;
         x -= width;
-        put_rectangle(to, x, 22.0, width, 20.0, 10.0, colours[status], "none", "");
+        put_rectangle(to, x, 22.0, width, 20.0, 10.0, count > 0 ? colours[status] : "#94a3b8",
+                      "none", "");
         put_text(to, x + width / 2.0, 36.0, width, &style, text);
         x -= 6.0;
     }
@@ -429,8 +471,30 @@ static void put_key(canvas *to)
     to->y += 34.0;
 }
 
+/* Writes a sentence in as many lines as it needs. */
+static void put_paragraph(canvas *to, double x, double room, const text_style *style,
+                          const char *text)
+{
+    char line[512] = "";
+    for (const char *word = text; *(word += strspn(word, " ")) != '\0';) {
+        const int length = (int)strcspn(word, " ");
+        char longer[512];
+        snprintf(longer, sizeof longer, "%s%s%.*s", line, line[0] == '\0' ? "" : " ", length, word);
+        if (line[0] != '\0' && text_width(longer, style) > room) {
+            put_text(to, x, to->y, room, style, line);
+            to->y += 17.0;
+            snprintf(line, sizeof line, "%.*s", length, word);
+        } else {
+            memcpy(line, longer, sizeof line);
+        }
+        word += length;
+    }
+    put_text(to, x, to->y, room, style, line);
+    to->y += 20.0;
+}
+
 /* Where the columns of the list begin. */
-enum { NAME_AT = 20, CPU_AT = 190, CORE_AT = 240, NODE_AT = 292, WAIT_AT = 342, WHY_AT = 402 };
+enum { NAME_AT = 20, CPU_AT = 190, CORE_AT = 240, NODE_AT = 292, WAIT_AT = 318, WHY_AT = 384 };
 
 static void put_list_line(canvas *to, const hl_plan_thread *thread)
 {
@@ -449,9 +513,8 @@ static void put_list_line(canvas *to, const hl_plan_thread *thread)
     put_text(to, MARGIN + WAIT_AT, y, 56.0, &wait, hl_wait_name(thread->wait));
     /* "core 7: " is said by the column. */
     const char *const reason = strstr(thread->why, ": ");
-    put_text(to, MARGIN + WHY_AT, y, to->width - 2 * MARGIN - WHY_AT, &why,
-             reason != NULL ? reason + 2 : thread->why);
-    to->y += 20.0;
+    put_paragraph(to, MARGIN + WHY_AT, to->width - 2 * MARGIN - WHY_AT, &why,
+                  reason != NULL ? reason + 2 : thread->why);
 }
 
 static void put_list(canvas *to)
@@ -474,28 +537,6 @@ static void put_list(canvas *to)
         to->y += 20.0;
     }
     to->y += 8.0;
-}
-
-/* Writes a sentence in as many lines as it needs. */
-static void put_paragraph(canvas *to, double x, double room, const text_style *style,
-                          const char *text)
-{
-    char line[512] = "";
-    for (const char *word = text; *(word += strspn(word, " ")) != '\0';) {
-        const int length = (int)strcspn(word, " ");
-        char longer[512];
-        snprintf(longer, sizeof longer, "%s%s%.*s", line, line[0] == '\0' ? "" : " ", length, word);
-        if (line[0] != '\0' && text_width(longer, style) > room) {
-            put_text(to, x, to->y, room, style, line);
-            to->y += 17.0;
-            snprintf(line, sizeof line, "%.*s", length, word);
-        } else {
-            memcpy(line, longer, sizeof line);
-        }
-        word += length;
-    }
-    put_text(to, x, to->y, room, style, line);
-    to->y += 20.0;
 }
 
 static void put_warnings(canvas *to)
@@ -574,10 +615,11 @@ static void put_heat_legend(canvas *to, double x, const heat_scale *scale)
         heat_colour((i + 0.5) / STEPS, colour);
         put_rectangle(to, x + i * 6.0, to->y, 6.3, 14.0, 0.0, colour, "none", "");
     }
-    for (int i = 0; i <= 4; i++) {
+    const int marks = scale->highest > scale->lowest * 1.001 ? 4 : 0;
+    for (int i = 0; i <= marks; i++) {
         char text[24];
         const double ns = scale->lowest * pow(scale->highest / scale->lowest, i / 4.0);
-        snprintf(text, sizeof text, i == 4 ? "%.0f ns" : "%.0f", ns);
+        snprintf(text, sizeof text, i == marks ? "%.0f ns" : "%.0f", ns);
         put_text(to, x + i * 60.0, to->y + 28.0, 60.0, &style, text);
     }
 }
