@@ -174,7 +174,8 @@ static void *look_on(void *context)
     while (hl_load_acquire_u64(&of->done) == 0) {
         const hl_lane_stats lane = own_lane(of->bus, "market_data");
         cr_assert_leq(lane.committed + lane.rejected + lane.aborted, lane.attempts);
-        cr_assert_leq(lane.dispatched, lane.committed);
+        /* Not `committed`: a commit is counted when the event may have passed already. */
+        cr_assert_leq(lane.dispatched, lane.attempts);
         hl_subscription_stats row;
         for (uint32_t i = 0; hl_bus_subscription_stats(of->bus, i, &row) == HL_OK; i++)
             cr_assert_leq(row.handled + row.filtered + row.skipped + row.cancelled + row.queued,
