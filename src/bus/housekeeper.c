@@ -29,9 +29,10 @@ static void *housekeeper_main(void *argument)
     hl_control *const control = bus->control;
     hl_error ignored; /* where it runs is a matter of taste, told by the thread status */
     pthread_setname_np(pthread_self(), "hl-housekeeper");
-    if (hl_pin_self((uint32_t)bus->plan->housekeeping_cpu, &ignored) == HL_OK)
-        control->housekeeper_cpu = hl_thread_cpu();
+    const bool placed = hl_pin_self((uint32_t)bus->plan->housekeeping_cpu, &ignored) == HL_OK;
     hl_bus_lock(bus);
+    if (placed)
+        control->housekeeper_cpu = hl_thread_cpu();
     while (!control->housekeeper_stop) {
         const struct timespec until = next_tick();
         const int outcome =
@@ -79,5 +80,7 @@ void hl_housekeeper_stop(hl_bus *bus)
     hl_bus_unlock(bus);
     pthread_join(control->housekeeper, NULL);
     pthread_cond_destroy(&control->housekeeper_wake);
+    hl_bus_lock(bus);
     control->housekeeper_started = false;
+    hl_bus_unlock(bus);
 }
