@@ -21,7 +21,7 @@
 
 #define ORDERS_PER_S   10000.0
 #define WARM_UP_ORDERS 5000u
-#define FLOOD_BURST    32u /* events between two turns, or two looks for an order that is due */
+#define FLOOD_BURST    32u /* events between two turns of their partition */
 
 enum {
     IDLE_P50,
@@ -105,11 +105,11 @@ static hl_status on_data(const hl_event *event, hl_publisher *out, void *context
     return HL_OK;
 }
 
-/* Until the lane is full, at most a burst. */
-static void send_data(flood *self)
+/* Until the lane is full, at most so many. */
+static void send_data(flood *self, uint32_t most)
 {
     hl_claim claim;
-    for (uint32_t i = 0; i < FLOOD_BURST; i++) {
+    for (uint32_t i = 0; i < most; i++) {
         const hl_status status =
             hl_try_claim(self->data_publisher, self->data, 0, PERF_BUS_PAYLOAD_BYTES, &claim);
         if (status != HL_OK) {
@@ -128,7 +128,7 @@ static void pass_time(flood *self, hl_executor *orders)
     if (orders != NULL)
         hl_executor_turn(orders, 0);
     else if (self->flooding)
-        send_data(self);
+        send_data(self, 1); /* one, lest the order that is due next waits for its own sender */
 }
 
 static void send_order(flood *self, uint64_t intended, hl_executor *orders)
@@ -178,7 +178,7 @@ static void data_thread(void *context)
     /* Relaxed, as said above. */
     while (hl_load_relaxed_u32(&self->done) == 0) {
         if (self->flooding)
-            send_data(self);
+            send_data(self, FLOOD_BURST);
         hl_executor_turn(data, 0);
     }
 }

@@ -12,6 +12,7 @@
 #include "config/nearest.h"
 #include "perf/compare.h"
 #include "perf/hgrm.h"
+#include "perf/instructions.h"
 #include "perf/plot.h"
 #include "perf/scenario.h"
 
@@ -20,6 +21,9 @@ typedef struct perf_arguments {
     bool json;
     const char *hgrm_path;
     const char *plot_path;
+    const char *budget_path;
+    bool update;
+    bool workload; /* run what callgrind counts, once; for perf_instructions_count */
 } perf_arguments;
 
 static void print_usage(FILE *stream)
@@ -27,11 +31,13 @@ static void print_usage(FILE *stream)
     uint32_t count;
     const perf_scenario *const scenarios = perf_scenarios(&count);
     fputs("usage: hotlane perf SCENARIO [OPTION...]\n"
-          "       hotlane perf compare [--json] A.json B.json\n\n",
+          "       hotlane perf compare [--json] A.json B.json\n"
+          "       hotlane perf instructions [--json] [--budget FILE [--update]]\n\n",
           stream);
     for (uint32_t i = 0; i < count; i++)
         fprintf(stream, "  %-10s %s\n", scenarios[i].name, scenarios[i].summary);
-    fputs("  compare    what is better or worse in B, beyond the spread of both\n\n"
+    fputs("  compare    what is better or worse in B, beyond the spread of both\n"
+          "  instructions  an event's, counted by callgrind; and against a budget\n\n"
           "  --cores publisher=CPU,consumer=CPU  where; else two physical cores are chosen\n"
           "  --seconds S    of one measurement; 0.01 to 3600, else 0.3\n"
           "  --repeats N    alternating repeats, 1 to 1000, else 5\n"
@@ -41,8 +47,10 @@ static void print_usage(FILE *stream)
           "  --hgrm FILE    each latency distribution in HdrHistogram's percentile format, in us;\n"
           "                 of several, each in a file with the case in its name\n"
           "  --plot FILE.svg  percentile curves and throughput bars (gnuplot)\n"
-          "  --help         this text\n\n"
-          "Exit status: 0 done, 1 failed (compare: something is worse), 2 wrong usage.\n",
+          "  --help         this text\n"
+          "  --budget FILE  the budget to hold the counts to; with --update: to write\n\n"
+          "Exit status: 0 done, 1 failed (compare: something is worse; instructions: not the\n"
+          "budget's), 2 wrong usage.\n",
           stream);
 }
 
@@ -88,12 +96,19 @@ static bool read_repeats(const char *text, uint32_t *ret_repeats)
 /* HL_EXIT_OK with *ret_done: --help was asked for and given. */
 static hl_exit read_arguments(int argc, char **argv, perf_arguments *arguments, bool *ret_done)
 {
-    static const struct option options[] = {
-        {"cores", required_argument, NULL, 'c'},   {"seconds", required_argument, NULL, 's'},
-        {"repeats", required_argument, NULL, 'r'}, {"case", required_argument, NULL, 'o'},
-        {"stall", required_argument, NULL, 't'},   {"json", no_argument, NULL, 'j'},
-        {"hgrm", required_argument, NULL, 'g'},    {"plot", required_argument, NULL, 'p'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"cores", required_argument, NULL, 'c'},
+                                            {"seconds", required_argument, NULL, 's'},
+                                            {"repeats", required_argument, NULL, 'r'},
+                                            {"case", required_argument, NULL, 'o'},
+                                            {"stall", required_argument, NULL, 't'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"hgrm", required_argument, NULL, 'g'},
+                                            {"plot", required_argument, NULL, 'p'},
+                                            {"budget", required_argument, NULL, 'b'},
+                                            {"update", no_argument, NULL, 'u'},
+                                            {"workload", no_argument, NULL, 'w'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     bool right = true;
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (option) {
@@ -120,6 +135,15 @@ static hl_exit read_arguments(int argc, char **argv, perf_arguments *arguments, 
             break;
         case 'p':
             arguments->plot_path = optarg;
+            break;
+        case 'b':
+            arguments->budget_path = optarg;
+            break;
+        case 'u':
+            arguments->update = true;
+            break;
+        case 'w':
+            arguments->workload = true;
             break;
         case 'h':
             print_usage(stdout);
@@ -264,14 +288,57 @@ static hl_exit compare(int argc, char **argv)
     return outcome;
 }
 
+static hl_exit hold_to_budget(const perf_instruction_counts *counts,
+                              const perf_arguments *arguments)
+{
+    hl_error error;
+    const hl_status status = arguments->update
+                                 ? perf_budget_write(arguments->budget_path, counts, &error)
+                                 : perf_budget_check(arguments->budget_path, counts, &error);
+    if (status != HL_OK)
+        fprintf(stderr, "perf: %s\n", error.text);
+    /* The budget of another build is not broken. */
+    return status == HL_OK || status == HL_UNSUPPORTED ? HL_EXIT_OK : HL_EXIT_FAILED;
+}
+
+static hl_exit count_instructions(int argc, char **argv)
+{
+    perf_arguments arguments = {.measuring = PERF_OPTIONS_INIT};
+    bool done = false;
+    const hl_exit read = read_arguments(argc, argv, &arguments, &done);
+    if (done || read != HL_EXIT_OK)
+        return read;
+    if (arguments.update && arguments.budget_path == NULL) {
+        fputs("perf: --update wants --budget FILE\n", stderr);
+        return wrong_usage();
+    }
+    hl_error error;
+    perf_instruction_counts counts;
+    hl_status status = perf_environment_refuse_debug(&error);
+    if (status == HL_OK)
+        status = arguments.workload ? perf_instructions_workload(&error)
+                                    : perf_instructions_count(&counts, &error);
+    if (status != HL_OK) {
+        fprintf(stderr, "perf: %s\n", error.text);
+        return HL_EXIT_FAILED;
+    }
+    if (arguments.workload)
+        return HL_EXIT_OK;
+    if (arguments.json)
+        print_json(perf_instructions_json(&counts));
+    else
+        perf_instructions_print(&counts, stdout);
+    return arguments.budget_path == NULL ? HL_EXIT_OK : hold_to_budget(&counts, &arguments);
+}
+
 static hl_exit refuse_unknown(const char *word)
 {
-    const char *names[16] = {"compare"};
+    const char *names[16] = {"compare", "instructions"};
     uint32_t count;
     const perf_scenario *const scenarios = perf_scenarios(&count);
     for (uint32_t i = 0; i < count; i++)
-        names[i + 1] = scenarios[i].name;
-    const char *const nearest = hl_nearest(word, names, count + 1);
+        names[i + 2] = scenarios[i].name;
+    const char *const nearest = hl_nearest(word, names, count + 2);
     fprintf(stderr, "perf: there is no scenario \"%s\"", word);
     if (nearest != NULL)
         fprintf(stderr, ": did you mean \"%s\"?\n", nearest);
@@ -290,6 +357,8 @@ hl_exit hl_command_perf(int argc, char **argv)
     }
     if (strcmp(argv[1], "compare") == 0)
         return compare(argc - 1, argv + 1);
+    if (strcmp(argv[1], "instructions") == 0)
+        return count_instructions(argc - 1, argv + 1);
     const perf_scenario *const scenario = perf_scenario_find(argv[1]);
     if (scenario == NULL)
         return refuse_unknown(argv[1]);
