@@ -420,7 +420,6 @@ void hl_bus_destroy(hl_bus *bus)
         hl_executors_end(bus, UINT64_MAX);
     }
     end_publishers(bus);
-    hl_reclaimer_stop(bus);
     for (hl_subscription *next, *s = control->subscriptions; s != NULL; s = next) {
         next = s->next;
         hl_subscription_free(s);

@@ -70,7 +70,7 @@ typedef struct hl_control {
     void *topic_names;         /* tsearch trees: hl_topic_entry, hl_source */
     void *source_names;
     uint32_t source_count;
-    struct call_rcu_data *reclaimer; /* the thread that frees routes */
+    struct call_rcu_data *reclaimer; /* liburcu's thread, which frees routes; not the bus's own */
     pthread_t housekeeper;
     bool housekeeper_started;
     bool housekeeper_stop;

@@ -1,12 +1,10 @@
 #include "bus/route.h"
 
 #include <errno.h>
+#include <sched.h>
 
 #include "bus/bus.h"
 #include "bus/pattern.h"
-
-/* How long a bus that is destroyed waits for its old routes to be freed. */
-#define RECLAIM_WAIT_MS 2000
 
 /* ThreadSanitizer: liburcu's grace period, from the end of each turn to the freeing of a route.
  * Only its address is used. */
@@ -23,17 +21,18 @@ static void free_route(struct rcu_head *head)
     free(caa_container_of(head, hl_route, rcu));
 }
 
-/* call_rcu on the bus's own thread, whatever thread the caller is. */
-static void call_reclaimer(hl_bus *bus, struct rcu_head *head, void (*action)(struct rcu_head *))
+/* Has a route freed when nobody reads it any more; that may be after the bus is gone. The caller
+ * may have a liburcu thread of its own: it is not to be pulled into this. */
+static void free_later(const hl_bus *bus, hl_route *route)
 {
     HL_TSAN_RELEASE(&grace_period);
     if (bus->control->reclaimer == NULL) { /* not started: nobody reads routes */
-        action(head);
+        free(route);
         return;
     }
     struct call_rcu_data *const callers = urcu_qsbr_get_thread_call_rcu_data();
     urcu_qsbr_set_thread_call_rcu_data(bus->control->reclaimer);
-    urcu_qsbr_call_rcu(head, action);
+    urcu_qsbr_call_rcu(&route->rcu, free_route);
     urcu_qsbr_set_thread_call_rcu_data(callers);
 }
 
@@ -78,7 +77,7 @@ static void publish(hl_bus *bus, hl_route *route)
     /* ROUTE: release, the entries before the pointer to them. */
     hl_store_release_ptr((void **)(void *)at, route);
     if (old != NULL)
-        call_reclaimer(bus, &old->rcu, free_route);
+        free_later(bus, old);
 }
 
 static bool matches(const hl_subscription *subscription, const hl_topic_entry *topic)
@@ -197,79 +196,22 @@ bool hl_routes_remove(hl_bus *bus, const hl_subscription *subscription)
 
 hl_status hl_reclaimer_start(hl_bus *bus, int cpu)
 {
-    if (bus->control->reclaimer != NULL)
-        return HL_OK;
     sigset_t before;
+    /* liburcu's own, of which there is one in a process: a thread for each bus would be never
+     * joined by liburcu before 0.14, and its stack lost. */
     hl_signals_block(&before);
-    bus->control->reclaimer = urcu_qsbr_create_call_rcu_data(0, cpu);
+    struct call_rcu_data *const reclaimer = urcu_qsbr_get_default_call_rcu_data();
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return bus->control->reclaimer != NULL
-               ? HL_OK
-               : hl_bus_fail(bus, HL_SYSTEM, "thread that frees routes: %s", strerror(errno));
-}
-
-/* Comes behind all routes in the reclaimer's queue. */
-typedef struct last_call {
-    struct rcu_head rcu;
-    pthread_mutex_t lock;
-    pthread_cond_t done_signal;
-    bool done, given_up;
-} last_call;
-
-static void free_last_call(last_call *last)
-{
-    pthread_cond_destroy(&last->done_signal);
-    pthread_mutex_destroy(&last->lock);
-    free(last);
-}
-
-static void on_last_call(struct rcu_head *head)
-{
-    HL_TSAN_ACQUIRE(&grace_period);
-    last_call *const last = caa_container_of(head, last_call, rcu);
-    pthread_mutex_lock(&last->lock);
-    last->done = true;
-    const bool given_up = last->given_up;
-    pthread_cond_signal(&last->done_signal);
-    pthread_mutex_unlock(&last->lock);
-    if (given_up)
-        free_last_call(last);
-}
-
-static bool wait_for_reclaimer(hl_bus *bus)
-{
-    last_call *const last = calloc(1, sizeof *last);
-    if (last == NULL)
-        return false;
-    pthread_mutex_init(&last->lock, NULL);
-    pthread_cond_init(&last->done_signal, NULL);
-    call_reclaimer(bus, &last->rcu, on_last_call);
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += RECLAIM_WAIT_MS / 1000;
-    int outcome = 0;
-    pthread_mutex_lock(&last->lock);
-    while (!last->done && outcome == 0)
-        outcome = pthread_cond_timedwait(&last->done_signal, &last->lock, &until);
-    const bool done = last->done;
-    last->given_up = !done;
-    pthread_mutex_unlock(&last->lock);
-    if (done)
-        free_last_call(last);
-    return done;
-}
-
-void hl_reclaimer_stop(hl_bus *bus)
-{
-    if (bus->control->reclaimer == NULL)
-        return;
-    /* Held up by a handler of another bus: the thread is left to free the last routes when that has
-     * ended, since to end it now would be to wait for that handler too. */
-    if (!wait_for_reclaimer(bus))
-        return;
-    sigset_t before;
-    hl_signals_block(&before);
-    urcu_qsbr_call_rcu_data_free(bus->control->reclaimer);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    bus->control->reclaimer = NULL;
+    if (reclaimer == NULL)
+        return hl_bus_fail(bus, HL_SYSTEM, "thread that frees routes: %s", strerror(errno));
+    if (cpu >= 0) {
+        cpu_set_t there;
+        CPU_ZERO(&there);
+        CPU_SET((size_t)cpu, &there);
+        /* Where it runs is a matter of taste: routes are freed from anywhere. */
+        (void)pthread_setaffinity_np(urcu_qsbr_get_call_rcu_thread(reclaimer), sizeof there,
+                                     &there);
+    }
+    bus->control->reclaimer = reclaimer;
+    return HL_OK;
 }

@@ -46,10 +46,10 @@ bool hl_routes_add(hl_bus *bus, hl_subscription *subscription);
 /* Takes it out of all. False: no memory for a new route somewhere, so that its cells must stay. */
 bool hl_routes_remove(hl_bus *bus, const hl_subscription *subscription);
 
-/* Starts (once) and ends the thread that frees old routes; without it they are freed at once.
- * `cpu`: OS index, -1: anywhere. */
+/* Has old routes freed by liburcu's thread, which all buses of the process share and which stays
+ * when they are gone; before, they are freed at once. `cpu`: OS index where it is to run, -1:
+ * anywhere. */
 hl_status hl_reclaimer_start(hl_bus *bus, int cpu);
-void hl_reclaimer_stop(hl_bus *bus);
 
 /* A turning thread says that it holds no route: ThreadSanitizer cannot see liburcu do so. */
 void hl_route_mark_quiescent(void);

@@ -132,6 +132,40 @@ Test(bus, destroying_a_running_bus_frees_what_is_open)
     cr_assert_eq(seen.count, 0);
 }
 
+static unsigned long pages_of_this_process(void)
+{
+    unsigned long pages = 0;
+    FILE *const file = fopen("/proc/self/statm", "r");
+    cr_assert_eq(fscanf(file, "%lu", &pages), 1);
+    fclose(file);
+    return pages;
+}
+
+Test(bus, buses_that_come_and_go_leave_nothing_behind)
+{
+    unsigned threads = 0;
+    unsigned long pages = 0;
+    for (int i = 0; i < 60; i++) {
+        hl_bus *const bus = manual_start(NULL);
+        const hl_topic trade = topic(bus, "market_data.trade");
+        static recorder seen;
+        seen.count = 0;
+        hl_subscription *const s = subscribe(bus, "market_data.trade", &seen, NULL);
+        publish(open_publisher(bus, "feed", NULL), trade, 1, 1);
+        turn_all(bus);
+        cr_assert_eq(hl_unsubscribe(s, HL_SECOND, NULL), HL_OK);
+        manual_stop(bus);
+        if (i != 9)
+            continue;
+        threads = threads_of_this_process();
+        pages = pages_of_this_process();
+    }
+    cr_assert_eq(threads_of_this_process(), threads);
+    /* A thread's stack each would be 8 MiB of addresses. */
+    const unsigned long grown = pages_of_this_process() - pages;
+    cr_assert((long)grown < 50 * 256, "%lu pages in 50 buses", grown);
+}
+
 /* ---- several, and forks ---- */
 
 static hl_status copy_over(const hl_event *event, hl_publisher *out, void *context)
