@@ -5,7 +5,7 @@
 #include "own_bus.h"
 
 #define KEYS   8u
-#define EVENTS (100000u / OWN_SHARE)
+#define EVENTS (KEYS * (12500u / OWN_SHARE))
 #define WORDS  8u
 
 typedef struct quote {
