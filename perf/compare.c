@@ -147,9 +147,12 @@ static void compare_environments(const json_t *before, const json_t *after,
                                     "governor", "compiler",    "flags",  "cores"};
     const json_t *const old = json_object_get(before, "environment");
     const json_t *const new = json_object_get(after, "environment");
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
-        if (!json_equal(json_object_get(old, members[i]), json_object_get(new, members[i])))
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+        const json_t *const was = json_object_get(old, members[i]);
+        const json_t *const is = json_object_get(new, members[i]);
+        if (was != is && !json_equal(was, is)) /* NULL, of both, is not equal to itself */
             comparison->differences[comparison->difference_count++] = members[i];
+    }
 }
 
 hl_status perf_compare(const json_t *before, const json_t *after, perf_comparison *ret_comparison,

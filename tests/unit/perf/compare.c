@@ -1,0 +1,121 @@
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "perf/compare.h"
+
+static json_t *parse(const char *text)
+{
+    json_error_t place;
+    json_t *const value = json_loads(text, 0, &place);
+    cr_assert_not_null(value, "%s", place.text);
+    return value;
+}
+
+#define ROW(name, better, min, median, max)                                                 \
+    "{\"case\": \"" name "\", \"unit\": \"ns\", \"better\": \"" better "\", \"min\": " #min \
+    ", \"median\": " #median ", \"max\": " #max "}"
+
+static perf_comparison compare(const char *before, const char *after)
+{
+    perf_comparison comparison;
+    hl_error error = {.text = ""};
+    /* Both live until the process ends: the comparison points into them. */
+    cr_assert_eq(perf_compare(parse(before), parse(after), &comparison, &error), HL_OK, "%s",
+                 error.text);
+    return comparison;
+}
+
+static perf_verdict verdict_of(const char *before_row, const char *after_row)
+{
+    char before[512], after[512];
+    snprintf(before, sizeof before, "{\"rows\": [%s]}", before_row);
+    snprintf(after, sizeof after, "{\"rows\": [%s]}", after_row);
+    perf_comparison comparison = compare(before, after);
+    const perf_verdict verdict = comparison.changes[0].verdict;
+    cr_assert_eq(comparison.counts[verdict], 1);
+    perf_compare_free(&comparison);
+    return verdict;
+}
+
+Test(perf_compare, ranges_that_touch_say_nothing)
+{
+    cr_assert_eq(verdict_of(ROW("a", "lower", 10, 12, 14), ROW("a", "lower", 14, 20, 30)),
+                 PERF_SAME);
+    cr_assert_eq(verdict_of(ROW("a", "higher", 14, 20, 30), ROW("a", "higher", 10, 12, 14)),
+                 PERF_SAME);
+}
+
+Test(perf_compare, a_range_wholly_above_is_better_or_worse_by_what_it_measures)
+{
+    cr_assert_eq(verdict_of(ROW("a", "lower", 10, 12, 14), ROW("a", "lower", 15, 20, 30)),
+                 PERF_WORSE);
+    cr_assert_eq(verdict_of(ROW("a", "higher", 10, 12, 14), ROW("a", "higher", 15, 20, 30)),
+                 PERF_BETTER);
+    cr_assert_eq(verdict_of(ROW("a", "lower", 15, 20, 30), ROW("a", "lower", 10, 12, 14)),
+                 PERF_BETTER);
+    cr_assert_eq(verdict_of(ROW("a", "higher", 15, 20, 30), ROW("a", "higher", 10, 12, 14)),
+                 PERF_WORSE);
+}
+
+Test(perf_compare, rows_that_one_side_lacks_are_named)
+{
+    perf_comparison comparison = compare("{\"rows\": [" ROW("a", "lower", 1, 2, 3) "]}",
+                                         "{\"rows\": [" ROW("b", "lower", 1, 2, 3) "]}");
+    cr_assert_eq(comparison.count, 2);
+    cr_assert_eq(comparison.counts[PERF_ONLY_BEFORE], 1);
+    cr_assert_eq(comparison.counts[PERF_ONLY_AFTER], 1);
+    cr_assert_str_eq(comparison.changes[1].name, "b");
+    perf_compare_free(&comparison);
+}
+
+Test(perf_compare, reads_the_rows_of_a_run_beside_peers)
+{
+    const char *const before = "{\"case\": \"spsc\", \"unit\": \"msgs_per_s\", \"hotlane\": 10, "
+                               "\"hotlane_min\": 9, \"hotlane_max\": 11}";
+    const char *const after = "{\"case\": \"spsc\", \"unit\": \"msgs_per_s\", \"hotlane\": 20, "
+                              "\"hotlane_min\": 19, \"hotlane_max\": 21}";
+    cr_assert_eq(verdict_of(before, after), PERF_BETTER);
+}
+
+Test(perf_compare, says_what_differs_in_the_environments)
+{
+    perf_comparison comparison =
+        compare("{\"environment\": {\"cpu\": \"A\", \"kernel\": \"6\"}, \"rows\": []}",
+                "{\"environment\": {\"cpu\": \"B\", \"kernel\": \"6\"}, \"rows\": []}");
+    cr_assert_eq(comparison.difference_count, 1);
+    cr_assert_str_eq(comparison.differences[0], "cpu");
+    perf_compare_free(&comparison);
+}
+
+Test(perf_compare, refuses_two_scenarios_and_a_row_that_is_none)
+{
+    perf_comparison unused;
+    hl_error error;
+    cr_assert_eq(perf_compare(parse("{\"scenario\": \"ring\", \"rows\": []}"),
+                              parse("{\"scenario\": \"hop\", \"rows\": []}"), &unused, &error),
+                 HL_INVALID);
+    cr_assert(strstr(error.text, "ring and hop") != NULL);
+    cr_assert_eq(perf_compare(parse("{\"rows\": []}"), parse("{\"rows\": [{\"case\": \"a\"}]}"),
+                              &unused, &error),
+                 HL_BAD_INPUT);
+    cr_assert(strstr(error.text, "rows[0]") != NULL);
+}
+
+Test(perf_compare, names_file_and_line_of_what_is_not_json)
+{
+    char path[] = "/tmp/hotlane-compare-XXXXXX";
+    const int file = mkstemp(path);
+    cr_assert_eq(write(file, "{\n  \"rows\": [,]\n}\n", 18), 18);
+    close(file);
+    json_t *result = NULL;
+    hl_error error;
+    cr_assert_eq(perf_compare_load(path, &result, &error), HL_BAD_INPUT);
+    cr_assert_null(result);
+    cr_assert(strstr(error.text, ":2:") != NULL, "%s", error.text);
+    unlink(path);
+    cr_assert_eq(perf_compare_load(path, &result, &error), HL_SYSTEM);
+    cr_assert(strstr(error.text, path) != NULL);
+}
