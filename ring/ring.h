@@ -248,6 +248,17 @@ static inline void *hl_ring_slot(const hl_ring_consumer *consumer, uint32_t i)
                            consumer->position + i);
 }
 
+/* hl_ring_release for a consumer that has written to the first line of each of the slots itself. */
+static inline void hl_ring_release_written(hl_ring_consumer *consumer, uint32_t n)
+{
+    consumer->position += n;
+    /* WANTED: relaxed. One look a call is enough: the line is written only when a ring is full, so
+     * that until then it is read from this core's own cache. */
+    if (consumer->position - consumer->published >= consumer->publish_after ||
+        hl_load_relaxed_u64(&consumer->ring->room_wanted) == consumer->published)
+        hl_ring_release_publish(consumer);
+}
+
 /*
  * Gives back the first n slots of the run. They are published now when an eighth of the ring has
  * gathered or a producer asked for room, else with a later call.
@@ -260,12 +271,7 @@ static inline void hl_ring_release(hl_ring_consumer *consumer, uint32_t n)
          */
         hl_store_relaxed_u64(hl_ring_slot(consumer, i), consumer->position + i + 1);
     }
-    consumer->position += n;
-    /* WANTED: relaxed. One look a call is enough: the line is written only when a ring is full, so
-     * that until then it is read from this core's own cache. */
-    if (consumer->position - consumer->published >= consumer->publish_after ||
-        hl_load_relaxed_u64(&consumer->ring->room_wanted) == consumer->published)
-        hl_ring_release_publish(consumer);
+    hl_ring_release_written(consumer, n);
 }
 
 #endif

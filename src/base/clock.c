@@ -60,6 +60,26 @@ static void measure_tsc(void)
 }
 #endif
 
+uint64_t hl_clock_now_slowly(const hl_clock *clock)
+{
+    if (clock->external != NULL)
+        return clock->external(clock->external_context);
+    for (;;) {
+        /* SET: acquire, as in hl_clock_now. */
+        const uint64_t index = hl_load_acquire_u64(&clock->index);
+        const uint64_t count = hl_clock_count(clock);
+        hl_clock_set set = hl_clock_copy_set(clock, index);
+        if (count < set.base_count) /* announced, not yet begun */
+            set = hl_clock_copy_set(clock, index - 1);
+        /* Relaxed: ordered after the fields by their acquire. */
+        if (hl_load_relaxed_u64(&clock->index) != index)
+            continue;
+        /* A count read just before the set began, on another CPU, must not wrap to the far future.
+         */
+        return hl_clock_at(&set, count > set.base_count ? count : set.base_count);
+    }
+}
+
 void hl_clock_init(hl_clock *clock, uint64_t (*external)(void *context), void *context)
 {
     memset(clock, 0, sizeof *clock);

@@ -69,12 +69,11 @@ static inline uint64_t hl_clock_count(const hl_clock *clock)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* The time at a count that is not before the set's beginning. */
 static inline uint64_t hl_clock_at(const hl_clock_set *set, uint64_t count)
 {
-    /* A count read just before the set began, on another CPU, must not wrap to the far future. */
-    const int64_t counts = (int64_t)(count - set->base_count);
-    const uint64_t elapsed = counts > 0 ? (uint64_t)counts : 0;
-    return set->base_ns + (uint64_t)(((unsigned __int128)elapsed * set->scale) >> 32);
+    return set->base_ns +
+           (uint64_t)(((unsigned __int128)(count - set->base_count) * set->scale) >> 32);
 }
 
 /* The set of an index. Acquire on each field, so that the second look at `index` cannot come before
@@ -90,23 +89,26 @@ static inline hl_clock_set hl_clock_copy_set(const hl_clock *clock, uint64_t ind
                           hl_load_acquire_u64(&set->scale)};
 }
 
+/* hl_clock_now for all cases: a clock handed in, no invariant TSC, a reader that meets a slew. */
+uint64_t hl_clock_now_slowly(const hl_clock *clock);
+
 static inline uint64_t hl_clock_now(const hl_clock *clock)
 {
-    if (clock->external != NULL)
-        return clock->external(clock->external_context);
-    for (;;) {
+#if defined(__x86_64__)
+    if (__builtin_expect(clock->uses_tsc, 1)) {
         /* SET: acquire, so that the set read below is the one that this index announced. */
         const uint64_t index = hl_load_acquire_u64(&clock->index);
         /* Before the second look at `index`: a thread that is stopped here for long must not go on
          * by a set whose time is over. */
-        const uint64_t count = hl_clock_count(clock);
-        hl_clock_set set = hl_clock_copy_set(clock, index);
-        if (count < set.base_count) /* announced, not yet begun */
-            set = hl_clock_copy_set(clock, index - 1);
+        const uint64_t count = __rdtsc();
+        const hl_clock_set set = hl_clock_copy_set(clock, index);
         /* Relaxed: ordered after the fields by their acquire. */
-        if (hl_load_relaxed_u64(&clock->index) == index)
+        const bool whole = hl_load_relaxed_u64(&clock->index) == index;
+        if (__builtin_expect(whole && count >= set.base_count, 1))
             return hl_clock_at(&set, count);
     }
+#endif
+    return hl_clock_now_slowly(clock);
 }
 
 #endif

@@ -2,6 +2,8 @@
 
 #include "bus/bus.h"
 
+#define LATENCY_EVERY 8 /* events: one in so many is measured, the clock read no oftener */
+
 /* ---- one event, one handler ---- */
 
 static void keep_last(hl_partition *partition, hl_topic_entry *topic, const hl_event *event)
@@ -52,7 +54,7 @@ static inline bool deliver(hl_partition *partition, const hl_route_entry *entry,
     return true;
 }
 
-void hl_dispatch(hl_partition *partition, hl_lane *lane, hl_event *event)
+static inline void dispatch(hl_partition *partition, hl_lane *lane, hl_event *event)
 {
     const hl_bus *const bus = partition->bus;
     event->sequence = partition->sequence + 1;
@@ -69,12 +71,66 @@ void hl_dispatch(hl_partition *partition, hl_lane *lane, hl_event *event)
         set_cause(partition, event);
         if (route->topic->last != NULL)
             keep_last(partition, route->topic, event);
-        for (uint32_t i = 0; i < route->count; i++)
-            wanted |= deliver(partition, &route->entries[i], event);
+        const hl_route_entry *const end = route->entries + route->count;
+        for (const hl_route_entry *entry = route->entries; entry < end; entry++)
+            wanted |= deliver(partition, entry, event);
         partition->out->event = NULL;
     }
     if (!wanted)
         hl_count(&lane->unrouted, 1);
+}
+
+static inline void measure(hl_executor *executor, const hl_lane *lane, const hl_event *event)
+{
+    const uint64_t now_ns = hl_bus_now(executor->bus);
+    executor->now_ns = now_ns;
+    if ((event->flags & HL_EVENT_PADDING) == 0)
+        hl_histogram_record(lane->latency,
+                            now_ns > event->published_ns ? now_ns - event->published_ns : 0);
+}
+
+static inline bool must_stop(const hl_executor *executor, uint32_t level)
+{
+    return hl_command_waiting(&executor->commands) ||
+           (hl_executor_higher_stirs(executor, level) && hl_executor_higher_waits(executor, level));
+}
+
+static void end_run(hl_partition *partition, bool interrupted);
+
+uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, uint32_t ready,
+                         uint32_t *ret_padding)
+{
+    hl_partition *const partition = inlet->partition;
+    const uint32_t level = inlet->priority;
+    hl_lane *const lane = &partition->lanes[level];
+    unsigned char *slot = first;
+    uint32_t taken = 0, released = 0, padding = 0;
+    bool interrupted = false;
+    while (taken < ready && !interrupted) {
+        hl_event *const event = (hl_event *)(void *)slot;
+        if (taken % LATENCY_EVERY == 0) {
+            measure(executor, lane, event);
+            /* A publisher that has no room need not wait for the whole run; a batch may still point
+             * into it. */
+            if (partition->open_boxes == NULL) {
+                hl_ring_release_written(&inlet->consumer, taken - released);
+                released = taken;
+            }
+        }
+        if (__builtin_expect((event->flags & HL_EVENT_PADDING) == 0, 1))
+            dispatch(partition, lane, event);
+        else
+            padding++;
+        taken++;
+        slot += inlet->slot_size_bytes;
+        interrupted = must_stop(executor, level);
+    }
+    if (partition->open_boxes != NULL)
+        end_run(partition, interrupted);
+    /* Written: the sequence lies in the line of the stamp. */
+    hl_ring_release_written(&inlet->consumer, taken - released);
+    *ret_padding = padding;
+    return taken;
 }
 
 /* ---- batches ---- */
@@ -163,7 +219,9 @@ static void box_add(hl_partition *partition, hl_cell *cell, const hl_event *even
     }
 }
 
-void hl_boxes_end_run(hl_partition *partition, bool interrupted)
+/* The slots of the run are about to go back: batches that wait for more are copied out, those that
+ * wait for nothing are delivered; or, when something higher has interrupted the run, are due. */
+static void end_run(hl_partition *partition, bool interrupted)
 {
     hl_batch_box *box = partition->open_boxes;
     while (box != NULL) {
@@ -230,7 +288,7 @@ static void give_image(hl_partition *partition, hl_cell *cell, const hl_topic_en
         partition->out->event = NULL;
         /* The next value comes to lie where this one is. */
         if (partition->open_boxes != NULL)
-            hl_boxes_end_run(partition, false);
+            end_run(partition, false);
     }
 }
 

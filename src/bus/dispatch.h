@@ -6,13 +6,14 @@
 
 #include "bus/executor.h"
 
-/* Numbers an event of a lane, keeps it as the last value of a state topic, and hands it to its
- * handlers. */
-void hl_dispatch(hl_partition *partition, hl_lane *lane, hl_event *event);
-
-/* The slots of the run are about to go back: batches that wait for more are copied out, those that
- * wait for nothing are delivered; or, when something higher has interrupted the run, are due. */
-void hl_boxes_end_run(hl_partition *partition, bool interrupted);
+/*
+ * Dispatches the run of `ready` filled slots at `first`, which the consumer has just peeked:
+ * numbers each event, keeps it as the last value of a state topic, hands it to its handlers, and
+ * releases its slot. Ends early, after any event, when something of a higher priority waits or a
+ * command does. The number of slots taken, and how many of them were padding.
+ */
+uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, uint32_t ready,
+                         uint32_t *ret_padding);
 
 /* Delivers one batch that is due at `now_ns` (UINT64_MAX: any) and holds an event of at least the
  * priority `level` (HL_PRIORITIES: any). The number of its events; 0: there is none. */

@@ -11,9 +11,8 @@
 #include "bus/dispatch.h"
 
 #define RUN_MAX            64 /* events of one lane before it looks at the others of its level */
-#define WATCH_ALL_EVERY    64 /* looks: then all rings are looked at, whatever is announced */
+#define LOOK_AT_ALL_EVERY  64 /* looks: then all rings are looked at, whatever is announced */
 #define QUIESCENT_EVERY    16 /* looks between two quiescent states: each costs a shared line */
-#define LATENCY_EVERY      8  /* events: one in so many is measured, the clock read no oftener */
 #define BATCHES_LEVEL      HL_PRIORITIES /* for the guard: below all lanes */
 #define LOOKS_BEFORE_PAUSE 64
 #define POLLS_BEFORE_NAP   128
@@ -24,19 +23,21 @@ _Thread_local hl_executor *hl_turning;
 /* ---- what is there to do ---- */
 
 /* The groups of a level that are worth a look. */
-static inline uint64_t lively(hl_executor *executor, uint32_t level)
+static inline uint64_t lively(const hl_executor *executor, uint32_t level)
 {
     /* ANNOUNCED: (ready.h) relaxed. */
     const uint64_t announced = hl_load_relaxed_u64(&executor->announced[level]);
-    return executor->watched[level] | announced;
+    return announced | executor->watched[level] | executor->local[level];
 }
 
-/* An inlet that has something, of the highest of some levels (bit n: level n) where one has. */
-static inline hl_inlet *highest_ready(hl_executor *executor, uint32_t levels, uint32_t *ret_level)
+/* An inlet that has something, of the highest of some levels (bit n: level n) where one has. `all`:
+ * look at every ring, whatever is announced. */
+static inline hl_inlet *highest_ready(const hl_executor *executor, uint32_t levels, bool all,
+                                      uint32_t *ret_level)
 {
     for (; levels != 0; levels &= levels - 1) {
         const uint32_t level = (uint32_t)__builtin_ctz(levels);
-        const uint64_t mask = lively(executor, level);
+        const uint64_t mask = all ? executor->levels[level].linked : lively(executor, level);
         hl_inlet *const inlet = mask != 0 ? hl_level_find(&executor->levels[level], mask) : NULL;
         if (inlet != NULL) {
             *ret_level = level;
@@ -58,11 +59,10 @@ static inline uint32_t levels_below(uint32_t level)
     return ALL_LEVELS & ~((2u << level) - 1);
 }
 
-/* From now on every ring is looked at, until the next ageing. */
-static void watch_all(hl_executor *executor)
+bool hl_executor_higher_waits(const hl_executor *executor, uint32_t level)
 {
-    for (uint32_t level = 0; level < HL_PRIORITIES; level++)
-        executor->watched[level] |= executor->levels[level].linked;
+    uint32_t higher;
+    return highest_ready(executor, levels_above(level), false, &higher) != NULL;
 }
 
 static void age(hl_executor *executor)
@@ -80,9 +80,9 @@ static hl_inlet *guard(hl_executor *executor, uint32_t level, uint32_t *ret_leve
     executor->since_guard = 0;
     const uint32_t lower = levels_below(level);
     hl_inlet *inlet =
-        highest_ready(executor, lower & levels_below(executor->guard_level), ret_level);
+        highest_ready(executor, lower & levels_below(executor->guard_level), false, ret_level);
     if (inlet == NULL)
-        inlet = highest_ready(executor, lower, ret_level);
+        inlet = highest_ready(executor, lower, false, ret_level);
     executor->guard_level = inlet != NULL ? *ret_level : 0;
     return inlet;
 }
@@ -99,13 +99,12 @@ static bool stop_wanted(const hl_executor *executor)
 }
 
 /* Whether there is anything that a sleep must not pass over. */
-static bool has_work(hl_executor *executor)
+static bool has_work(const hl_executor *executor)
 {
     uint32_t level;
-    watch_all(executor);
     return hl_command_waiting(&executor->commands) || stop_wanted(executor) ||
            (executor->open_boxes != 0 && flush_wanted(executor)) ||
-           highest_ready(executor, ALL_LEVELS, &level) != NULL;
+           highest_ready(executor, ALL_LEVELS, true, &level) != NULL;
 }
 
 /* ---- taking a run ---- */
@@ -123,21 +122,23 @@ static void unlink_inlet(hl_executor *executor, hl_inlet *inlet)
                                               inlet));
 }
 
-static inline void measure(hl_executor *executor, hl_lane *lane, const hl_event *event)
+/* What is left to do in a ring that ran empty. */
+static void leave_empty(hl_executor *executor, hl_inlet *inlet)
 {
-    const uint64_t now_ns = hl_bus_now(executor->bus);
-    executor->now_ns = now_ns;
-    if ((event->flags & HL_EVENT_PADDING) == 0)
-        hl_histogram_record(lane->latency,
-                            now_ns > event->published_ns ? now_ns - event->published_ns : 0);
+    const uint32_t level = inlet->priority;
+    /* An empty ring is never to look full to its publisher. */
+    hl_ring_release_publish(&inlet->consumer);
+    if (inlet->is_local && !hl_group_ready(&executor->levels[level], inlet->group))
+        executor->local[level] &= ~((uint64_t)1 << inlet->group);
+    if (inlet->retiring)
+        unlink_inlet(executor, inlet);
 }
 
 /* Dispatches up to `max` events of one ring; fewer when something higher arrives or a command does.
  */
 static uint32_t take_run(hl_executor *executor, hl_inlet *inlet, uint32_t level, uint32_t max)
 {
-    hl_partition *const partition = inlet->partition;
-    hl_lane *const lane = &partition->lanes[level];
+    hl_lane *const lane = &inlet->partition->lanes[level];
     void *first = NULL;
     const uint32_t ready = hl_ring_peek(&inlet->consumer, max, &first);
     /* After the peek: whatever was commanded before one of these events was committed is done
@@ -145,47 +146,20 @@ static uint32_t take_run(hl_executor *executor, hl_inlet *inlet, uint32_t level,
     if (hl_command_waiting(&executor->commands))
         hl_executor_obey(executor);
     hl_store_relaxed_u32(&lane->running, 1); /* Relaxed: for statistics. */
-    const uint32_t above = levels_above(level);
-    unsigned char *slot = first;
-    uint32_t taken = 0, released = 0, padding = 0, higher;
-    bool interrupted = false;
-    while (taken < ready && !interrupted) {
-        hl_event *const event = (hl_event *)(void *)slot;
-        if (taken % LATENCY_EVERY == 0) {
-            measure(executor, lane, event);
-            /* A publisher that has no room need not wait for the whole run; a batch may still point
-             * into it. */
-            if (partition->open_boxes == NULL) {
-                hl_ring_release(&inlet->consumer, taken - released);
-                released = taken;
-            }
-        }
-        if ((event->flags & HL_EVENT_PADDING) == 0)
-            hl_dispatch(partition, lane, event);
-        else
-            padding++;
-        taken++;
-        slot += inlet->slot_size_bytes;
-        interrupted = highest_ready(executor, above, &higher) != NULL ||
-                      hl_command_waiting(&executor->commands);
-    }
-    if (partition->open_boxes != NULL)
-        hl_boxes_end_run(partition, interrupted);
-    hl_ring_release(&inlet->consumer, taken - released);
+    uint32_t padding;
+    const uint32_t taken = hl_dispatch_run(executor, inlet, first, ready, &padding);
     hl_count(&lane->padding, padding);
     hl_count(&executor->events, taken - padding);
     hl_store_relaxed_u32(&lane->running, 0); /* Relaxed: for statistics. */
     /* DRAINED: release, after what the handlers published is counted. */
     hl_store_release_u64(&lane->dispatched, lane->dispatched + taken - padding);
+    if (!inlet->is_local)
+        executor->watched[level] |= (uint64_t)1 << inlet->group;
     hl_level_served(&executor->levels[level], inlet);
     executor->last_level = level;
     executor->served_box = false;
-    if (!hl_ring_ready(&inlet->consumer)) {
-        /* An empty ring is never to look full to its publisher. */
-        hl_ring_release_publish(&inlet->consumer);
-        if (inlet->retiring)
-            unlink_inlet(executor, inlet);
-    }
+    if (!hl_ring_ready(&inlet->consumer))
+        leave_empty(executor, inlet);
     return taken;
 }
 
@@ -217,11 +191,10 @@ uint32_t hl_executor_look(hl_executor *executor, uint32_t max_events)
 {
     uint32_t level = HL_PRIORITIES;
     hl_count(&executor->turns, 1);
-    if (executor->turns % WATCH_ALL_EVERY == 0)
-        watch_all(executor);
     if (executor->now_ns - executor->aged_ns >= HL_MILLISECOND)
         age(executor);
-    hl_inlet *inlet = highest_ready(executor, ALL_LEVELS, &level);
+    const bool all = executor->turns % LOOK_AT_ALL_EVERY == 0;
+    hl_inlet *inlet = highest_ready(executor, ALL_LEVELS, all, &level);
     if (executor->open_boxes != 0) {
         const uint32_t served = serve_boxes(executor, level);
         if (served != 0)
@@ -275,7 +248,6 @@ void hl_executor_obey(hl_executor *executor)
         switch (command->kind) {
         case HL_COMMAND_LINK_INLET:
             hl_level_link(&executor->levels[inlet->priority], inlet);
-            executor->watched[inlet->priority] |= (uint64_t)1 << inlet->group;
             break;
         case HL_COMMAND_RETIRE_INLET:
             inlet->retiring = true;

@@ -79,6 +79,7 @@ struct hl_executor {
 
     /* The turning thread writes. */
     alignas(128) uint64_t watched[HL_PRIORITIES]; /* ready.h */
+    uint64_t local[HL_PRIORITIES];                /* ready.h */
     uint64_t aged_ns;                             /* when they were last aged */
     uint32_t last_level;                          /* of what was dispatched last */
     uint32_t since_guard;     /* events since the guard last let a lower level in */
@@ -127,6 +128,20 @@ typedef enum hl_start_state {
 
 /* The executor that the calling thread is inside a turn of; NULL: it is none of hotlane's. */
 extern _Thread_local hl_executor *hl_turning;
+
+/* Whether a level above `level` may have something: then it is worth a look. */
+static inline bool hl_executor_higher_stirs(const hl_executor *executor, uint32_t level)
+{
+    uint64_t stirring = 0;
+    for (uint32_t above = 0; above < level; above++)
+        /* ANNOUNCED: (ready.h) relaxed. */
+        stirring |= hl_load_relaxed_u64(&executor->announced[above]) | executor->watched[above] |
+                    executor->local[above];
+    return stirring != 0;
+}
+
+/* Whether a level above `level` has something. */
+bool hl_executor_higher_waits(const hl_executor *executor, uint32_t level);
 
 /* One look: takes a run of at most `max_events` of the highest lane that has something, or serves
  * one batch that is due, or obeys commands. The number of events it took; 0: there were none. The

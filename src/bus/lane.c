@@ -83,7 +83,9 @@ static hl_status make_lane(hl_bus *bus, hl_lane_request *request, hl_ring_memory
     inlet->partition = partition;
     inlet->priority = request->priority;
     inlet->group = executor->next_group[request->priority]++ % HL_GROUPS;
-    outlet->announced = &executor->announced[request->priority];
+    outlet->is_local = inlet->is_local = executor == request->publisher_executor;
+    outlet->announced = outlet->is_local ? &executor->local[request->priority]
+                                         : &executor->announced[request->priority];
     outlet->announced_bit = (uint64_t)1 << inlet->group;
     inlet->ring = ring;
     inlet->home = home;

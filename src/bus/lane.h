@@ -88,6 +88,7 @@ typedef struct hl_outlet {
     const uint32_t *gate;   /* GATE (bus.h); a handler's: a word that is always open */
     uint64_t *announced;    /* ANNOUNCED: (ready.h) the executor's word for this priority, */
     uint64_t announced_bit; /* and the ring's group in it */
+    bool is_local;          /* the publisher is the executor that turns the partition */
     hl_event_tail tail;
     uint32_t mask; /* the ring's capacity - 1 */
     uint32_t slot_size_bytes;
@@ -120,6 +121,7 @@ struct hl_inlet {
     hl_partition *partition;
     hl_priority priority;
     uint32_t group; /* ready.h */
+    bool is_local;  /* as the outlet's */
     hl_ring *ring;
     uint32_t mask; /* the ring's capacity - 1 */
     uint32_t slot_size_bytes;

@@ -287,7 +287,7 @@ static hl_door_counts *counts_of(hl_outlet *outlet)
     return outlet->kind == HL_OUTLET_SHARED ? my_cell(outlet) : &outlet->counts;
 }
 
-void hl_commit(hl_claim *claim)
+static __attribute__((noinline)) void commit_any(hl_claim *claim)
 {
     hl_outlet *const outlet = claim->lane;
     const uint32_t count = claim->count;
@@ -304,6 +304,32 @@ void hl_commit(hl_claim *claim)
         }
     }
     claim->count = 0; /* a second time does nothing */
+}
+
+/* The same for one slot of an exclusive publisher while the bus is open, in as few steps as that
+ * takes: the line of `announced` and that of `asleep` are only read, as a rule. */
+void hl_commit(hl_claim *claim)
+{
+    hl_outlet *const outlet = claim->lane;
+    hl_event *const event = claim->event;
+    if (outlet->kind != HL_OUTLET_EXCLUSIVE || claim->count != 1) {
+        commit_any(claim);
+        return;
+    }
+    hl_count(&outlet->counts.finishing, 1);
+    if (__builtin_expect(gate_of(outlet) != HL_GATE_OPEN, 0)) {
+        hl_count(&outlet->counts.finishing, (uint64_t)-1);
+        commit_any(claim);
+        return;
+    }
+    claim->count = 0;
+    finish_header(event, hl_bus_now(outlet->bus), claim->payload_size);
+    /* READY: (ring.h) release, as in hl_spsc_commit. */
+    hl_store_release_u64(&event->stamp, claim->position + 1);
+    hl_announce(outlet);
+    if (outlet->sleeper != NULL)
+        hl_sleeper_notify(outlet->sleeper);
+    end_finish(outlet, &outlet->counts.committed, 1);
 }
 
 void hl_abort(hl_claim *claim)

@@ -2,22 +2,26 @@
  * Which rings have something: so that an executor with many rings looks only at those in use.
  *
  * An executor's inlets of one priority are a level, dealt into 64 groups (a ring each, as long as
- * there are no more). Each level has two words of a bit a group:
+ * there are no more). Each level has three words of a bit a group:
  *
- *   announced  publishers set a bit after a commit, when it is not set: one load of a line that
- * hardly changes, and an atomic only when a group that was at rest comes to life watched    the
- * executor's own: the groups that it looks at, whatever is announced
+ *   announced  publishers on other threads set a bit after a commit, when it is not set: one load
+ *              of a line that hardly changes, and an atomic only when a group that was at rest
+ *              comes to life
+ *   watched    the executor's own: groups of such publishers that it looks at, whatever is
+ *              announced
+ *   local      the executor's own: groups that its own handlers have published to; exact
  *
- * The executor looks at `announced | watched`. About once a millisecond it ages them: a group in
- * which nothing came is no longer announced, but still watched; if nothing comes for a millisecond
- * more, it is left alone until it is announced again.
+ * The executor looks at all three. About once a millisecond it ages the first two: a group in which
+ * nothing came is no longer announced, but still watched; if nothing comes for a millisecond more,
+ * it is left alone until it is announced again.
  *
  *   ANNOUNCED  a store-load pair: publisher: stamp, then load the bit; executor: clear the bit,
- * then load the stamp. A fence in each publish would settle it and cost more than all else; instead
- * the executor goes on watching for a millisecond after the clearing, while a store leaves its
- * core's buffer within microseconds, and at the latest when its thread is switched out. Were it
- * ever to take longer, the event would still be found: every 64th look, and the last one before a
- * sleep, goes to all rings. Relaxed: the words carry no data, READY (ring.h) does.
+ *              then load the stamp. A fence in each publish would settle it and cost more than all
+ *              else; instead the executor goes on watching for a millisecond after the clearing,
+ *              while a store leaves its core's buffer within microseconds, and at the latest when
+ *              its thread is switched out. Were it ever to take longer, the event would still be
+ *              found: every 64th look, and the last one before a sleep, goes to all rings.
+ *              Relaxed: the words carry no data, READY (ring.h) does.
  */
 #ifndef HL_BUS_READY_H
 #define HL_BUS_READY_H
@@ -38,6 +42,10 @@ static inline void hl_announce(const hl_outlet *outlet)
 {
     /* ANNOUNCED: relaxed. */
     uint64_t seen = hl_load_relaxed_u64(outlet->announced);
+    if (outlet->is_local) {
+        *outlet->announced = seen | outlet->announced_bit; /* this thread's own word */
+        return;
+    }
     while ((seen & outlet->announced_bit) == 0 &&
            !hl_compare_exchange_relaxed_u64(outlet->announced, &seen, seen | outlet->announced_bit))
         ;
@@ -64,6 +72,15 @@ static inline hl_inlet *hl_level_find(const hl_level *level, uint64_t mask)
         half &= half - 1;
     }
     return NULL;
+}
+
+/* Whether an inlet of the group has something. */
+static inline bool hl_group_ready(const hl_level *level, uint32_t group)
+{
+    for (const hl_inlet *inlet = level->groups[group]; inlet != NULL; inlet = inlet->next)
+        if (hl_ring_ready(&inlet->consumer))
+            return true;
+    return false;
 }
 
 /* Notes that the inlet was served: the others of its level, and of its group, come first now. */
