@@ -67,12 +67,22 @@ static bool no_process(const hl_check_look *look, hl_finding *finding)
     return true;
 }
 
-/* The kernel keeps 15 bytes of a thread's name. */
+/* The bus names its threads "hl-order", "hl-order+fill" for an executor of several partitions, and
+ * "hl-housekeeper"; the kernel keeps 15 bytes. */
 static const hl_plan_thread *planned(const hl_plan *plan, const char *name)
 {
-    for (uint32_t i = 0; i < plan->thread_count; i++)
-        if (strncmp(plan->threads[i].name, name, 15) == 0)
-            return &plan->threads[i];
+    if (strncmp(name, "hl-", 3) != 0)
+        return NULL;
+    const char *const bare = name + 3;
+    const size_t length = strcspn(bare, "+");
+    const bool cut = strlen(name) == 15 && bare[length] == '\0';
+    for (uint32_t i = 0; i < plan->thread_count; i++) {
+        const hl_plan_thread *const thread = &plan->threads[i];
+        if (thread->role == HL_ROLE_HOUSEKEEPER
+                ? strcmp(bare, "housekeeper") == 0
+                : strncmp(thread->name, bare, length) == 0 && (cut || thread->name[length] == '\0'))
+            return thread;
+    }
     return NULL;
 }
 

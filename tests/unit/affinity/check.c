@@ -387,8 +387,8 @@ Test(check, threads_of_a_running_bus_are_compared_with_the_plan)
 {
     static const char lcores[] = "(market_data,signal,order,fill,account,system)@(2-7)";
     static const char later[] = "/hotlane/later";
-    write_thread("78", "order", "4", 5, 100, 0, "");
-    write_thread("78", "order", "4", 5, 100, 0, later);
+    write_thread("78", "hl-order+fill", "4", 5, 100, 0, "");
+    write_thread("78", "hl-order+fill", "4", 5, 100, 0, later);
     look at = look_at(MACHINE, lcores, 77);
     cr_expect_eq(finding(&at, "threads")->status, HL_CHECK_OK, "%s",
                  finding(&at, "threads")->value);
@@ -396,11 +396,11 @@ Test(check, threads_of_a_running_bus_are_compared_with_the_plan)
                  finding(&at, "disturbances")->value);
     cr_expect_eq(finding(&at, "spin-under-fifo")->status, HL_CHECK_OK);
     give_back(&at);
-    write_thread("78", "order", "0-23", 5, 100, 1, "");
-    write_thread("78", "order", "0-23", 8, 102, 1, later);
+    write_thread("78", "hl-order+fill", "0-23", 5, 100, 1, "");
+    write_thread("78", "hl-order+fill", "0-23", 8, 102, 1, later);
     at = look_at(MACHINE, lcores, 77);
     cr_expect_eq(finding(&at, "threads")->status, HL_CHECK_FAIL);
-    cr_expect_not_null(strstr(finding(&at, "threads")->value, "order on 0-23, planned 4"));
+    cr_expect_not_null(strstr(finding(&at, "threads")->value, "hl-order+fill on 0-23, planned 4"));
     cr_expect_eq(finding(&at, "disturbances")->status, HL_CHECK_WARN);
     cr_expect_not_null(
         strstr(finding(&at, "disturbances")->value, "preempted 3 times, 2 page faults"));

@@ -511,3 +511,207 @@ Test(plan, free_takes_null)
 {
     hl_plan_free(NULL);
 }
+
+/* ---- generated machines --------------------------------------------------------------------- */
+
+static uint32_t random_below(uint64_t *state, uint32_t limit)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*state >> 33) % limit;
+}
+
+/* A description of up to 256 CPUs and, half of the time, a list of those that are ours. */
+static void generate(uint64_t *state, char description[128], char allowed[2048])
+{
+    const uint32_t packages = 1 + random_below(state, 4), l3s = 1 + random_below(state, 4);
+    const uint32_t cores = 1 + random_below(state, 8), cpus = 1 + random_below(state, 2);
+    snprintf(description, 128, "pack:%u %sl3:%u core:%u pu:%u", packages,
+             random_below(state, 2) == 0 ? "[numa] " : "", l3s, cores, cpus);
+    allowed[0] = '\0';
+    if (random_below(state, 2) == 0)
+        return;
+    const uint32_t count = packages * l3s * cores * cpus;
+    const uint32_t always = random_below(state, count);
+    for (uint32_t i = 0; i < count; i++)
+        if (i == always || random_below(state, 3) > 0)
+            snprintf(allowed + strlen(allowed), 2048 - strlen(allowed), "%s%u",
+                     allowed[0] == '\0' ? "" : ",", i);
+}
+
+/* Made up, as no description can say it: slow cores, isolated ones, ones that take interrupts. */
+static void mark_cores(hl_topology *topology, uint64_t *state)
+{
+    const bool hybrid = random_below(state, 2) == 0, isolates = random_below(state, 2) == 0;
+    for (uint32_t i = 0; i < topology->cpu_count; i++) {
+        hl_cpu *const cpu = &topology->cpus[i];
+        if (i > 0 && cpu[-1].core == cpu->core) {
+            cpu->efficiency_class = cpu[-1].efficiency_class;
+            cpu->isolated = cpu[-1].isolated;
+            continue;
+        }
+        cpu->efficiency_class = hybrid ? random_below(state, 2) : 0;
+        cpu->isolated = isolates && random_below(state, 2) == 0;
+        cpu->takes_interrupts = random_below(state, 4) == 0;
+    }
+    topology->efficiency_classes = hybrid ? 2 : 1;
+}
+
+/* The placement that a plan tells as lcores is the plan's. */
+static void check_lcores(const hl_topology *topology, const hl_plan *plan, const char *name)
+{
+    char *const lcores = hl_plan_lcores(plan);
+    cr_assert_not_null(lcores);
+    const hl_plan_request request = {pipeline, THREADS, lcores, NULL, 0};
+    hl_plan *const again = make(topology, &request);
+    for (uint32_t i = 0; i < THREADS; i++)
+        cr_expect_eq(again->threads[i].cpu, plan->threads[i].cpu, "%s: %s by %s", name,
+                     plan->threads[i].name, lcores);
+    cr_expect_eq(again->housekeeping_cpu, plan->housekeeping_cpu, "%s", name);
+    hl_plan_free(again);
+    free(lcores);
+}
+
+Test(plan, keeps_its_rules_on_hundreds_of_generated_machines)
+{
+    uint64_t state = 20240808;
+    for (int round = 0; round < 400; round++) {
+        char description[128], allowed[2048];
+        generate(&state, description, allowed);
+        hl_topology *const topology = machine(description, allowed[0] != '\0' ? allowed : NULL);
+        mark_cores(topology, &state);
+        check_plan(topology, &whole_pipeline, description);
+        hl_plan *const plan = make(topology, &whole_pipeline);
+        check_lcores(topology, plan, description);
+        hl_plan_free(plan);
+        hl_topology_free(topology);
+    }
+}
+
+/* ---- devices, isolated cores, journals, workers --------------------------------------------- */
+
+Test(plan, the_node_of_a_named_device_is_chosen)
+{
+    hl_topology *const topology = machine("pack:2 [numa] l3:1 core:12 pu:1", NULL);
+    for (uint32_t node = 0; node < 2; node++) {
+        const hl_plan_request request = {pipeline, THREADS, NULL, "eth2", node};
+        hl_plan *const plan = make(topology, &request);
+        for (uint32_t i = 0; i < HOUSEKEEPING; i++) {
+            cr_expect_eq(plan->threads[i].numa_node, node, "%s", plan->threads[i].name);
+            cr_expect_not_null(strstr(plan->threads[i].why, "same node as eth2"), "%s",
+                               plan->threads[i].why);
+        }
+        hl_plan_free(plan);
+    }
+    hl_topology_free(topology);
+}
+
+Test(plan, an_l3_for_all_counts_more_than_the_node_of_a_device)
+{
+    /* Of node 1 only four cores are ours: the pipeline would not fit. */
+    hl_topology *const topology = machine("pack:2 [numa] l3:1 core:12 pu:1", "0-15");
+    const hl_plan_request request = {pipeline, THREADS, NULL, "eth2", 1};
+    hl_plan *const plan = make(topology, &request);
+    cr_expect_eq(plan->threads[ORDER].numa_node, 0);
+    cr_expect_not_null(strstr(plan->threads[ORDER].why, "not the same node as eth2"), "%s",
+                       plan->threads[ORDER].why);
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+}
+
+Test(plan, isolated_cores_are_for_hot_threads_and_not_for_housekeeping)
+{
+    hl_topology *const topology = machine("pack:1 core:16 pu:1", NULL);
+    for (uint32_t i = 0; i < 8; i++)
+        topology->cpus[i].isolated = true;
+    hl_plan *plan = make(topology, &whole_pipeline);
+    cr_expect_eq(plan->housekeeping_cpu, 8);
+    for (uint32_t i = 0; i < HOUSEKEEPING; i++)
+        cr_expect_lt(plan->threads[i].cpu, 8, "%s", plan->threads[i].name);
+    cr_expect_eq(plan->warning_count, 0);
+    hl_plan_free(plan);
+    const hl_plan_request by_hand = {pipeline, THREADS, "order@9", NULL, 0};
+    plan = make(topology, &by_hand);
+    cr_expect(warns(plan, "not on isolated CPUs, though some are left: order"));
+    hl_plan_free(plan);
+    for (uint32_t i = 0; i < 16; i++)
+        topology->cpus[i].isolated = true;
+    plan = make(topology, &whole_pipeline);
+    cr_expect_eq(plan->housekeeping_cpu, 0, "all are isolated: someone must be there");
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+}
+
+Test(plan, cores_that_take_interrupts_are_avoided_while_there_are_others)
+{
+    hl_topology *const topology = machine("pack:1 core:12 pu:1", NULL);
+    topology->cpus[2].takes_interrupts = topology->cpus[4].takes_interrupts = true;
+    hl_plan *plan = make(topology, &whole_pipeline);
+    for (uint32_t i = 0; i < HOUSEKEEPING; i++)
+        cr_expect(plan->threads[i].cpu != 2 && plan->threads[i].cpu != 4, "%s on %d",
+                  plan->threads[i].name, plan->threads[i].cpu);
+    hl_plan_free(plan);
+    for (uint32_t i = 0; i < 12; i++)
+        topology->cpus[i].takes_interrupts = true;
+    plan = make(topology, &whole_pipeline);
+    cr_expect(warns(plan, "on CPUs that take devices' interrupts"));
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+}
+
+static const hl_thread_request with_cold[] = {
+    {"worker.0", HL_ROLE_WORKER, "workers", 0, "*", HL_WAIT_AUTO},
+    {"worker.1", HL_ROLE_WORKER, "workers", 0, "*", HL_WAIT_AUTO},
+    {"journal", HL_ROLE_JOURNAL, NULL, 0, NULL, HL_WAIT_AUTO},
+    {"order", HL_ROLE_PARTITION, "order", 0, NULL, HL_WAIT_AUTO},
+    {"feed", HL_ROLE_PUBLISHER, NULL, 1, "order", HL_WAIT_AUTO},
+    {"housekeeping", HL_ROLE_HOUSEKEEPER, NULL, 0, NULL, HL_WAIT_AUTO}};
+
+Test(plan, journals_and_workers_get_what_hot_threads_leave)
+{
+    /* Cores 1-6, with 0: housekeeping, order, feed, journal, two workers, one free. */
+    hl_topology *topology = machine("pack:1 core:7 pu:2", NULL);
+    hl_plan *plan = make(topology, &(hl_plan_request){with_cold, 6, NULL, NULL, 0});
+    for (uint32_t i = 0; i < 6; i++) {
+        cr_expect_str_eq(plan->threads[i].shares_core_with, "", "%s", plan->threads[i].name);
+        cr_expect_eq(plan->threads[i].wait,
+                     hl_thread_role_is_hot(plan->threads[i].role) ? HL_WAIT_SPIN : HL_WAIT_PARK);
+    }
+    cr_expect_eq(plan->warning_count, 0);
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+    /* Four cores: the journal has the last one, the workers join the housekeeper. */
+    topology = machine("pack:1 core:4 pu:1", NULL);
+    plan = make(topology, &(hl_plan_request){with_cold, 6, NULL, NULL, 0});
+    cr_expect_eq(plan->threads[0].cpu, plan->housekeeping_cpu);
+    cr_expect_eq(plan->threads[1].cpu, plan->housekeeping_cpu);
+    for (uint32_t i = 2; i < 5; i++)
+        cr_expect_str_eq(plan->threads[i].shares_core_with, "", "%s", plan->threads[i].name);
+    cr_expect_not(warns(plan, "too few cores"), "workers park: they may share");
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+}
+
+Test(plan, a_journal_is_near_the_housekeeper_and_workers_near_the_partitions)
+{
+    hl_topology *const topology = machine("pack:2 [numa] l3:1 core:4 pu:1", NULL);
+    const hl_plan_request request = {with_cold, 6, "housekeeping@0,order@4,feed@5", NULL, 0};
+    hl_plan *const plan = make(topology, &request);
+    cr_expect_eq(plan->threads[2].package, 0, "journal");
+    cr_expect_eq(plan->threads[0].package, 1, "worker.0");
+    cr_expect_eq(plan->threads[1].package, 1, "worker.1");
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+}
+
+Test(plan, workers_can_be_placed_by_one_name)
+{
+    hl_topology *const topology = machine("pack:1 core:8 pu:1", NULL);
+    const hl_plan_request request = {with_cold, 6, "workers@6-7", NULL, 0};
+    hl_plan *plan = NULL;
+    hl_error error = {0};
+    cr_expect_eq(hl_plan_make(topology, &request, &plan, &error), HL_OK, "%s", error.text);
+    cr_expect_eq(plan->threads[0].cpu, 6);
+    cr_expect_eq(plan->threads[1].cpu, 7);
+    hl_plan_free(plan);
+    hl_topology_free(topology);
+}
