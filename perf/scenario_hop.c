@@ -92,6 +92,7 @@ static void send(hop *self, uint64_t intended, hl_executor *near)
 {
     hl_claim claim;
     hl_status status;
+    /* Relaxed: a flag that ends the wait, sooner or later. */
     while (near != NULL && self->sent - self->recorded >= UNDER_WAY_MAX &&
            hl_load_relaxed_u32(&self->refused) == 0)
         hl_executor_turn(near, 0);
