@@ -6,10 +6,19 @@
 
 #include "base/allocate.h"
 #include "base/error.h"
+#include "perf/counters.h"
 
 #define FLOOR_REPEATS_MAX 5u
 #define FLOOR_SECONDS_MAX 0.2
 #define FLOOR_CASES       2u
+
+/* Behind a task's own values. */
+enum { PER_CYCLE, MISSES, SWITCHES, COUNTED_VALUES };
+static const perf_metric counted_metrics[COUNTED_VALUES] = {
+    [PER_CYCLE] = {"instructions_per_cycle", "ratio", false},
+    [MISSES] = {"cache_misses", "count", true},
+    [SWITCHES] = {"context_switches", "count", true},
+};
 
 static const perf_scenario scenarios[] = {
     {"floor", "the hardware: a line between two cores and back, copies, the timer, gaps", false,
@@ -127,10 +136,31 @@ static double floor_of(const perf_floor *floor, perf_floor_kind kind, const char
     }
 }
 
+/* A task with the counters around it. */
+typedef struct counted_task {
+    const perf_task *task;
+    const perf_counters *counters;
+} counted_task;
+
+static hl_status measure_counted(void *context, double *ret_values, hl_error *error)
+{
+    const counted_task *const counted = context;
+    double counts[PERF_COUNTERS];
+    perf_counters_begin(counted->counters);
+    const hl_status status = counted->task->measure(counted->task->context, ret_values, error);
+    perf_counters_end(counted->counters, counts);
+    double *const values = ret_values + counted->task->metric_count;
+    values[PER_CYCLE] = counts[PERF_COUNTER_INSTRUCTIONS] / counts[PERF_COUNTER_CYCLES];
+    values[MISSES] = counts[PERF_COUNTER_CACHE_MISSES];
+    values[SWITCHES] = counts[PERF_COUNTER_CONTEXT_SWITCHES];
+    return status;
+}
+
 static void add_rows(perf_run *run, const perf_task *task, const perf_summary *summaries)
 {
-    for (uint32_t i = 0; i < task->metric_count; i++) {
-        const perf_metric *const metric = &task->metrics[i];
+    for (uint32_t i = 0; i < task->metric_count + COUNTED_VALUES; i++) {
+        const perf_metric *const metric =
+            i < task->metric_count ? &task->metrics[i] : &counted_metrics[i - task->metric_count];
         if (isnan(summaries[i].median))
             continue;
         perf_row row = {.lower_is_better = metric->lower_is_better, .figure = summaries[i]};
@@ -161,20 +191,22 @@ static uint32_t add_floor_cases(const perf_run *run, perf_floor_work *work, perf
     return FLOOR_CASES;
 }
 
-hl_status perf_run_tasks(perf_run *run, const perf_task *tasks, uint32_t task_count,
-                         hl_error *error)
+static hl_status run_counted(perf_run *run, const perf_task *tasks, uint32_t task_count,
+                             const perf_counters *counters, hl_error *error)
 {
     perf_case *const cases = hl_allocate(task_count + FLOOR_CASES, sizeof *cases);
+    counted_task *const counted = hl_allocate(task_count, sizeof *counted);
     perf_summary(*const summaries)[PERF_VALUES_MAX] = hl_allocate(task_count, sizeof *summaries);
     hl_status status = HL_OK;
     uint32_t wanted = 0;
-    if (cases == NULL || summaries == NULL)
+    if (cases == NULL || counted == NULL || summaries == NULL)
         status = hl_error_set(error, HL_NO_MEMORY, "no memory for %u cases", task_count);
     for (uint32_t i = 0; status == HL_OK && i < task_count; i++) {
         if (!perf_run_wants(run, tasks[i].name))
             continue;
-        cases[wanted++] = (perf_case){tasks[i].name, tasks[i].measure, tasks[i].context,
-                                      tasks[i].metric_count, summaries[i]};
+        counted[i] = (counted_task){&tasks[i], counters};
+        cases[wanted++] = (perf_case){tasks[i].name, measure_counted, &counted[i],
+                                      tasks[i].metric_count + COUNTED_VALUES, summaries[i]};
     }
     if (status == HL_OK && wanted != 0) {
         perf_floor_work floor_work;
@@ -186,7 +218,20 @@ hl_status perf_run_tasks(perf_run *run, const perf_task *tasks, uint32_t task_co
         if (perf_run_wants(run, tasks[i].name))
             add_rows(run, &tasks[i], summaries[i]);
     free(summaries);
+    free(counted);
     free(cases);
+    return status;
+}
+
+hl_status perf_run_tasks(perf_run *run, const perf_task *tasks, uint32_t task_count,
+                         hl_error *error)
+{
+    perf_counters counters;
+    perf_counters_open(&counters);
+    if (counters.reason[0] != '\0')
+        perf_result_note(run->result, "counted less than `perf stat` would: %s", counters.reason);
+    const hl_status status = run_counted(run, tasks, task_count, &counters, error);
+    perf_counters_close(&counters);
     return status;
 }
 

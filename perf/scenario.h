@@ -77,13 +77,14 @@ typedef struct perf_task {
     perf_measure measure; /* a value that is NAN was not to be had: no row */
     void *context;
     const perf_metric *metrics;
-    uint32_t metric_count; /* 1..PERF_VALUES_MAX */
+    uint32_t metric_count; /* 1..PERF_VALUES_MAX - 3: the counters' values come behind */
     perf_floor_kind floor;
 } perf_task;
 
 /* Measures the tasks that --case leaves, and adds their rows. Between two cores the floor's round
  * trip of two lines and its stream copy take turns with them, so that a machine that changes pace
- * changes both; the result's floor then has those figures. */
+ * changes both; the result's floor then has those figures. Around each task the CPU's counters run,
+ * where there are any. */
 hl_status perf_run_tasks(perf_run *run, const perf_task *tasks, uint32_t task_count,
                          hl_error *error);
 

@@ -105,8 +105,7 @@ def check_comparison(folder, result):
         json.dump(result, file)
     for row in result["rows"]:
         if row["case"] == "one_way_10k.p50":
-            for key in ("min", "median", "max"):
-                row[key] *= 10
+            row["min"] = row["median"] = row["max"] = row["max"] * 10
     with open(after, "w", encoding="utf-8") as file:
         json.dump(result, file)
     same = perf("compare", before, before, "--json")
