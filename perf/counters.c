@@ -62,12 +62,18 @@ void perf_counters_close(perf_counters *counters)
     }
 }
 
-void perf_counters_begin(const perf_counters *counters)
+static bool read_counter(int file, uint64_t *ret_count)
+{
+    return read(file, ret_count, sizeof *ret_count) == (ssize_t)sizeof *ret_count;
+}
+
+void perf_counters_begin(perf_counters *counters)
 {
     for (uint32_t i = 0; i < PERF_COUNTERS; i++) {
+        counters->before[i] = 0;
         if (counters->files[i] < 0)
             continue;
-        ioctl(counters->files[i], PERF_EVENT_IOC_RESET, 0);
+        read_counter(counters->files[i], &counters->before[i]);
         ioctl(counters->files[i], PERF_EVENT_IOC_ENABLE, 0);
     }
 }
@@ -80,7 +86,7 @@ void perf_counters_end(const perf_counters *counters, double ret_counts[PERF_COU
         if (counters->files[i] < 0)
             continue;
         ioctl(counters->files[i], PERF_EVENT_IOC_DISABLE, 0);
-        if (read(counters->files[i], &count, sizeof count) == (ssize_t)sizeof count)
-            ret_counts[i] = (double)count;
+        if (read_counter(counters->files[i], &count))
+            ret_counts[i] = (double)(count - counters->before[i]);
     }
 }

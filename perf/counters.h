@@ -19,16 +19,18 @@ typedef enum perf_counter {
 } perf_counter;
 
 typedef struct perf_counters {
-    int files[PERF_COUNTERS]; /* -1: not to be had */
-    char reason[160];         /* why the first that is not to be had is not; empty: all are */
+    int files[PERF_COUNTERS];       /* -1: not to be had */
+    uint64_t before[PERF_COUNTERS]; /* what they had at the begin: the kernel's reset leaves out
+                                       what ended threads added */
+    char reason[160];               /* why the first that is not to be had is not; empty: all are */
 } perf_counters;
 
 /* Opens what may be opened, for the calling thread and all that it and theirs start from now on. */
 void perf_counters_open(perf_counters *ret_counters);
 void perf_counters_close(perf_counters *counters);
 
-/* Counts begin at 0. */
-void perf_counters_begin(const perf_counters *counters);
+/* Counting begins. */
+void perf_counters_begin(perf_counters *counters);
 
 /* What was counted since, threads that ended included; NAN where there is no such counter. */
 void perf_counters_end(const perf_counters *counters, double ret_counts[PERF_COUNTERS]);

@@ -9,7 +9,7 @@
 
 static bool is_throughput(const perf_row *row)
 {
-    return strstr(row->unit, "per_s") != NULL;
+    return strcmp(row->unit, "msgs_per_s") == 0;
 }
 
 static uint32_t throughput_count(const perf_result *result)
@@ -54,7 +54,7 @@ static void plot_distributions(const perf_result *result, FILE *stream)
 {
     fputs("set title 'Latency by percentile'\n"
           "set xlabel 'percentile'\nset ylabel 'latency (ns)'\n"
-          "set logscale xy\nset format y '%.0s %c'\n"
+          "set logscale xy\n"
           "set xtics rotate by 0 ('50' 2, '90' 10, '99' 100, '99.9' 1000, '99.99' 10000, "
           "'99.999' 100000, '99.9999' 1000000)\n"
           "set format y '%.0f'\nset grid xtics ytics\nset key outside right\n"
@@ -67,15 +67,17 @@ static void plot_distributions(const perf_result *result, FILE *stream)
     fputc('\n', stream);
 }
 
-static void plot_throughputs(FILE *stream)
+static void plot_throughputs(uint32_t bars, FILE *stream)
 {
-    fputs("unset logscale\nunset key\nset grid noxtics ytics\n"
+    fputs("set pointintervalbox 0\nunset logscale\nunset key\nset grid noxtics ytics\n"
           "set title 'Throughput, median with the range of the repeats'\n"
           "set xlabel 'case'\nset ylabel 'million a second (M/s)'\n"
           "set xtics rotate by -45 autofreq\nset style fill solid 0.6\nset boxwidth 0.7\n"
-          "set xrange [-0.6:*]\nset yrange [0:*]\nset offsets 0, 0.6, 0, 0\n"
-          "plot $throughputs using 1:2:xtic(5) with boxes notitle, "
-          "$throughputs using 1:2:3:4 with yerrorbars linecolor black pointtype 0 notitle\n",
+          "set yrange [0:*]\nset format y '%g'\n",
+          stream);
+    fprintf(stream, "set xrange [-0.6:%u-0.4]\n", bars);
+    fputs("plot $throughputs using 1:2:xtic(5) with boxes linecolor '#4878a8' notitle, "
+          "$throughputs using 1:2:3:4 with yerrorbars linecolor black pointtype -1 notitle\n",
           stream);
 }
 
@@ -111,7 +113,7 @@ static void write_script(const perf_result *result, const char *path, FILE *stre
     if (latencies)
         plot_distributions(result, stream);
     if (bars != 0)
-        plot_throughputs(stream);
+        plot_throughputs(bars, stream);
     fputs("unset multiplot\n", stream);
 }
 

@@ -139,7 +139,7 @@ static double floor_of(const perf_floor *floor, perf_floor_kind kind, const char
 /* A task with the counters around it. */
 typedef struct counted_task {
     const perf_task *task;
-    const perf_counters *counters;
+    perf_counters *counters;
 } counted_task;
 
 static hl_status measure_counted(void *context, double *ret_values, hl_error *error)
@@ -192,7 +192,7 @@ static uint32_t add_floor_cases(const perf_run *run, perf_floor_work *work, perf
 }
 
 static hl_status run_counted(perf_run *run, const perf_task *tasks, uint32_t task_count,
-                             const perf_counters *counters, hl_error *error)
+                             perf_counters *counters, hl_error *error)
 {
     perf_case *const cases = hl_allocate(task_count + FLOOR_CASES, sizeof *cases);
     counted_task *const counted = hl_allocate(task_count, sizeof *counted);
