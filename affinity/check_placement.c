@@ -82,8 +82,8 @@ static void look_groups(const hl_check_look *look, hl_finding *finding, bool by_
         hl_found(finding, HL_CHECK_OK, "all %u partitions in one %s", partitions, name);
     else if (room < partitions)
         hl_found(finding, HL_CHECK_OK,
-                 "%u partitions in %u %ss; no %s has more than %u cores for them", partitions,
-                 groups, name, name, room);
+                 "%u partitions in %u %ss; no %s has more than %u core%s for them", partitions,
+                 groups, name, name, room, room == 1 ? "" : "s");
     else
         hl_found(finding, HL_CHECK_WARN, "%u partitions are spread over %u %ss", partitions, groups,
                  name);

@@ -337,6 +337,7 @@ static hl_status make_report(topology_run *run, hl_error *error)
     run->report.topology = run->topology;
     run->report.plan = run->plan;
     run->report.findings = run->findings;
+    run->report.has_host = run->host != NULL;
     run->report.measures = run->measures;
     run->report.nic = run->options.nic;
     run->report.config_path = run->options.config;

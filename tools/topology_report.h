@@ -18,6 +18,7 @@ typedef struct topology_report {
     const hl_plan *plan;
     const hl_finding *findings;
     uint32_t finding_count;
+    bool has_host;                     /* false: a description, without /proc and /sys to look at */
     const topology_measures *measures; /* NULL: nothing was measured */
     const char *nic;                   /* NULL: none was named */
     const char *config_path;           /* NULL: the default domains */

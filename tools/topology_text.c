@@ -273,12 +273,15 @@ static text_colour colour_of_status(hl_check_status status)
     return colours[status];
 }
 
-static bool is_shown(const text_writer *to, hl_check_status status)
+static bool is_shown(const text_writer *to, const hl_finding *finding)
 {
+    const hl_check_status status = finding->status;
     if (to->options->all)
         return true;
     if (status == HL_CHECK_NOT_APPLICABLE)
         return false;
+    if (!to->report->has_host && finding->check->needs_host)
+        return false; /* one line for all of them, below */
     return !to->options->only_checks || status != HL_CHECK_OK;
 }
 
@@ -304,7 +307,7 @@ static void print_checks(const text_writer *to)
     const char *group = "";
     for (uint32_t i = 0; i < report->finding_count; i++) {
         const hl_finding *const finding = &report->findings[i];
-        if (!is_shown(to, finding->status))
+        if (!is_shown(to, finding))
             continue;
         if (strcmp(group, finding->group) != 0) {
             char title[64];
@@ -314,6 +317,9 @@ static void print_checks(const text_writer *to)
         }
         print_finding(to, finding);
     }
+    if (!report->has_host)
+        fputs("\n  Most checks need /proc and /sys of the machine: --root reads captured ones.\n",
+              to->stream);
     fprintf(to->stream, "\n%sChecks%s  ", begin(to, BOLD), end(to));
     for (hl_check_status status = HL_CHECK_OK; status <= HL_CHECK_NOT_APPLICABLE; status++)
         fprintf(to->stream, "%s%s%u %s%s", status == HL_CHECK_OK ? "" : ", ",
