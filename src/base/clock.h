@@ -70,10 +70,17 @@ static inline uint64_t hl_clock_count(const hl_clock *clock)
 }
 
 /* The time at a count that is not before the set's beginning. */
+static inline uint64_t hl_clock_on(const hl_clock_set *set, uint64_t count)
+{
+    const uint64_t elapsed = count - set->base_count;
+    return set->base_ns + (uint64_t)(((unsigned __int128)elapsed * set->scale) >> 32);
+}
+
+/* The time at any count: one read just before the set began, on another CPU, must not wrap to the
+ * far future. */
 static inline uint64_t hl_clock_at(const hl_clock_set *set, uint64_t count)
 {
-    return set->base_ns +
-           (uint64_t)(((unsigned __int128)(count - set->base_count) * set->scale) >> 32);
+    return (int64_t)(count - set->base_count) > 0 ? hl_clock_on(set, count) : set->base_ns;
 }
 
 /* The set of an index. Acquire on each field, so that the second look at `index` cannot come before
@@ -105,7 +112,7 @@ static inline uint64_t hl_clock_now(const hl_clock *clock)
         /* Relaxed: ordered after the fields by their acquire. */
         const bool whole = hl_load_relaxed_u64(&clock->index) == index;
         if (__builtin_expect(whole && count >= set.base_count, 1))
-            return hl_clock_at(&set, count);
+            return hl_clock_on(&set, count);
     }
 #endif
     return hl_clock_now_slowly(clock);
