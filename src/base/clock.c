@@ -72,11 +72,8 @@ uint64_t hl_clock_now_slowly(const hl_clock *clock)
         if (count < set.base_count) /* announced, not yet begun */
             set = hl_clock_copy_set(clock, index - 1);
         /* Relaxed: ordered after the fields by their acquire. */
-        if (hl_load_relaxed_u64(&clock->index) != index)
-            continue;
-        /* A count read just before the set began, on another CPU, must not wrap to the far future.
-         */
-        return hl_clock_at(&set, count > set.base_count ? count : set.base_count);
+        if (hl_load_relaxed_u64(&clock->index) == index)
+            return hl_clock_at(&set, count);
     }
 }
 
