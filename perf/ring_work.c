@@ -25,8 +25,10 @@
  *                  (load acquire). What it sent is final, and in the ring.
  */
 typedef struct ring_producer {
+    /* On lines of its own: the consumer looks at it whenever it finds nothing, and what follows is
+     * written with every message. */
     alignas(HL_LINE_PAIR) uint32_t finished;
-    uint64_t sent;
+    alignas(HL_LINE_PAIR) uint64_t sent;
     uint64_t full_ticks;
     uint64_t elapsed_ticks;
     struct ring_bench *bench;
@@ -152,12 +154,14 @@ INLINE void consume(ring_bench *bench, uint32_t slot_size)
         if (take_run(bench, slot_size) != 0)
             continue;
         const uint64_t since = perf_timer_ticks(timer);
-        const bool finished = all_finished(bench);
-        uint32_t n;
-        while ((n = take_run(bench, slot_size)) == 0 && !finished && !all_finished(bench))
+        bool finished = false;
+        /* The flags are looked at before the ring: what they end is then seen in it. */
+        while (!finished && !hl_ring_ready(&bench->consumer)) {
+            finished = all_finished(bench);
             wait_a_moment(bench, &tries);
+        }
         bench->empty_ticks += perf_timer_ticks(timer) - since;
-        if (n == 0 && finished)
+        if (finished && !hl_ring_ready(&bench->consumer))
             break;
     }
     bench->elapsed_ticks = perf_timer_ticks(timer) - start;
