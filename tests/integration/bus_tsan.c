@@ -14,7 +14,7 @@
 #include <hotlane/hotlane.h>
 
 #define ROUNDS 3u
-#define STEPS  (200000u / STRESS_SHARE) /* of each thread in each round */
+#define STEPS  (STRESS_SHARE == 1 ? 30000u : 10000u) /* of each thread in each round */
 #define TOPICS 4u
 
 typedef struct scene {
