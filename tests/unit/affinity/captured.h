@@ -36,6 +36,19 @@ static inline void captured_write(const char *path, const char *text)
     cr_assert_eq(fclose(file), 0);
 }
 
+/* The file's text, to be freed; NULL when there is no such file. */
+static inline char *captured_read(const char *path)
+{
+    FILE *const file = fopen(captured_path(path), "r");
+    if (file == NULL)
+        return NULL;
+    char *const text = calloc(1, 65536);
+    cr_assert_not_null(text);
+    cr_assert_lt(fread(text, 1, 65535, file), 65535, "%s", path);
+    fclose(file);
+    return text;
+}
+
 static inline void captured_remove(const char *path)
 {
     remove(captured_path(path));

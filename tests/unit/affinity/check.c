@@ -219,7 +219,6 @@ static const spoilt cases[] = {
      "irq-count", HL_CHECK_WARN, "33 (eth0-rx-0) 900"},
     {"/hotlane/interval_ms", NULL, "irq-count", HL_CHECK_UNKNOWN, "not counted"},
     {"/proc/irq/default_smp_affinity", "ffffff\n", "irq-default", HL_CHECK_WARN, "0-23"},
-    {"/run/irqbalance/irqbalance1.sock", "", "irqbalance", HL_CHECK_OK, "leaves the hot cores"},
     {"/sys/devices/virtual/workqueue/cpumask", "ffffff\n", "workqueues", HL_CHECK_WARN, "0-23"},
     {"/sys/bus/workqueue/devices/writeback/cpumask", "4\n", "writeback", HL_CHECK_WARN, "2"},
     {"/sys/fs/cgroup/gateway/cpu.max", "400000 100000\n", "cpu-quota", HL_CHECK_FAIL,
@@ -294,9 +293,7 @@ Test(check, each_thing_that_is_spoilt_is_seen_by_its_check)
 {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const spoilt *const this = &cases[i];
-        captured_unmake();
-        strcpy(captured_root + strlen(captured_root) - 6, "XXXXXX");
-        make_good_host();
+        char *const before = captured_read(this->path);
         if (this->text != NULL)
             captured_write(this->path, this->text);
         else
@@ -308,6 +305,11 @@ Test(check, each_thing_that_is_spoilt_is_seen_by_its_check)
         cr_expect_not_null(strstr(found->value, this->words), "%s: \"%s\" lacks \"%s\"", this->id,
                            found->value, this->words);
         give_back(&at);
+        if (before != NULL)
+            captured_write(this->path, before);
+        else
+            captured_remove(this->path);
+        free(before);
     }
 }
 
