@@ -3,10 +3,13 @@
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
+#include <time.h>
 
 #include "affinity/pin.h"
 #include "base/error.h"
 #include "ring/order.h"
+
+#define TRIES_BEFORE_NAP 100u
 
 /*
  * Edges:
@@ -29,6 +32,17 @@ typedef struct runner {
     pthread_t id;
 } runner;
 
+/* Yields, so that with fewer CPUs than threads the last one can arrive; and now and then sleeps:
+ * under a real-time policy a thread that only yields keeps its CPU from those of other CPUs. */
+static void make_way(uint32_t *tries)
+{
+    static const struct timespec nap = {0, 20000};
+    if (++*tries % TRIES_BEFORE_NAP == 0)
+        nanosleep(&nap, NULL);
+    else
+        sched_yield();
+}
+
 static void *run_thread(void *context)
 {
     runner *const self = context;
@@ -36,11 +50,11 @@ static void *run_thread(void *context)
     /* ARRIVED: release, by a fetch-add that is a full barrier on x86 and follows a fence. */
     hl_fence_store_load();
     hl_fetch_add_relaxed_u64(&self->line->arrived, 1);
-    /* Yields: with fewer CPUs than threads the last one must get the chance to arrive. */
     uint32_t gate;
+    uint32_t tries = 0;
     /* GATE: acquire, so that what the caller prepared is seen. */
     while ((gate = hl_load_acquire_u32(&self->line->gate)) == GATE_CLOSED)
-        sched_yield();
+        make_way(&tries);
     if (gate == GATE_OPEN)
         self->thread->run(self->thread->context);
     return NULL;
@@ -75,8 +89,9 @@ hl_status perf_threads_run(const perf_thread *threads, uint32_t count, hl_error 
     hl_status status = HL_OK;
     const uint32_t started = start_all(runners, count, &status, error);
     /* ARRIVED: acquire, so that the statuses below are those of the threads. */
+    uint32_t tries = 0;
     while (hl_load_acquire_u64(&line.arrived) < started)
-        sched_yield();
+        make_way(&tries);
     for (uint32_t i = 0; i < started && status == HL_OK; i++) {
         if (runners[i].status != HL_OK)
             status = hl_error_set(error, runners[i].status, "%s: %s", threads[i].name,
