@@ -213,13 +213,16 @@ static void keep_only(char *text, const char *keep)
     char *to = text;
     for (const char *from = text; *from != '\0';) {
         const size_t length = strcspn(from, separators);
-        const bool ends = from[length] == '\0';
+        const bool is_last = from[length] == '\0';
         if (begins_with_one_of(from, prefixes)) {
             memmove(to, from, length);
             to += length;
-            *to++ = separators[0];
+            if (!is_last) /* its separator's room is there; the last one has none */
+                *to++ = separators[0];
         }
-        from += length + !ends;
+        from += length + !is_last;
+        if (is_last)
+            break;
     }
     *to = '\0';
     trim(text);
