@@ -1,15 +1,31 @@
 /*
  * The report for machines. The schema is in docs/topology.md.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
 
 #include "topology_report.h"
 
+/* JSON is UTF-8; names of files and devices need not be. */
+static json_t *text_of(const char *bytes)
+{
+    json_t *const text = json_string(bytes);
+    if (text != NULL)
+        return text;
+    char *const ascii = strdup(bytes);
+    for (char *at = ascii; at != NULL && *at != '\0'; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?';
+    json_t *const told = ascii != NULL ? json_string(ascii) : NULL;
+    free(ascii);
+    return told;
+}
+
 static json_t *text_or_null(const char *text)
 {
-    return text != NULL && text[0] != '\0' ? json_string(text) : json_null();
+    return text != NULL && text[0] != '\0' ? text_of(text) : json_null();
 }
 
 static json_t *count(uint64_t number)
@@ -98,7 +114,7 @@ static json_t *machine_object(const topology_report *report)
 {
     const hl_topology *const t = report->topology;
     json_t *const machine = json_object();
-    json_object_set_new(machine, "source", json_string(report->source));
+    json_object_set_new(machine, "source", text_of(report->source));
     json_object_set_new(machine, "model", text_or_null(t->model));
     json_object_set_new(machine, "this_machine", json_boolean(t->this_machine));
     json_object_set_new(machine, "packages", count(t->packages));
@@ -167,7 +183,7 @@ static json_t *plan_object(const topology_report *report)
     json_t *const warnings = json_array();
     char *const lcores = hl_plan_lcores(plan);
     for (uint32_t i = 0; i < plan->warning_count; i++)
-        json_array_append_new(warnings, json_string(plan->warnings[i]));
+        json_array_append_new(warnings, text_of(plan->warnings[i]));
     json_object_set_new(object, "configuration", text_or_null(report->config_path));
     json_object_set_new(object, "nic", text_or_null(report->nic));
     json_object_set_new(object, "threads", thread_objects(report));
@@ -189,11 +205,11 @@ static json_t *check_objects(const topology_report *report)
         const hl_finding *const finding = &report->findings[i];
         const hl_check *const check = finding->check;
         json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", check->id,
+            list, json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:s}", "id", check->id,
                             "group", finding->group, "item", check->item, "status",
-                            hl_check_status_name(finding->status), "value", finding->value,
-                            "wanted", finding->wanted, "why", check->why, "mend", finding->mend,
-                            "source", check->source));
+                            hl_check_status_name(finding->status), "value", text_of(finding->value),
+                            "wanted", text_of(finding->wanted), "why", check->why, "mend",
+                            text_of(finding->mend), "source", check->source));
     }
     return list;
 }
@@ -238,7 +254,7 @@ static json_t *measure_object(const topology_measures *m)
     json_t *const disk =
         m->sync_count == 0
             ? json_null()
-            : json_pack("{s:s, s:o, s:o, s:o, s:o}", "folder", m->folder, "count",
+            : json_pack("{s:o, s:o, s:o, s:o, s:o}", "folder", text_of(m->folder), "count",
                         count(m->sync_count), "p50_ns", count(m->sync_p50_ns), "p99_ns",
                         count(m->sync_p99_ns), "max_ns", count(m->sync_max_ns));
     return json_pack("{s:o, s:o, s:o, s:{s:f, s:f}, s:o, s:o}", "cpus",

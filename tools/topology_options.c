@@ -189,10 +189,22 @@ static topology_parse take(int option, const char *name, topology_options *optio
     return take_number(option, name, options);
 }
 
+/* Two forms cannot share stdout. */
+static topology_parse check_forms(const topology_options *options)
+{
+    if (options->json && options->svg != NULL && strcmp(options->svg, "-") == 0) {
+        fputs(
+            "hotlane topology: --json and --svg - both want stdout; name a file for the picture\n",
+            stderr);
+        return TOPOLOGY_PARSE_WRONG;
+    }
+    return TOPOLOGY_PARSE_OK;
+}
+
 static topology_parse take_words(int argc, char **argv, topology_options *options)
 {
     if (optind == argc)
-        return TOPOLOGY_PARSE_OK;
+        return check_forms(options);
     if (strcmp(argv[optind], "capture") != 0) {
         fprintf(stderr, "hotlane topology: \"%s\": no such word here; `capture OUT.tar` is one\n",
                 argv[optind]);
