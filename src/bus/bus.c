@@ -420,10 +420,7 @@ void hl_bus_destroy(hl_bus *bus)
         hl_executors_end(bus, UINT64_MAX);
     }
     end_publishers(bus);
-    for (hl_subscription *next, *s = control->subscriptions; s != NULL; s = next) {
-        next = s->next;
-        hl_subscription_free(s);
-    }
+    hl_subscriptions_free(bus);
     for (uint32_t i = 0; i < bus->topic_count; i++) {
         free(bus->routes[i]);
         hl_topic_free(bus, bus->entries[i]);

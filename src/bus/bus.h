@@ -62,6 +62,8 @@ typedef struct hl_control {
     uint32_t publisher_count;
     hl_subscription *subscriptions; /* in the order of subscribing; closing ones until reaped */
     hl_subscription *last_subscription;
+    hl_alike with_wildcards;
+    void *exact_patterns;        /* tsearch tree of hl_alike */
     uint32_t subscription_count; /* of them open */
     uint64_t next_serial;
     hl_subscription_stats *closed_rows; /* of closed subscriptions, one for each name */

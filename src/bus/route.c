@@ -129,27 +129,39 @@ static hl_topic_entry *next_match(const hl_bus *bus, const hl_subscription *subs
     return NULL;
 }
 
-bool hl_route_build(hl_bus *bus, hl_topic_entry *topic)
+/* Puts the open ones of a chain that match into the entries, each behind those of its order;
+ * `route` NULL: only counts them. */
+static uint32_t add_chain(hl_route *route, const hl_topic_entry *topic,
+                          const hl_subscription *subscription)
 {
     uint32_t count = 0;
-    const hl_subscription *subscription;
-    for (subscription = bus->control->subscriptions; subscription != NULL;
-         subscription = subscription->next)
-        count += !hl_subscription_is_closing(subscription) && matches(subscription, topic);
-    hl_route *const route = allocate_route(topic, count);
-    if (route == NULL)
-        return false;
-    /* The list is as subscribed: each goes behind those of its order. */
-    uint32_t filled = 0;
-    for (subscription = bus->control->subscriptions; subscription != NULL;
-         subscription = subscription->next) {
+    for (; subscription != NULL; subscription = subscription->next_alike) {
         if (hl_subscription_is_closing(subscription) || !matches(subscription, topic))
             continue;
-        uint32_t at = filled++;
+        count++;
+        if (route == NULL)
+            continue;
+        uint32_t at = route->count++;
         for (; at > 0 && comes_before(subscription, route->entries[at - 1].subscription); at--)
             route->entries[at] = route->entries[at - 1];
         fill_entry(&route->entries[at], topic, subscription);
     }
+    return count;
+}
+
+bool hl_route_build(hl_bus *bus, hl_topic_entry *topic)
+{
+    const hl_alike *const exact = hl_subscriptions_of(bus, topic->name);
+    const hl_subscription *const first_exact = exact != NULL ? exact->first : NULL;
+    const hl_subscription *const first_pattern = bus->control->with_wildcards.first;
+    const uint32_t count =
+        add_chain(NULL, topic, first_exact) + add_chain(NULL, topic, first_pattern);
+    hl_route *const route = allocate_route(topic, count);
+    if (route == NULL)
+        return false;
+    route->count = 0;
+    add_chain(route, topic, first_exact);
+    add_chain(route, topic, first_pattern);
     publish(bus, route);
     return true;
 }

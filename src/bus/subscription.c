@@ -1,6 +1,7 @@
 #include "bus/subscription.h"
 
 #include <sched.h>
+#include <search.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -133,7 +134,7 @@ static hl_status make_parts(hl_bus *bus, hl_subscription *subscription)
     return subscription->options.initial_image ? find_image_topics(bus, subscription) : HL_OK;
 }
 
-void hl_subscription_free(hl_subscription *subscription)
+static void free_subscription(hl_subscription *subscription)
 {
     for (uint32_t i = 0; subscription->cells != NULL && i < subscription->partition_count; i++) {
         hl_batch_box *const box = subscription->cells[i].box;
@@ -151,9 +152,74 @@ void hl_subscription_free(hl_subscription *subscription)
     free(subscription);
 }
 
-static void enlist(hl_bus *bus, hl_subscription *subscription)
+static int compare_patterns(const void *a, const void *b)
+{
+    return strcmp(((const hl_alike *)a)->pattern, ((const hl_alike *)b)->pattern);
+}
+
+const hl_alike *hl_subscriptions_of(const hl_bus *bus, const char *name)
+{
+    const hl_alike wanted = {.pattern = (char *)(uintptr_t)name};
+    hl_alike **const found = tfind(&wanted, &bus->control->exact_patterns, compare_patterns);
+    return found != NULL ? *found : NULL;
+}
+
+/* Where it belongs; made when it is the first of its exact pattern. NULL: no memory. */
+static hl_alike *find_alike(hl_bus *bus, const hl_subscription *subscription)
+{
+    if (!subscription->exact)
+        return &bus->control->with_wildcards;
+    hl_alike *const wanted = calloc(1, sizeof *wanted);
+    if (wanted == NULL || (wanted->pattern = strdup(subscription->pattern)) == NULL) {
+        free(wanted);
+        return NULL;
+    }
+    hl_alike **const found = tsearch(wanted, &bus->control->exact_patterns, compare_patterns);
+    if (found == NULL || *found != wanted) {
+        free(wanted->pattern);
+        free(wanted);
+    }
+    return found != NULL ? *found : NULL;
+}
+
+static bool join_alike(hl_bus *bus, hl_subscription *subscription)
+{
+    hl_alike *const alike = find_alike(bus, subscription);
+    if (alike == NULL)
+        return false;
+    subscription->alike = alike;
+    subscription->previous_alike = alike->last;
+    if (alike->last != NULL)
+        alike->last->next_alike = subscription;
+    else
+        alike->first = subscription;
+    alike->last = subscription;
+    return true;
+}
+
+static void leave_alike(hl_bus *bus, hl_subscription *subscription)
+{
+    hl_alike *const alike = subscription->alike;
+    if (subscription->previous_alike != NULL)
+        subscription->previous_alike->next_alike = subscription->next_alike;
+    else
+        alike->first = subscription->next_alike;
+    if (subscription->next_alike != NULL)
+        subscription->next_alike->previous_alike = subscription->previous_alike;
+    else
+        alike->last = subscription->previous_alike;
+    if (alike->first != NULL || alike == &bus->control->with_wildcards)
+        return;
+    tdelete(alike, &bus->control->exact_patterns, compare_patterns);
+    free(alike->pattern);
+    free(alike);
+}
+
+static bool enlist(hl_bus *bus, hl_subscription *subscription)
 {
     hl_control *const control = bus->control;
+    if (!join_alike(bus, subscription))
+        return false;
     subscription->serial = control->next_serial++;
     subscription->previous = control->last_subscription;
     if (control->last_subscription != NULL)
@@ -162,11 +228,13 @@ static void enlist(hl_bus *bus, hl_subscription *subscription)
         control->subscriptions = subscription;
     control->last_subscription = subscription;
     control->subscription_count++;
+    return true;
 }
 
 static void delist(hl_bus *bus, hl_subscription *subscription)
 {
     hl_control *const control = bus->control;
+    leave_alike(bus, subscription);
     if (subscription->previous != NULL)
         subscription->previous->next = subscription->next;
     else
@@ -214,16 +282,15 @@ static hl_status subscribe_locked(hl_bus *bus, const char *pattern, hl_handler h
     subscription->first_partition = first;
     subscription->partition_count = count;
     status = make_parts(bus, subscription);
-    if (status == HL_OK) {
-        enlist(bus, subscription);
-        if (!hl_routes_add(bus, subscription)) {
-            delist(bus, subscription);
-            bus->control->subscription_count--;
-            status = hl_bus_fail(bus, HL_NO_MEMORY, "no memory for the routes of \"%s\"", pattern);
-        }
+    if (status == HL_OK && !enlist(bus, subscription))
+        status = hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a subscription");
+    else if (status == HL_OK && !hl_routes_add(bus, subscription)) {
+        delist(bus, subscription);
+        bus->control->subscription_count--;
+        status = hl_bus_fail(bus, HL_NO_MEMORY, "no memory for the routes of \"%s\"", pattern);
     }
     if (status != HL_OK) {
-        hl_subscription_free(subscription);
+        free_subscription(subscription);
         return status;
     }
     /* After the routes: who is told to take it up finds it there. */
@@ -471,7 +538,16 @@ void hl_subscription_reap(hl_bus *bus)
         hl_subscription *const next = subscription->next_dead;
         fold(bus->control, subscription);
         delist(bus, subscription);
-        hl_subscription_free(subscription);
+        free_subscription(subscription);
         subscription = next;
+    }
+}
+
+void hl_subscriptions_free(hl_bus *bus)
+{
+    while (bus->control->subscriptions != NULL) {
+        hl_subscription *const first = bus->control->subscriptions;
+        delist(bus, first);
+        free_subscription(first);
     }
 }

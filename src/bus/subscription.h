@@ -67,6 +67,13 @@ typedef struct hl_link {
     uint32_t let_go; /* LETGO */
 } hl_link;
 
+/* Subscriptions that a topic is looked up for together: those of one exact pattern, or all that
+ * have a wildcard. In the order of subscribing. */
+typedef struct hl_alike {
+    char *pattern;
+    hl_subscription *first, *last;
+} hl_alike;
+
 /* Who tells that an end is complete. */
 typedef enum hl_close {
     HL_CLOSE_WAITED_FOR = 0, /* hl_unsubscribe does, by returning */
@@ -94,6 +101,8 @@ struct hl_subscription {
     uint64_t serial; /* order of subscribing */
     /* Under the bus's lock. */
     struct hl_subscription *next, *previous;
+    struct hl_alike *alike;
+    struct hl_subscription *next_alike, *previous_alike;
     /* The control plane stores, executors load: no handler of it may start any more. */
     uint32_t closing;
     uint32_t close; /* hl_close; CLOSED */
@@ -101,6 +110,9 @@ struct hl_subscription {
     uint64_t references; /* links that have not let go, and the caller's handle */
     struct hl_subscription *next_dead;
 };
+
+/* The open and closing ones whose exact pattern is `name`, or NULL. Under the bus's lock. */
+const hl_alike *hl_subscriptions_of(const hl_bus *bus, const char *name);
 
 /* Whether its end has begun. Under the bus's lock. */
 bool hl_subscription_is_closing(const hl_subscription *subscription);
@@ -115,7 +127,7 @@ void hl_link_let_go(hl_link *link);
 /* The counters of its cells added up. */
 void hl_subscription_add_up(const hl_subscription *subscription, hl_subscription_stats *ret_stats);
 
-/* Frees one whatever its references say: when the bus is destroyed. */
-void hl_subscription_free(hl_subscription *subscription);
+/* Frees all, whatever their references say: when the bus is destroyed. */
+void hl_subscriptions_free(hl_bus *bus);
 
 #endif
