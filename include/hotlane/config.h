@@ -27,7 +27,8 @@
 typedef enum hl_wait {
     HL_WAIT_AUTO = 0, /* the plan decides: spin where the executor owns a core, else park */
     HL_WAIT_SPIN,     /* polls; burns its core; no system call in a publish */
-    HL_WAIT_BACKOFF,  /* polls, then yields, then naps up to 50 us; no system call in a publish */
+    HL_WAIT_BACKOFF,  /* polls, then yields, then naps, of 50 us at first, 800 us when it has been
+                         idle for 50 ms; no system call in a publish */
     HL_WAIT_PARK      /* sleeps in the kernel; the publisher that finds it asleep wakes it */
 } hl_wait;
 

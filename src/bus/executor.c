@@ -17,6 +17,8 @@
 #define LOOKS_BEFORE_PAUSE 64
 #define POLLS_BEFORE_NAP   128
 #define NAP_NS             50000
+#define NAPS_OF_A_LENGTH   32
+#define NAP_DOUBLINGS      4 /* to 800 us */
 
 _Thread_local hl_executor *hl_turning;
 
@@ -385,9 +387,12 @@ static void park(hl_executor *executor)
     note_cpu(executor);
 }
 
-static void nap(hl_executor *executor)
+/* `naps` so far: after some, each is longer, so that a bus that is idle for long costs little. */
+static void nap(hl_executor *executor, uint32_t naps)
 {
-    const struct timespec pause = {0, NAP_NS};
+    const uint32_t doublings = naps / NAPS_OF_A_LENGTH;
+    const struct timespec pause = {0, doublings < NAP_DOUBLINGS ? NAP_NS << doublings
+                                                                : NAP_NS << NAP_DOUBLINGS};
     hl_executor_go_offline(executor);
     nanosleep(&pause, NULL);
     hl_executor_go_online(executor);
@@ -417,7 +422,7 @@ static void wait_for_work(hl_executor *executor, uint32_t idle, uint64_t *idle_s
         else if (idle < 2 * POLLS_BEFORE_NAP)
             sched_yield();
         else
-            nap(executor);
+            nap(executor, idle - 2 * POLLS_BEFORE_NAP);
         return;
     case HL_WAIT_AUTO:
     case HL_WAIT_SPIN:
