@@ -80,13 +80,13 @@ static inline void dispatch(hl_partition *partition, hl_lane *lane, hl_event *ev
         hl_count(&lane->unrouted, 1);
 }
 
-static inline void measure(hl_executor *executor, const hl_lane *lane, const hl_event *event)
+/* How long an event has waited until its dispatch began; recorded when its handlers have it behind
+ * them. Its slot is still the partition's. */
+static inline void record_latency(const hl_lane *lane, const hl_event *event, uint64_t began_ns)
 {
-    const uint64_t now_ns = hl_bus_now(executor->bus);
-    executor->now_ns = now_ns;
     if ((event->flags & HL_EVENT_PADDING) == 0)
         hl_histogram_record(lane->latency,
-                            now_ns > event->published_ns ? now_ns - event->published_ns : 0);
+                            began_ns > event->published_ns ? began_ns - event->published_ns : 0);
 }
 
 static inline bool must_stop(const hl_executor *executor, uint32_t level)
@@ -106,10 +106,14 @@ uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, ui
     unsigned char *slot = first;
     uint32_t taken = 0, released = 0, padding = 0;
     bool interrupted = false;
+    /* The payload's line comes from the publisher's core too: on its way while the clock is read.
+     */
+    hl_prefetch_read(slot + sizeof(hl_event));
     while (taken < ready && !interrupted) {
         hl_event *const event = (hl_event *)(void *)slot;
-        if (taken % LATENCY_EVERY == 0) {
-            measure(executor, lane, event);
+        const bool measured = taken % LATENCY_EVERY == 0;
+        if (measured) {
+            executor->now_ns = hl_bus_now(executor->bus);
             /* A publisher that has no room need not wait for the whole run; a batch may still point
              * into it. */
             if (partition->open_boxes == NULL) {
@@ -121,6 +125,8 @@ uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, ui
             dispatch(partition, lane, event);
         else
             padding++;
+        if (measured)
+            record_latency(lane, event, executor->now_ns);
         taken++;
         slot += inlet->slot_size_bytes;
         interrupted = must_stop(executor, level);
