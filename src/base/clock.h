@@ -99,7 +99,8 @@ static inline hl_clock_set hl_clock_copy_set(const hl_clock *clock, uint64_t ind
 /* hl_clock_now for all cases: a clock handed in, no invariant TSC, a reader that meets a slew. */
 uint64_t hl_clock_now_slowly(const hl_clock *clock);
 
-static inline uint64_t hl_clock_now(const hl_clock *clock)
+/* hl_clock_now in its usual case; false in all others. */
+static inline bool hl_clock_try_now(const hl_clock *clock, uint64_t *ret_now_ns)
 {
 #if defined(__x86_64__)
     if (__builtin_expect(clock->uses_tsc, 1)) {
@@ -111,11 +112,18 @@ static inline uint64_t hl_clock_now(const hl_clock *clock)
         const hl_clock_set set = hl_clock_copy_set(clock, index);
         /* Relaxed: ordered after the fields by their acquire. */
         const bool whole = hl_load_relaxed_u64(&clock->index) == index;
-        if (__builtin_expect(whole && count >= set.base_count, 1))
-            return hl_clock_on(&set, count);
+        *ret_now_ns = hl_clock_on(&set, count);
+        return __builtin_expect(whole && count >= set.base_count, 1);
     }
 #endif
-    return hl_clock_now_slowly(clock);
+    (void)ret_now_ns;
+    return false;
+}
+
+static inline uint64_t hl_clock_now(const hl_clock *clock)
+{
+    uint64_t now_ns = 0;
+    return hl_clock_try_now(clock, &now_ns) ? now_ns : hl_clock_now_slowly(clock);
 }
 
 #endif
