@@ -6,13 +6,26 @@
 
 #include "perf/compare.h"
 
+/* What a test has parsed: comparisons point into it until the test ends. */
+static json_t *parsed[64];
+static size_t parsed_count;
+
 static json_t *parse(const char *text)
 {
     json_error_t place;
     json_t *const value = json_loads(text, 0, &place);
     cr_assert_not_null(value, "%s", place.text);
-    return value;
+    cr_assert_lt(parsed_count, sizeof parsed / sizeof *parsed);
+    return parsed[parsed_count++] = value;
 }
+
+static void forget_parsed(void)
+{
+    while (parsed_count > 0)
+        json_decref(parsed[--parsed_count]);
+}
+
+TestSuite(perf_compare, .fini = forget_parsed);
 
 #define ROW(name, better, min, median, max)                                                 \
     "{\"case\": \"" name "\", \"unit\": \"ns\", \"better\": \"" better "\", \"min\": " #min \
@@ -22,7 +35,6 @@ static perf_comparison compare(const char *before, const char *after)
 {
     perf_comparison comparison;
     hl_error error = {.text = ""};
-    /* Both live until the process ends: the comparison points into them. */
     cr_assert_eq(perf_compare(parse(before), parse(after), &comparison, &error), HL_OK, "%s",
                  error.text);
     return comparison;
