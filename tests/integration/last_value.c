@@ -41,7 +41,8 @@ static void *read_last_values(void *context)
         hl_event event;
         quote quote;
     } last;
-    while (hl_load_acquire_u64(&of->done) == 0) {
+    /* Once at least, also where the events are over before this thread begins. */
+    do {
         for (uint64_t key = 0; key < KEYS; key++) {
             const hl_status status = hl_last(of->bus, of->quote, key, &last.event, sizeof last);
             if (status == HL_NOT_FOUND || status == HL_BUSY)
@@ -56,7 +57,8 @@ static void *read_last_values(void *context)
             found++;
         }
         sched_yield();
-    }
+        /* DONE: acquire, as in the other loops. */
+    } while (hl_load_acquire_u64(&of->done) == 0);
     hl_fetch_add_relaxed_u64(&of->found, found);
     return NULL;
 }
