@@ -30,6 +30,11 @@ static uint64_t *stamp_at(hl_ring *ring, uint64_t position)
     return hl_ring_slot_at(slots_of(ring), ring->slot_size, ring->capacity, position);
 }
 
+static bool is_kind(uint32_t kind)
+{
+    return kind == HL_RING_SPSC || kind == HL_RING_MPSC || kind == HL_RING_MPMC;
+}
+
 hl_ring *hl_ring_init(void *memory, size_t size, uint32_t slot_size, uint32_t capacity,
                       hl_ring_kind kind, uint64_t start_position, const char **ret_reason)
 {
@@ -37,8 +42,9 @@ hl_ring *hl_ring_init(void *memory, size_t size, uint32_t slot_size, uint32_t ca
     if (needed == 0)
         return refuse(ret_reason, "ring: the slot size must be a multiple of 64 from 64 to 65600 "
                                   "bytes, the capacity a power of two from 1 to 2^30");
-    if (kind != HL_RING_SPSC && kind != HL_RING_MPSC)
-        return refuse(ret_reason, "ring: the kind must be HL_RING_SPSC or HL_RING_MPSC");
+    if (!is_kind((uint32_t)kind))
+        return refuse(ret_reason,
+                      "ring: the kind must be HL_RING_SPSC, HL_RING_MPSC or HL_RING_MPMC");
     if (memory == NULL || (uintptr_t)memory % HL_RING_LINE_PAIR != 0)
         return refuse(ret_reason, "ring: the memory must be aligned to 128 bytes");
     if (size < needed)
@@ -53,11 +59,12 @@ hl_ring *hl_ring_init(void *memory, size_t size, uint32_t slot_size, uint32_t ca
     ring->start_position = start_position;
     ring->released = start_position;
     ring->room_wanted = start_position - 1; /* a position that was never published: no request */
+    ring->taken = start_position;
     ring->claimed = start_position;
     ring->released_seen = start_position;
     for (uint32_t i = 0; i < capacity; i++) {
         const uint64_t position = start_position + i;
-        *stamp_at(ring, position) = position + 1 - capacity;
+        *stamp_at(ring, position) = kind == HL_RING_MPMC ? 2 * position : position + 1 - capacity;
     }
     ring->magic = HL_RING_MAGIC;
     return ring;
@@ -70,8 +77,8 @@ static const char *header_fault(const hl_ring *ring, size_t size)
         return "ring: there is no ring in this memory (its first 8 bytes differ): init it";
     if (ring->layout != HL_RING_LAYOUT)
         return "ring: laid out by another version of this library: drain it with that one";
-    if (ring->kind != HL_RING_SPSC && ring->kind != HL_RING_MPSC)
-        return "ring: damaged: its kind is neither SPSC nor MPSC: init it anew";
+    if (!is_kind(ring->kind))
+        return "ring: damaged: its kind is none of SPSC, MPSC and MPMC: init it anew";
     const size_t needed = hl_ring_size_bytes(ring->slot_size, ring->capacity);
     if (needed == 0)
         return "ring: damaged: its slot size or capacity is out of range: init it anew";
@@ -82,19 +89,40 @@ static const char *header_fault(const hl_ring *ring, size_t size)
     return NULL;
 }
 
-/* NULL, or why the positions and stamps cannot be those of a ring. */
+#define MORE_CLAIMED_THAN_HELD "ring: damaged: more is claimed than it holds: init it anew"
+#define STAMP_OF_NO_LAP \
+    "ring: damaged: a slot's stamp is neither of this lap nor of the one before: init it anew"
+
+/* NULL, or why the positions and stamps cannot be those of an MPMC ring. */
+static const char *mpmc_content_fault(hl_ring *ring)
+{
+    const uint64_t claimed = ring->claimed - ring->taken;
+    if (claimed > ring->capacity)
+        return MORE_CLAIMED_THAN_HELD;
+    for (uint32_t i = 0; i < ring->capacity; i++) {
+        const uint64_t position = ring->taken + i;
+        const uint64_t stamp = *stamp_at(ring, position);
+        /* Free for its position; or filled for it, if it was claimed; or, if it was not, taken and
+         * not yet released in the lap before. */
+        const uint64_t other = i < claimed ? position : position - ring->capacity;
+        if (stamp != 2 * position && stamp != 2 * other + 1)
+            return STAMP_OF_NO_LAP;
+    }
+    return NULL;
+}
+
+/* NULL, or why the positions and stamps cannot be those of a ring of one consumer. */
 static const char *content_fault(hl_ring *ring)
 {
     const uint64_t claimed = ring->claimed - ring->released;
     if (ring->kind == HL_RING_MPSC && claimed > ring->capacity)
-        return "ring: damaged: more is claimed than it holds: init it anew";
+        return MORE_CLAIMED_THAN_HELD;
     for (uint32_t i = 0; i < ring->capacity; i++) {
         const uint64_t position = ring->released + i;
         const uint64_t stamp = *stamp_at(ring, position);
         const bool filled = stamp == position + 1;
         if (!filled && stamp != position + 1 - ring->capacity)
-            return "ring: damaged: a slot's stamp is neither of this lap nor of the one before: "
-                   "init it anew";
+            return STAMP_OF_NO_LAP;
         if (filled && ring->kind == HL_RING_MPSC && i >= claimed)
             return "ring: damaged: a slot is filled that was never claimed: init it anew";
     }
@@ -110,7 +138,7 @@ hl_ring *hl_ring_attach(void *memory, size_t size, const char **ret_reason)
     hl_ring *const ring = memory;
     const char *fault = header_fault(ring, size);
     if (fault == NULL)
-        fault = content_fault(ring);
+        fault = ring->kind == HL_RING_MPMC ? mpmc_content_fault(ring) : content_fault(ring);
     if (fault != NULL)
         return refuse(ret_reason, fault);
     /* A request for room and a copy of `released` belong to producers that are gone. */

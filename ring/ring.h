@@ -1,6 +1,7 @@
 /*
  * The ring: slots in flat, position-independent memory (huge pages, shared memory, a file), and the
- * consumer's end, which is the same for one producer (spsc.h) and for many (mpsc.h).
+ * consumer's end, which is the same for one producer (spsc.h) and for many (mpsc.h). A ring with
+ * many consumers lies in the same memory, but its stamps and both its ends are its own: mpmc.h.
  *
  * A position counts slots since the ring began, modulo 2^64; its slot is position modulo capacity.
  * The first 8 bytes of a slot are its stamp, the ready mark: position + 1 once the slot is filled.
@@ -73,7 +74,8 @@
 
 typedef enum hl_ring_kind {
     HL_RING_SPSC = 1, /* one producer thread: spsc.h */
-    HL_RING_MPSC = 2  /* any number of producer threads: mpsc.h */
+    HL_RING_MPSC = 2, /* any number of producer threads: mpsc.h */
+    HL_RING_MPMC = 3  /* any number of producer and of consumer threads: mpmc.h */
 } hl_ring_kind;
 
 /* What lies at the start of the memory; the slots follow. */
@@ -89,13 +91,14 @@ typedef struct hl_ring {
 
     /* The consumer writes: it needs no slot before this position any more. */
     alignas(HL_RING_LINE_PAIR) uint64_t released;
+    uint64_t taken; /* instead, the consumers of an MPMC ring: the next position to take */
 
     /* A producer without room writes: the `released` that was not enough. */
     alignas(HL_RING_LINE_PAIR) uint64_t room_wanted;
 
-    /* Producers of an MPSC ring write. */
+    /* Producers of an MPSC or MPMC ring write. */
     alignas(HL_RING_LINE_PAIR) uint64_t claimed; /* the next position to claim */
-    uint64_t released_seen;                      /* a copy of `released`, maybe old */
+    uint64_t released_seen;                      /* MPSC: a copy of `released`, maybe old */
 } hl_ring;
 
 _Static_assert(offsetof(hl_ring, released) == 128, "layout 1");
@@ -133,13 +136,15 @@ hl_ring *hl_ring_init(void *memory, size_t size, uint32_t slot_size, uint32_t ca
  * Takes up a ring that an earlier process left in `memory`, which nobody else uses now. What was
  * committed and not released is still there: the consumer goes on at the published position (it may
  * see again up to an eighth of the ring), an SPSC producer behind the last committed slot, MPSC
- * producers behind the last claimed. A claim that was left uncommitted with committed ones behind
- * it stalls the consumer there, as it did before. NULL with a reason, and the memory untouched,
- * when the header or a stamp is not what a ring of this layout can hold.
+ * producers behind the last claimed, as both ends of an MPMC ring do. A claim that was left
+ * uncommitted with committed ones behind it stalls the consumer there, as it did before; a slot of
+ * an MPMC ring that was taken and not released stalls the producers there: drain it, and init it
+ * anew. NULL with a reason, and the memory untouched, when the header or a stamp is not what a ring
+ * of this layout can hold.
  */
 hl_ring *hl_ring_attach(void *memory, size_t size, const char **ret_reason);
 
-/* Begins to read at the published position. One consumer a ring at a time. */
+/* Begins to read at the published position. One consumer a ring at a time; not of an MPMC ring. */
 void hl_ring_consumer_open(hl_ring *ring, hl_ring_consumer *ret_consumer);
 
 /*
@@ -153,8 +158,8 @@ static inline uint64_t hl_ring_released(const hl_ring *ring)
 }
 
 /*
- * The next position to be claimed of an MPSC ring. Of an SPSC ring only its producer knows it:
- * there this is the start position. For statistics. Any thread.
+ * The next position to be claimed of an MPSC or MPMC ring. Of an SPSC ring only its producer knows
+ * it: there this is the start position. For statistics. Any thread.
  */
 static inline uint64_t hl_ring_claimed(const hl_ring *ring)
 {
