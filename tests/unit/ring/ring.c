@@ -74,7 +74,7 @@ Test(ring, init_refuses_what_does_not_fit_with_a_sentence)
         {memory, size, 96, 8, HL_RING_SPSC, "slot size"},
         {memory, size, 64, 7, HL_RING_SPSC, "power of two"},
         {memory, size, 64, 8, 0, "kind"},
-        {memory, size, 64, 8, 3, "kind"},
+        {memory, size, 64, 8, 4, "kind"},
         {memory, size - 1, 64, 8, HL_RING_SPSC, "smaller"},
         {memory + 64, size, 64, 8, HL_RING_SPSC, "aligned"},
         {NULL, size, 64, 8, HL_RING_SPSC, "aligned"},
