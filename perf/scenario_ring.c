@@ -1,11 +1,12 @@
 /*
  * ring: the rings alone. SPSC and MPSC with slots of 64, 128, 256 bytes, capacities of 64, 4,096,
- * 65,536, one message at a time and in runs of 32; and two contended shapes of the MPSC ring.
+ * 65,536, one message at a time and in runs of 32; two contended shapes of the MPSC ring; and MPMC,
+ * beside ck_ring's, which was the other choice for it.
  */
 #include "scenario.h"
 
 #include "base/error.h"
-#include "perf/ring_work.h"
+#include "perf/mpmc_work.h"
 
 #define TASKS_MAX 64u
 
@@ -18,6 +19,7 @@ static const perf_metric metrics[PERF_RING_VALUES] = {
 typedef struct ring_tasks {
     perf_task tasks[TASKS_MAX];
     perf_ring_work works[TASKS_MAX];
+    perf_mpmc_work mpmc_works[TASKS_MAX];
     uint32_t count;
 } ring_tasks;
 
@@ -36,6 +38,37 @@ static void add(ring_tasks *all, const char *shape_name, const perf_ring_work *w
     if (work->slot_size == PERF_MESSAGE_BYTES)
         task->floor = PERF_FLOOR_STREAM;
     all->count++;
+}
+
+static void add_mpmc(ring_tasks *all, const perf_mpmc_work *work, const char *suffix)
+{
+    perf_task *const task = &all->tasks[all->count];
+    all->mpmc_works[all->count] = *work;
+    *task = (perf_task){.measure = perf_mpmc_measure,
+                        .context = &all->mpmc_works[all->count],
+                        .metrics = metrics,
+                        .metric_count = PERF_RING_VALUES,
+                        .floor = PERF_FLOOR_STREAM};
+    snprintf(task->name, sizeof task->name, "mpmc_%u_%u_%s%s", PERF_MESSAGE_BYTES,
+             PERF_MESSAGE_SLOTS, suffix, work->ck_ring ? "_ck" : "");
+    all->count++;
+}
+
+static void add_all_mpmc(ring_tasks *all, const perf_run *run)
+{
+    perf_mpmc_work work = {
+        .timer = &run->timer, .cores = &run->cores, .seconds = run->options->seconds, .run = 32};
+    add_mpmc(all, &work, "run32");
+    work.run = 1;
+    for (uint32_t ck = 0; ck < 2; ck++) {
+        work.ck_ring = ck != 0;
+        work.shape = PERF_MPMC_1P1C;
+        add_mpmc(all, &work, "single");
+        work.shape = PERF_MPMC_2P2C;
+        add_mpmc(all, &work, "2p2c");
+        work.shape = PERF_MPMC_4ON2;
+        add_mpmc(all, &work, "4on2");
+    }
 }
 
 hl_status perf_scenario_ring(perf_run *run, hl_error *error)
@@ -67,10 +100,16 @@ hl_status perf_scenario_ring(perf_run *run, hl_error *error)
     add(&all, "mpsc", &work, "2p");
     work.shape = PERF_RING_MPSC_3ON2;
     add(&all, "mpsc", &work, "3on2");
+    add_all_mpmc(&all, run);
     perf_result_note(run->result,
                      "2p: a producer on CPU %u, one on CPU %u that also consumes; 3on2: a producer "
                      "on CPU %u, another and the consumer share CPU %u",
                      run->cores.publisher, run->cores.consumer, run->cores.publisher,
                      run->cores.consumer);
+    perf_result_note(
+        run->result,
+        "mpmc 2p2c: a thread on CPU %u and one on CPU %u, each produces and consumes; "
+        "4on2: a producer and a consumer on each of them; _ck: the same through ck_ring",
+        run->cores.publisher, run->cores.consumer);
     return perf_run_tasks(run, all.tasks, all.count, error);
 }
