@@ -56,6 +56,16 @@
  *     back: what is not wanted is committed as something that is stepped over.
  *   - Messages are taken in the order of their positions, but what several consumers do with them
  *     has no order.
+ *
+ * Why not Concurrency Kit's ck_ring, which the project links anyway: measured beside it in the same
+ * runs (hotlane perf ring --case mpmc; 128 bytes, 4,096 slots, two cores of an AMD EPYC of family
+ * 25), this ring does 2.1 times its messages a second from one thread to another, 3.6 times in runs
+ * of 32, which it does not have; 1.2 times with two threads that both produce and consume; 1.0
+ * to 1.5 times with four threads on two CPUs under the ordinary scheduler, and 0.77 times where
+ * SCHED_FIFO keeps any of them from being preempted. And its producers wait in commit for the one
+ * before them, so that one that is preempted stops all behind it; its consumers copy each message
+ * out; it holds one fewer than its size, and counts in 32 bits. Prefetching positions or slots
+ * gained nothing here that could be told from the spread.
  */
 #ifndef HL_RING_MPMC_H
 #define HL_RING_MPMC_H
