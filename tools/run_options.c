@@ -65,7 +65,7 @@ void run_options_print_usage(FILE *stream)
         "  --max-errors N      pass over up to N bad records of an input (default 0: stop at the\n"
         "                      first)\n"
         "  --deterministic[=SEED]  one thread turns feeds and partitions, in an order drawn from\n"
-        "                      SEED (default 1), under a virtual clock: the same run every time\n"
+        "                      SEED (default 1), under a virtual clock: the same hashes always\n"
         "  --no-hash           do not hash what is dispatched\n"
         "  --json              one JSON object on stdout\n"
         "  --help              this text\n\n"

@@ -48,10 +48,14 @@ HL_API hl_status hl_bus_start(hl_bus *bus);
  * Stops: closes the publishers from outside (HL_CLOSED), lets what is on its way and what handlers
  * still cause pass until all lanes are empty and stay so, or `timeout_ns` is over; ends the
  * threads; counts what is left as abandoned; checks the sums. In HL_THREADS_MANUAL the caller's
- * thread turns the executors meanwhile; no other thread may. HL_OK             all passed and the
- * sums hold HL_TIMEOUT        something was left: it is counted as abandoned HL_NOT_CONSERVED  a
- * sum fails; hl_bus_error and hl_bus_stop_report have the line HL_WRONG_STATE    not started, or
- * stopped before Not from one of the bus's own threads (HL_WRONG_THREAD).
+ * thread turns the executors meanwhile; no other thread may.
+ * - HL_OK: all passed and the sums hold.
+ * - HL_TIMEOUT: something was left, and is counted as abandoned; or a handler still runs (the
+ *   sentence names its executor): stop again when it has ended.
+ * - HL_NOT_CONSERVED: a sum fails; hl_bus_error and hl_bus_stop_report have the line.
+ * - HL_WRONG_STATE: not started, stopped before, or another thread is stopping it.
+ * - HL_WRONG_THREAD: called from a handler.
+ * - HL_CLOSED: in a fork's child.
  */
 HL_API hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns);
 

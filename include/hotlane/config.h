@@ -32,8 +32,8 @@ typedef enum hl_wait {
     HL_WAIT_PARK      /* sleeps in the kernel; the publisher that finds it asleep wakes it */
 } hl_wait;
 
-/* What hl_publish and hl_claim do when the lane has no room. hl_try_... and handlers' output never
- * wait, whatever the policy. */
+/* What hl_publish, hl_claim_wait and hl_claim_run_wait do when the lane has no room. hl_try_... and
+ * handlers' output never wait, whatever the policy. */
 typedef enum hl_full_policy {
     HL_FULL_REJECT = 0, /* HL_FULL at once */
     HL_FULL_BLOCK       /* wait up to block_timeout_ns, then HL_TIMEOUT */
@@ -49,7 +49,7 @@ typedef struct hl_domain_config {
     const char *name;            /* one token: letters, digits, '_' and '-'; at most 63 bytes; not
                                     "housekeeping" or "workers" (names of the placement) */
     hl_priority priority;        /* of topics that name none */
-    bool fixed_priority;         /* no topic of it may choose another one per publish */
+    bool fixed_priority;         /* a topic of it has one priority: none may differ per publish */
     uint32_t shards;             /* partitions of this domain, 1..1023; the key picks one */
     uint32_t slot_size_bytes;    /* header and payload; multiple of 64, 64..65,600 */
     uint32_t ring_slots;         /* capacity of each publisher's ring; power of two, 2..2^24 */

@@ -67,10 +67,15 @@ extern "C" {
  * Subscribes, at any time before stop, from any thread (it allocates and takes the control lock; a
  * handler may do it, though not on a path that must be fast). What is committed after it returned
  * is delivered; each partition takes it up between two events and notes at which sequence
- * (hl_subscription_start). Topics declared later that match are included.
- *   HL_OK; HL_INVALID: pattern or options malformed; HL_UNKNOWN_DOMAIN: the first token names no
- *   domain; HL_SPANS_PARTITIONS: reaches several partitions and not `concurrent`; HL_LIMIT;
- *   HL_NOT_ALLOWED: initial_image on a topic that is not `state`; HL_NO_MEMORY; HL_CLOSED.
+ * (hl_subscription_start). Topics declared later that match are included. `ret_subscription` may be
+ * NULL: it then lasts as long as the bus.
+ * - HL_OK
+ * - HL_INVALID: pattern or options malformed.
+ * - HL_UNKNOWN_DOMAIN: the first token names no domain.
+ * - HL_SPANS_PARTITIONS: it reaches several partitions and is not `concurrent`.
+ * - HL_NOT_ALLOWED: initial_image, and no state topic matches. (Of a pattern that matches others
+ *   too, the state topics give their image, the others nothing.)
+ * - HL_LIMIT, HL_NO_MEMORY, HL_CLOSED
  */
 HL_API hl_status hl_subscribe(hl_bus *bus, const char *pattern, hl_handler handler, void *context,
                               const hl_subscription_options *options,
@@ -79,10 +84,12 @@ HL_API hl_status hl_subscribe(hl_bus *bus, const char *pattern, hl_handler handl
 /*
  * Ends a subscription. When it returns HL_OK the handler is not running and will not run again, its
  * context may be freed, the handle is gone; batches not yet delivered are cancelled and counted.
- *   HL_OK
- *   HL_TIMEOUT   the handler named in `error` still runs; no further event will reach it; call
- * again HL_DEFERRED  called from one of hotlane's own threads: nothing waits; on_closed(context) is
- *                called once when it is done, on a thread of the bus; the handle is gone already
+ * - HL_OK
+ * - HL_TIMEOUT: the handler named in `error` still runs; no further event will reach it; call
+ * again.
+ * - HL_DEFERRED: called from one of hotlane's own threads: nothing waits; on_closed(context) is
+ *   called once when it is done, on a thread of the bus; the handle is gone already.
+ * - HL_INVALID: no subscription was given. HL_CLOSED: in a fork's child.
  */
 HL_API hl_status hl_unsubscribe(hl_subscription *subscription, uint64_t timeout_ns,
                                 hl_error *error);

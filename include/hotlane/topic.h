@@ -31,7 +31,7 @@ typedef struct hl_topic_options {
     size_t size;
     hl_topic_kind kind;
     int priority;      /* hl_priority, or -1: the domain's */
-    bool any_priority; /* a publish may name another priority (hl_claim_options) */
+    bool any_priority; /* a publish may name another priority (hl_try_claim_priority) */
     uint32_t max_keys; /* of a state topic, for each shard; 0: max_keys_per_state_topic */
 } hl_topic_options;
 
@@ -48,7 +48,7 @@ extern "C" {
  * Declares a topic, or finds the one of that name. At any time, from any thread but a handler's own
  * hot path (it allocates and takes the control lock). `options` NULL: a delta topic of the domain's
  * priority, or whatever the topic was declared as.
- *   HL_OK              ret_topic is set
+ *   HL_OK              ret_topic (NULL: not wanted) is set
  *   HL_INVALID         the name is malformed (empty token, wildcard, over 255 bytes) or an option
  *   HL_UNKNOWN_DOMAIN  and no default_domain is configured
  *   HL_EXISTS          declared before with other options

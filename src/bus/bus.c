@@ -269,6 +269,8 @@ hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *err
     const hl_config defaults = HL_CONFIG_INIT;
     if (config == NULL)
         config = &defaults;
+    if (ret_bus == NULL)
+        return hl_error_set(error, HL_INVALID, "bus: there must be room for its handle");
     hl_status status = hl_config_validate(config, error);
     if (status != HL_OK)
         return status;

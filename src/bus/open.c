@@ -157,8 +157,11 @@ static bool name_is_open(const hl_bus *bus, const char *name)
 
 /* ---- opening ---- */
 
-static hl_status check_open(hl_bus *bus, const char *name, const hl_publisher_options *options)
+static hl_status check_open(hl_bus *bus, const char *name, const hl_publisher_options *options,
+                            const void *ret_publisher)
 {
+    if (ret_publisher == NULL)
+        return hl_bus_fail(bus, HL_INVALID, "publisher: there must be room for its handle");
     if (name == NULL || *name == '\0' || strlen(name) > 63)
         return hl_bus_fail(bus, HL_INVALID, "a publisher's name has 1 to 63 bytes");
     if (options->size != sizeof *options)
@@ -260,7 +263,7 @@ hl_status hl_publisher_open(hl_bus *bus, const char *name, const hl_publisher_op
     hl_bus_reap(bus);
     uint32_t *const uses = calloc(bus->config.domain_count, sizeof *uses);
     hl_status status = uses == NULL ? hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a publisher")
-                                    : check_open(bus, name, options);
+                                    : check_open(bus, name, options, ret_publisher);
     if (status == HL_OK)
         status = parse_uses(bus, name, options->uses, uses);
     if (status == HL_OK)
@@ -315,7 +318,7 @@ hl_status hl_shared_publisher_open(hl_bus *bus, const char *name,
     hl_bus_lock(bus);
     uint32_t *const uses = calloc(bus->config.domain_count, sizeof *uses);
     hl_status status = uses == NULL ? hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a publisher")
-                                    : check_open(bus, name, options);
+                                    : check_open(bus, name, options, ret_publisher);
     if (status == HL_OK)
         status = parse_uses(bus, name, options->uses, uses);
     if (status == HL_OK)

@@ -296,7 +296,8 @@ static hl_status subscribe_locked(hl_bus *bus, const char *pattern, hl_handler h
     /* After the routes: who is told to take it up finds it there. */
     for (uint32_t i = 0; i < subscription->link_count; i++)
         hl_executor_command(subscription->links[i].executor, &subscription->links[i].attach);
-    *ret_subscription = subscription;
+    if (ret_subscription != NULL)
+        *ret_subscription = subscription;
     return HL_OK;
 }
 

@@ -156,7 +156,8 @@ static hl_status declare_locked(hl_bus *bus, const char *name, const hl_topic_op
             return hl_bus_fail(bus, HL_EXISTS,
                                "topic %s was declared with other options: give the same, or NULL",
                                name);
-        ret_topic->number = topic->number;
+        if (ret_topic != NULL)
+            ret_topic->number = topic->number;
         return HL_OK;
     }
     const hl_domain *const domain = domain_of(bus, name);
@@ -179,7 +180,8 @@ static hl_status declare_locked(hl_bus *bus, const char *name, const hl_topic_op
     if (status != HL_OK)
         return status;
     announce(bus, topic);
-    ret_topic->number = topic->number;
+    if (ret_topic != NULL)
+        ret_topic->number = topic->number;
     return HL_OK;
 }
 

@@ -213,3 +213,20 @@ Test(open, source_names_stay_with_their_numbers)
     cr_assert_null(hl_source_name(bus, 65535));
     manual_stop(bus);
 }
+
+Test(open, a_handle_needs_room_but_that_of_a_subscription_or_topic)
+{
+    hl_bus *const bus = manual_start(NULL);
+    hl_error error;
+    cr_assert_eq(hl_publisher_open(bus, "feed", NULL, NULL), HL_INVALID);
+    cr_assert_eq(hl_shared_publisher_open(bus, "feeds", NULL, NULL), HL_INVALID);
+    cr_assert_eq(hl_bus_create(NULL, NULL, &error), HL_INVALID);
+    cr_assert_eq(hl_topic_declare(bus, "market_data.trade", NULL, NULL), HL_OK);
+    cr_assert_eq(hl_topic_declare(bus, "market_data.trade", NULL, NULL), HL_OK);
+    static recorder seen;
+    cr_assert_eq(hl_subscribe(bus, "market_data.trade", record, &seen, NULL, NULL), HL_OK);
+    publish(open_publisher(bus, "feed", NULL), topic(bus, "market_data.trade"), 1, 7);
+    turn_all(bus);
+    cr_assert_eq(seen.count, 1);
+    manual_stop(bus);
+}
