@@ -62,33 +62,59 @@ typedef struct mpmc_bench {
 
 /* ---- one step, with the ring known to the compiler ---- */
 
-INLINE void fill(mpmc_worker *self, char *slot)
+INLINE void fill(const mpmc_worker *self, char *slot, uint64_t count)
 {
-    perf_payload_fill(slot + STAMP_BYTES, PAYLOAD_BYTES,
-                      self->sender << SENDER_SHIFT | self->sent++, 0);
+    perf_payload_fill(slot + STAMP_BYTES, PAYLOAD_BYTES, self->sender << SENDER_SHIFT | count, 0);
 }
 
-INLINE bool send_run(mpmc_worker *self, bool use_ck)
+INLINE bool send_hotlane(mpmc_worker *self)
 {
-    mpmc_bench *const bench = self->bench;
-    if (use_ck) {
-        unsigned ticket;
-        struct message *const message =
-            ck_ring_enqueue_reserve_mpmc_message(&bench->ck, bench->ck_messages, &ticket);
-        if (message == NULL)
-            return false;
-        fill(self, message->bytes);
-        ck_ring_enqueue_commit_mpmc(&bench->ck, ticket);
-        return true;
-    }
-    const uint32_t run = bench->work->run;
+    const hl_mpmc *const mpmc = &self->bench->mpmc;
+    const uint32_t run = self->bench->work->run;
     uint64_t position;
-    if (!hl_mpmc_try_claim(&bench->mpmc, run, &position))
+    if (!hl_mpmc_try_claim(mpmc, run, &position))
         return false;
     for (uint32_t i = 0; i < run; i++)
-        fill(self, hl_mpmc_slot(&bench->mpmc, position + i));
-    hl_mpmc_commit(&bench->mpmc, position, run);
+        fill(self, hl_mpmc_slot(mpmc, position + i), self->sent++);
+    hl_mpmc_commit(mpmc, position, run);
     return true;
+}
+
+INLINE bool send_ck(mpmc_worker *self)
+{
+    mpmc_bench *const bench = self->bench;
+    unsigned ticket;
+    struct message *const message =
+        ck_ring_enqueue_reserve_mpmc_message(&bench->ck, bench->ck_messages, &ticket);
+    if (message == NULL)
+        return false;
+    fill(self, message->bytes, self->sent++);
+    ck_ring_enqueue_commit_mpmc(&bench->ck, ticket);
+    return true;
+}
+
+INLINE bool send_ck_copy(mpmc_worker *self)
+{
+    mpmc_bench *const bench = self->bench;
+    struct message message;
+    fill(self, message.bytes, self->sent);
+    if (!ck_ring_enqueue_mpmc_message(&bench->ck, bench->ck_messages, &message))
+        return false;
+    self->sent++;
+    return true;
+}
+
+/* One run, or nothing when there is no room. */
+INLINE bool send_run(mpmc_worker *self, perf_mpmc_ring ring)
+{
+    switch (ring) {
+    case PERF_MPMC_HOTLANE:
+        return send_hotlane(self);
+    case PERF_MPMC_CK:
+        return send_ck(self);
+    default:
+        return send_ck_copy(self);
+    }
 }
 
 INLINE void check_message(mpmc_worker *self, const char *slot)
@@ -108,10 +134,10 @@ INLINE void check_message(mpmc_worker *self, const char *slot)
 }
 
 /* How many messages came. */
-INLINE uint32_t take_run(mpmc_worker *self, bool use_ck)
+INLINE uint32_t take_run(mpmc_worker *self, perf_mpmc_ring ring)
 {
     mpmc_bench *const bench = self->bench;
-    if (use_ck) {
+    if (ring != PERF_MPMC_HOTLANE) {
         struct message message;
         if (!ck_ring_dequeue_mpmc_message(&bench->ck, bench->ck_messages, &message))
             return 0;
@@ -150,7 +176,7 @@ static uint64_t end_of(const mpmc_bench *bench, uint64_t start)
     return start + perf_timer_ticks_of(bench->work->timer, bench->work->seconds * 1e9);
 }
 
-INLINE void produce(mpmc_worker *self, bool use_ck)
+INLINE void produce(mpmc_worker *self, perf_mpmc_ring ring)
 {
     const mpmc_bench *const bench = self->bench;
     const perf_timer *const timer = bench->work->timer;
@@ -159,10 +185,10 @@ INLINE void produce(mpmc_worker *self, bool use_ck)
     uint32_t tries = 0;
     while (perf_timer_ticks(timer) < end) {
         for (uint32_t step = 0; step < STEPS_A_LOOK; step++) {
-            if (send_run(self, use_ck))
+            if (send_run(self, ring))
                 continue;
             const uint64_t since = perf_timer_ticks(timer);
-            while (!send_run(self, use_ck))
+            while (!send_run(self, ring))
                 wait_a_moment(bench, &tries);
             self->waited_ticks += perf_timer_ticks(timer) - since;
         }
@@ -172,29 +198,29 @@ INLINE void produce(mpmc_worker *self, bool use_ck)
     hl_store_release_u32(&self->finished, 1);
 }
 
-INLINE void consume(mpmc_worker *self, bool use_ck)
+INLINE void consume(mpmc_worker *self, perf_mpmc_ring ring)
 {
     const mpmc_bench *const bench = self->bench;
     const perf_timer *const timer = bench->work->timer;
     const uint64_t start = perf_timer_ticks(timer);
     uint32_t tries = 0;
     for (bool finished = false; !finished;) {
-        if (take_run(self, use_ck) != 0)
+        if (take_run(self, ring) != 0)
             continue;
         const uint64_t since = perf_timer_ticks(timer);
         /* The flags are looked at before the ring: what they end is then seen in it. */
         do {
             finished = all_finished(bench);
             wait_a_moment(bench, &tries);
-        } while (take_run(self, use_ck) == 0 && !finished);
+        } while (take_run(self, ring) == 0 && !finished);
         self->waited_ticks += perf_timer_ticks(timer) - since;
     }
-    while (take_run(self, use_ck) != 0)
+    while (take_run(self, ring) != 0)
         continue;
     self->elapsed_ticks = perf_timer_ticks(timer) - start;
 }
 
-INLINE void produce_and_consume(mpmc_worker *self, bool use_ck)
+INLINE void produce_and_consume(mpmc_worker *self, perf_mpmc_ring ring)
 {
     const mpmc_bench *const bench = self->bench;
     const perf_timer *const timer = bench->work->timer;
@@ -202,46 +228,50 @@ INLINE void produce_and_consume(mpmc_worker *self, bool use_ck)
     const uint64_t end = end_of(bench, start);
     while (perf_timer_ticks(timer) < end) {
         for (uint32_t step = 0; step < STEPS_A_LOOK; step++) {
-            send_run(self, use_ck);
+            send_run(self, ring);
             /* Two, for the other's as well; more is there only when it was the faster. */
-            if (take_run(self, use_ck) != 0)
-                take_run(self, use_ck);
+            if (take_run(self, ring) != 0)
+                take_run(self, ring);
         }
     }
     /* SENT_ALL: release, after the last commit and `sent`. */
     hl_store_release_u32(&self->finished, 1);
     while (!all_finished(bench))
-        take_run(self, use_ck);
-    while (take_run(self, use_ck) != 0)
+        take_run(self, ring);
+    while (take_run(self, ring) != 0)
         continue;
     self->elapsed_ticks = perf_timer_ticks(timer) - start;
 }
 
+#define FOR_RINGS(part)                \
+    switch (self->bench->work->ring) { \
+    case PERF_MPMC_HOTLANE:            \
+        part(self, PERF_MPMC_HOTLANE); \
+        break;                         \
+    case PERF_MPMC_CK:                 \
+        part(self, PERF_MPMC_CK);      \
+        break;                         \
+    default:                           \
+        part(self, PERF_MPMC_CK_COPY); \
+        break;                         \
+    }
+
 static void producer_thread(void *worker)
 {
     mpmc_worker *const self = worker;
-    if (self->bench->work->ck_ring)
-        produce(self, true);
-    else
-        produce(self, false);
+    FOR_RINGS(produce)
 }
 
 static void consumer_thread(void *worker)
 {
     mpmc_worker *const self = worker;
-    if (self->bench->work->ck_ring)
-        consume(self, true);
-    else
-        consume(self, false);
+    FOR_RINGS(consume)
 }
 
 static void both_thread(void *worker)
 {
     mpmc_worker *const self = worker;
-    if (self->bench->work->ck_ring)
-        produce_and_consume(self, true);
-    else
-        produce_and_consume(self, false);
+    FOR_RINGS(produce_and_consume)
 }
 
 static hl_status run_threads(mpmc_bench *bench, hl_error *error)
@@ -324,7 +354,7 @@ static void report(const mpmc_bench *bench, double *ret_values)
 static hl_status measure_in(mpmc_bench *bench, void *memory, size_t bytes, double *ret_values,
                             hl_error *error)
 {
-    if (bench->work->ck_ring) {
+    if (bench->work->ring != PERF_MPMC_HOTLANE) {
         /* Takes one message fewer than its size. */
         ck_ring_init(&bench->ck, PERF_MESSAGE_SLOTS);
         bench->ck_messages = memory;

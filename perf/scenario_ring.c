@@ -49,8 +49,10 @@ static void add_mpmc(ring_tasks *all, const perf_mpmc_work *work, const char *su
                         .metrics = metrics,
                         .metric_count = PERF_RING_VALUES,
                         .floor = PERF_FLOOR_STREAM};
+    static const char *const rings[] = {
+        [PERF_MPMC_HOTLANE] = "", [PERF_MPMC_CK] = "_ck", [PERF_MPMC_CK_COPY] = "_ck_copy"};
     snprintf(task->name, sizeof task->name, "mpmc_%u_%u_%s%s", PERF_MESSAGE_BYTES,
-             PERF_MESSAGE_SLOTS, suffix, work->ck_ring ? "_ck" : "");
+             PERF_MESSAGE_SLOTS, suffix, rings[work->ring]);
     all->count++;
 }
 
@@ -60,8 +62,8 @@ static void add_all_mpmc(ring_tasks *all, const perf_run *run)
         .timer = &run->timer, .cores = &run->cores, .seconds = run->options->seconds, .run = 32};
     add_mpmc(all, &work, "run32");
     work.run = 1;
-    for (uint32_t ck = 0; ck < 2; ck++) {
-        work.ck_ring = ck != 0;
+    for (uint32_t ring = PERF_MPMC_HOTLANE; ring <= PERF_MPMC_CK_COPY; ring++) {
+        work.ring = (perf_mpmc_ring)ring;
         work.shape = PERF_MPMC_1P1C;
         add_mpmc(all, &work, "single");
         work.shape = PERF_MPMC_2P2C;
@@ -106,10 +108,11 @@ hl_status perf_scenario_ring(perf_run *run, hl_error *error)
                      "on CPU %u, another and the consumer share CPU %u",
                      run->cores.publisher, run->cores.consumer, run->cores.publisher,
                      run->cores.consumer);
-    perf_result_note(
-        run->result,
-        "mpmc 2p2c: a thread on CPU %u and one on CPU %u, each produces and consumes; "
-        "4on2: a producer and a consumer on each of them; _ck: the same through ck_ring",
-        run->cores.publisher, run->cores.consumer);
+    perf_result_note(run->result,
+                     "mpmc 2p2c: a thread on CPU %u and one on CPU %u, each produces and consumes; "
+                     "4on2: a producer and a consumer on each of them; _ck, _ck_copy: the same "
+                     "through ck_ring, filled "
+                     "in place or copied in",
+                     run->cores.publisher, run->cores.consumer);
     return perf_run_tasks(run, all.tasks, all.count, error);
 }
