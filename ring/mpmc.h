@@ -58,14 +58,18 @@
  *     has no order.
  *
  * Why not Concurrency Kit's ck_ring, which the project links anyway: measured beside it in the same
- * runs (hotlane perf ring --case mpmc; 128 bytes, 4,096 slots, two cores of an AMD EPYC of family
- * 25), this ring does 2.1 times its messages a second from one thread to another, 3.6 times in runs
- * of 32, which it does not have; 1.2 times with two threads that both produce and consume; 1.0
- * to 1.5 times with four threads on two CPUs under the ordinary scheduler, and 0.77 times where
- * SCHED_FIFO keeps any of them from being preempted. And its producers wait in commit for the one
- * before them, so that one that is preempted stops all behind it; its consumers copy each message
- * out; it holds one fewer than its size, and counts in 32 bits. Prefetching positions or slots
- * gained nothing here that could be told from the spread.
+ * runs, by the better of its two ways to enqueue (hotlane perf ring --case mpmc; 128 bytes, 4,096
+ * slots, two cores of an AMD EPYC of family 25), this ring does
+ *
+ *   1.7 to 3.3 times its messages a second from one thread to another, by build and pace of the
+ *              machine, and up to 3.6 times in runs of 32, which ck_ring does not have;
+ *   1.2 to 1.3 times with two threads that both produce and consume;
+ *   1.0 to 1.5 times with four threads on two CPUs under the ordinary scheduler, but
+ *   0.77 to 0.95 times where SCHED_FIFO keeps those four from being preempted.
+ *
+ * And ck_ring's producers wait in commit for the one before them, so that one that is preempted
+ * stops all behind it; its consumers copy each message out; it holds one fewer than its size, and
+ * counts in 32 bits. Prefetching positions or slots gained nothing here beyond the spread.
  */
 #ifndef HL_RING_MPMC_H
 #define HL_RING_MPMC_H
