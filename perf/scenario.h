@@ -91,6 +91,9 @@ hl_status perf_run_tasks(perf_run *run, const perf_task *tasks, uint32_t task_co
 /* Whether --case leaves a case of that name. */
 bool perf_run_wants(const perf_run *run, const char *case_name);
 
+/* Measures bus_128_single once: events a second through the whole bus. */
+hl_status perf_bus_measure_single(perf_run *run, double *ret_per_s, hl_error *error);
+
 hl_status perf_scenario_floor(perf_run *run, hl_error *error);
 hl_status perf_scenario_ring(perf_run *run, hl_error *error);
 hl_status perf_scenario_hop(perf_run *run, hl_error *error);

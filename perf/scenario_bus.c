@@ -200,6 +200,16 @@ static hl_status measure(void *context, double *ret_values, hl_error *error)
     return status;
 }
 
+hl_status perf_bus_measure_single(perf_run *run, double *ret_per_s, hl_error *error)
+{
+    bus_context context = {run, &bus_cases[0]};
+    double values[VALUES];
+    const hl_status status = measure(&context, values, error);
+    if (status == HL_OK)
+        *ret_per_s = values[PER_S];
+    return status;
+}
+
 hl_status perf_scenario_bus(perf_run *run, hl_error *error)
 {
     perf_task tasks[BUS_CASES];

@@ -15,6 +15,9 @@
 #include "perf/instructions.h"
 #include "perf/plot.h"
 #include "perf/scenario.h"
+#ifdef HL_HAVE_PEERS
+#include "perf/peers/peers.h"
+#endif
 
 typedef struct perf_arguments {
     perf_options measuring;
@@ -36,7 +39,8 @@ static void print_usage(FILE *stream)
           stream);
     for (uint32_t i = 0; i < count; i++)
         fprintf(stream, "  %-10s %s\n", scenarios[i].name, scenarios[i].summary);
-    fputs("  compare    what is better or worse in B, beyond the spread of both\n"
+    fputs("  peers      hotlane's rings and bus beside the queues that Debian packages\n"
+          "  compare    what is better or worse in B, beyond the spread of both\n"
           "  instructions  an event's, counted by callgrind; and against a budget\n\n"
           "  --cores publisher=CPU,consumer=CPU  where; else two physical cores are chosen\n"
           "  --seconds S    of one measurement; 0.01 to 3600, else 0.3\n"
@@ -200,12 +204,26 @@ static void print_json(json_t *object)
     json_decref(object);
 }
 
-static hl_exit show(const perf_result *result, const perf_arguments *arguments)
+static void print_result(const perf_result *result, bool json)
 {
-    if (arguments->json)
+#ifdef HL_HAVE_PEERS
+    if (strcmp(result->scenario, perf_peers_scenario.name) == 0) {
+        if (json)
+            print_json(perf_peers_json(result));
+        else
+            perf_peers_print(result, stdout);
+        return;
+    }
+#endif
+    if (json)
         print_json(perf_result_json(result));
     else
         perf_result_print(result, stdout);
+}
+
+static hl_exit show(const perf_result *result, const perf_arguments *arguments)
+{
+    print_result(result, arguments->json);
     hl_exit outcome = HL_EXIT_OK;
     if (arguments->hgrm_path != NULL && !write_hgrm(result, arguments->hgrm_path))
         outcome = HL_EXIT_FAILED;
@@ -244,6 +262,20 @@ static hl_exit run_scenario(const perf_scenario *scenario, int argc, char **argv
     const hl_exit outcome = show(result, &arguments);
     perf_result_destroy(result);
     return outcome;
+}
+
+static hl_exit run_peers(int argc, char **argv)
+{
+#ifdef HL_HAVE_PEERS
+    return run_scenario(&perf_peers_scenario, argc, argv);
+#else
+    (void)argc;
+    (void)argv;
+    fputs("perf: this hotlane was built without its peers: `meson configure BUILD -Dpeers=auto`, "
+          "then build again\n",
+          stderr);
+    return HL_EXIT_FAILED;
+#endif
 }
 
 static hl_exit show_comparison(const json_t *before, const json_t *after, bool json)
@@ -333,12 +365,12 @@ static hl_exit count_instructions(int argc, char **argv)
 
 static hl_exit refuse_unknown(const char *word)
 {
-    const char *names[16] = {"compare", "instructions"};
+    const char *names[16] = {"compare", "instructions", "peers"};
     uint32_t count;
     const perf_scenario *const scenarios = perf_scenarios(&count);
     for (uint32_t i = 0; i < count; i++)
-        names[i + 2] = scenarios[i].name;
-    const char *const nearest = hl_nearest(word, names, count + 2);
+        names[i + 3] = scenarios[i].name;
+    const char *const nearest = hl_nearest(word, names, count + 3);
     fprintf(stderr, "perf: there is no scenario \"%s\"", word);
     if (nearest != NULL)
         fprintf(stderr, ": did you mean \"%s\"?\n", nearest);
@@ -359,6 +391,8 @@ hl_exit hl_command_perf(int argc, char **argv)
         return compare(argc - 1, argv + 1);
     if (strcmp(argv[1], "instructions") == 0)
         return count_instructions(argc - 1, argv + 1);
+    if (strcmp(argv[1], "peers") == 0)
+        return run_peers(argc - 1, argv + 1);
     const perf_scenario *const scenario = perf_scenario_find(argv[1]);
     if (scenario == NULL)
         return refuse_unknown(argv[1]);

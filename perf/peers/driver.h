@@ -1,0 +1,250 @@
+/*
+ * The loops of a measurement, made anew for each queue so that its calls are compiled into them, as
+ * they would be in an application. For C and C++.
+ *
+ *     static void *mine_create(void);
+ *     static void mine_destroy(void *queue);
+ *     // Fills and hands over at most n messages of producer 0 or 1, the first with this number,
+ *     // the next with the next. How many there was room for, from the first on.
+ *     static uint32_t mine_send(void *queue, uint32_t producer, uint32_t n, uint64_t number);
+ *     // Takes at most n messages, hands each to peer_take, gives their places back. How many.
+ *     static uint32_t mine_receive(void *queue, uint32_t n, peer_inbox *inbox);
+ *     PEER_QUEUE(peer_mine, mine)
+ */
+#ifndef HL_PERF_PEERS_DRIVER_H
+#define HL_PERF_PEERS_DRIVER_H
+
+#include <sched.h>
+
+#include "perf/payload.h"
+#include "perf/peers/queues.h"
+#include "ring/order.h"
+
+#define PEER_INLINE static inline __attribute__((always_inline))
+
+#define PEER_SENDS_A_LOOK       64u /* sends between two looks at the time */
+#define PEER_TRIES_BEFORE_YIELD 100u
+
+/* A message's number: who sent it, and his count. */
+#define PEER_SENDER_SHIFT 56
+
+typedef uint32_t (*peer_send)(void *queue, uint32_t producer, uint32_t n, uint64_t number);
+typedef uint32_t (*peer_receive)(void *queue, uint32_t n, peer_inbox *inbox);
+
+PEER_INLINE void peer_fill(void *payload, uint64_t number)
+{
+    perf_payload_fill(payload, PEER_PAYLOAD_BYTES, number, 0);
+}
+
+/* Sums up every byte and looks at the order. */
+PEER_INLINE void peer_take(peer_inbox *inbox, const void *payload)
+{
+    const uint64_t number = perf_payload_number(payload);
+    const uint64_t sender = number >> PEER_SENDER_SHIFT;
+    const bool right = perf_payload_whole(payload, PEER_PAYLOAD_BYTES) &&
+                       sender < PEER_PRODUCERS_MAX &&
+                       number == (sender << PEER_SENDER_SHIFT | inbox->received[sender]);
+    if (right)
+        inbox->received[sender]++;
+    else
+        inbox->wrong++;
+}
+
+PEER_INLINE void peer_wait(const peer_bench *bench, uint32_t *tries)
+{
+    for (uint32_t i = 0; i < bench->work->pauses; i++)
+        hl_pause();
+    if (bench->yields && ++*tries % PEER_TRIES_BEFORE_YIELD == 0)
+        sched_yield();
+}
+
+PEER_INLINE uint64_t peer_next_number(const peer_producer *self)
+{
+    return (uint64_t)self->number << PEER_SENDER_SHIFT | self->sent;
+}
+
+PEER_INLINE uint64_t peer_end(const peer_bench *bench, uint64_t start)
+{
+    return start + perf_timer_ticks_of(bench->work->timer, bench->work->seconds * 1e9);
+}
+
+PEER_INLINE void peer_finish(peer_producer *self, uint64_t start)
+{
+    self->elapsed_ticks = perf_timer_ticks(self->bench->work->timer) - start;
+    /* FINISHED: release, after the last message and `sent`. */
+    hl_store_release_u32(&self->finished, 1);
+}
+
+PEER_INLINE bool peer_all_finished(const peer_bench *bench)
+{
+    for (uint32_t i = 0; i < bench->producer_count; i++)
+        /* FINISHED: acquire, so that a look at the queue after it sees the last message. */
+        if (hl_load_acquire_u32(&bench->producers[i].finished) == 0)
+            return false;
+    return true;
+}
+
+/* All n of them, however long that takes. */
+PEER_INLINE void peer_send_all(peer_producer *self, uint32_t n, peer_send send, uint32_t *tries)
+{
+    const peer_bench *const bench = self->bench;
+    const perf_timer *const timer = bench->work->timer;
+    while (n > 0) {
+        uint32_t sent = send(bench->queue, self->number, n, peer_next_number(self));
+        if (sent == 0) {
+            const uint64_t since = perf_timer_ticks(timer);
+            do
+                peer_wait(bench, tries);
+            while ((sent = send(bench->queue, self->number, n, peer_next_number(self))) == 0);
+            self->full_ticks += perf_timer_ticks(timer) - since;
+        }
+        self->sent += sent;
+        n -= sent;
+    }
+}
+
+/* `run` is a constant where it is 1, so that a queue's loop over one message is none. */
+PEER_INLINE void peer_produce_runs(peer_producer *self, uint32_t run, peer_send send)
+{
+    const peer_bench *const bench = self->bench;
+    const uint64_t start = perf_timer_ticks(bench->work->timer);
+    const uint64_t end = peer_end(bench, start);
+    uint32_t tries = 0;
+    while (perf_timer_ticks(bench->work->timer) < end)
+        for (uint32_t i = 0; i < PEER_SENDS_A_LOOK; i++)
+            peer_send_all(self, run, send, &tries);
+    peer_finish(self, start);
+}
+
+PEER_INLINE void peer_produce(peer_producer *self, peer_send send)
+{
+    const uint32_t run = self->bench->work->run;
+    if (run == 1)
+        peer_produce_runs(self, 1, send);
+    else
+        peer_produce_runs(self, run, send);
+}
+
+PEER_INLINE void peer_consume_runs(peer_bench *bench, uint32_t run, peer_receive receive)
+{
+    const perf_timer *const timer = bench->work->timer;
+    const uint64_t start = perf_timer_ticks(timer);
+    uint32_t tries = 0;
+    for (bool finished = false; !finished;) {
+        if (receive(bench->queue, run, &bench->inbox) != 0)
+            continue;
+        const uint64_t since = perf_timer_ticks(timer);
+        /* The flags are looked at before the queue: what they end is then seen in it. */
+        for (;;) {
+            finished = peer_all_finished(bench);
+            peer_wait(bench, &tries);
+            if (receive(bench->queue, run, &bench->inbox) != 0) {
+                finished = false;
+                break;
+            }
+            if (finished)
+                break;
+        }
+        bench->empty_ticks += perf_timer_ticks(timer) - since;
+    }
+    bench->elapsed_ticks = perf_timer_ticks(timer) - start;
+}
+
+PEER_INLINE void peer_consume(peer_bench *bench, peer_receive receive)
+{
+    const uint32_t run = bench->work->run;
+    if (run == 1)
+        peer_consume_runs(bench, 1, receive);
+    else
+        peer_consume_runs(bench, run, receive);
+}
+
+/* A producer that empties the queue between its own messages, one at a time. */
+PEER_INLINE void peer_produce_and_consume(peer_producer *self, peer_send send, peer_receive receive)
+{
+    peer_bench *const bench = self->bench;
+    const perf_timer *const timer = bench->work->timer;
+    const uint64_t start = perf_timer_ticks(timer);
+    const uint64_t end = peer_end(bench, start);
+    while (perf_timer_ticks(timer) < end) {
+        for (uint32_t i = 0; i < PEER_SENDS_A_LOOK; i++) {
+            self->sent += send(bench->queue, self->number, 1, peer_next_number(self));
+            /* Two, for the other producer's as well. */
+            if (receive(bench->queue, 1, &bench->inbox) != 0)
+                receive(bench->queue, 1, &bench->inbox);
+        }
+    }
+    peer_finish(self, start);
+    for (bool finished = false; !finished;) {
+        finished = peer_all_finished(bench);
+        while (receive(bench->queue, 1, &bench->inbox) != 0)
+            continue;
+    }
+    bench->elapsed_ticks = perf_timer_ticks(timer) - start;
+}
+
+PEER_INLINE void peer_ask(peer_bench *bench, peer_send send, peer_receive receive)
+{
+    peer_producer *const self = &bench->producers[0];
+    const perf_timer *const timer = bench->work->timer;
+    const uint64_t start = perf_timer_ticks(timer);
+    const uint64_t end = peer_end(bench, start);
+    uint32_t tries = 0;
+    for (uint64_t before = start; before < end;) {
+        peer_send_all(self, 1, send, &tries);
+        while (receive(bench->back, 1, &bench->back_inbox) == 0)
+            peer_wait(bench, &tries);
+        const uint64_t after = perf_timer_ticks(timer);
+        hl_histogram_record(bench->round_trips, after - before);
+        before = after;
+    }
+    peer_finish(self, start);
+}
+
+PEER_INLINE void peer_answer(peer_bench *bench, peer_send send, peer_receive receive)
+{
+    uint32_t tries = 0;
+    for (uint64_t answered = 0;;) {
+        if (receive(bench->queue, 1, &bench->inbox) != 0) {
+            while (send(bench->back, 0, 1, answered) == 0)
+                peer_wait(bench, &tries);
+            answered++;
+        } else if (peer_all_finished(bench)) {
+            return; /* the asker does so when it has its last answer */
+        } else {
+            peer_wait(bench, &tries);
+        }
+    }
+}
+
+/* Defines `queue` (declared in queues.h) out of prefix_create, _destroy, _send, _receive. */
+#define PEER_QUEUE(queue, prefix)                                                            \
+    static void prefix##_produce(void *context)                                              \
+    {                                                                                        \
+        peer_produce((peer_producer *)context, prefix##_send);                               \
+    }                                                                                        \
+    static void prefix##_consume(void *context)                                              \
+    {                                                                                        \
+        peer_consume((peer_bench *)context, prefix##_receive);                               \
+    }                                                                                        \
+    static void prefix##_produce_and_consume(void *context)                                  \
+    {                                                                                        \
+        peer_produce_and_consume((peer_producer *)context, prefix##_send, prefix##_receive); \
+    }                                                                                        \
+    static void prefix##_ask(void *context)                                                  \
+    {                                                                                        \
+        peer_ask((peer_bench *)context, prefix##_send, prefix##_receive);                    \
+    }                                                                                        \
+    static void prefix##_answer(void *context)                                               \
+    {                                                                                        \
+        peer_answer((peer_bench *)context, prefix##_send, prefix##_receive);                 \
+    }                                                                                        \
+    const peer_queue queue = {prefix##_create,                                               \
+                              prefix##_destroy,                                              \
+                              prefix##_produce,                                              \
+                              prefix##_consume,                                              \
+                              prefix##_produce_and_consume,                                  \
+                              prefix##_ask,                                                  \
+                              prefix##_answer};
+
+#endif

@@ -1,0 +1,339 @@
+#include "peers.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "perf/peers/queues.h"
+
+#define HOTLANE    "hotlane"
+#define BUS_CASE   "bus_128_single"
+#define BARE_CASE  "spsc_128_4096_single" /* whose figures of the peers stand beside the bus */
+#define LOOKS      4u                     /* for a queue's best pauses: of a measurement's time */
+#define LOOK_PART  0.2
+#define LOOK_MIN_S 0.01
+
+#ifdef PEER_HAVE_RTE
+#define RTE(queue) &(queue)
+#else
+#define RTE(queue) NULL
+#endif
+#ifdef PEER_HAVE_BOOST
+#define BOOST(queue) &(queue)
+#else
+#define BOOST(queue) NULL
+#endif
+#ifdef PEER_HAVE_MOODYCAMEL
+#define MOODYCAMEL(queue) &(queue)
+#else
+#define MOODYCAMEL(queue) NULL
+#endif
+#ifdef PEER_HAVE_ATOMIC_QUEUE
+#define ATOMIC_QUEUE(queue) &(queue)
+#else
+#define ATOMIC_QUEUE(queue) NULL
+#endif
+
+/* Without either queue: missing. */
+typedef struct contender {
+    const char *name;
+    const char *packages;   /* Debian's */
+    const peer_queue *one;  /* for one producer; NULL: others of its library do that better */
+    const peer_queue *many; /* likewise */
+} contender;
+
+static const contender peers[] = {
+    {HOTLANE, "", &peer_hotlane_spsc, &peer_hotlane_mpsc},
+    {"ck_ring", "libck-dev", &peer_ck_spsc, &peer_ck_mpsc},
+    {"ck_ring_pointers", "libck-dev", &peer_ck_pointers_spsc, &peer_ck_pointers_mpsc},
+    {"rte_ring", "libdpdk-dev", RTE(peer_rte_spsc), RTE(peer_rte_mpsc)},
+    {"rte_ring_zc", "libdpdk-dev", RTE(peer_rte_zc_spsc), NULL},
+    {"rte_ring_rts", "libdpdk-dev", NULL, RTE(peer_rte_rts_mpsc)},
+    {"rte_ring_hts", "libdpdk-dev", NULL, RTE(peer_rte_hts_mpsc)},
+    {"rte_ring_hts_zc", "libdpdk-dev", NULL, RTE(peer_rte_hts_zc_mpsc)},
+    {"atomic_queue", "g++ libatomic-queue-dev", ATOMIC_QUEUE(peer_atomic_queue_spsc),
+     ATOMIC_QUEUE(peer_atomic_queue_mpmc)},
+    {"readerwriterqueue", "g++ libreaderwriterqueue-dev", MOODYCAMEL(peer_readerwriterqueue), NULL},
+    {"concurrentqueue", "g++ libconcurrentqueue-dev", MOODYCAMEL(peer_concurrentqueue),
+     MOODYCAMEL(peer_concurrentqueue)},
+    {"boost_spsc_queue", "g++ libboost-dev", BOOST(peer_boost_spsc), NULL},
+    {"boost_queue", "g++ libboost-dev", NULL, BOOST(peer_boost_mpmc)},
+};
+#define PEERS (sizeof peers / sizeof *peers)
+
+typedef struct peer_case {
+    const char *name;
+    peer_shape shape;
+    uint32_t run;
+} peer_case;
+
+static const peer_case peer_cases[] = {
+    {BARE_CASE, PEER_SPSC, 1},
+    {"spsc_128_4096_run32", PEER_SPSC, 32},
+    {"round_trip_128", PEER_ROUND_TRIP, 1},
+    {"mpsc_128_4096_2p", PEER_MPSC_2P, 1},
+    {"mpsc_128_4096_3on2", PEER_MPSC_3ON2, 1},
+};
+#define PEER_CASES (sizeof peer_cases / sizeof *peer_cases)
+
+#define TASKS_MAX (PEERS * PEER_CASES + 1) /* and the bus */
+
+enum { PAUSES = PEER_VALUES, TASK_VALUES };
+static const perf_metric stream_metrics[TASK_VALUES] = {
+    [PEER_FIGURE] = {"", "msgs_per_s", false},
+    [PEER_FULL_PERCENT] = {"full", "percent", true},
+    [PEER_EMPTY_PERCENT] = {"empty", "percent", true},
+    [PAUSES] = {"pauses", "count", true},
+};
+static const perf_metric round_trip_metrics[TASK_VALUES] = {
+    [PEER_FIGURE] = {"", "ns_p50", true},
+    [PEER_P99] = {"", "ns_p99", true},
+    [PEER_EMPTY_PERCENT] = {"empty", "percent", true},
+    [PAUSES] = {"pauses", "count", true},
+};
+static const perf_metric bus_metrics[] = {{"", "msgs_per_s", false}};
+
+/* ---- measuring ---- */
+
+typedef struct peer_task {
+    perf_run *run;
+    const peer_queue *queue;
+    peer_work work;
+} peer_task;
+
+static hl_status measure(void *context, double *ret_values, hl_error *error)
+{
+    const peer_task *const task = context;
+    ret_values[PAUSES] = task->work.pauses;
+    return peer_measure(task->queue, &task->work, ret_values, error);
+}
+
+/* The whole bus, as the scenario of that name measures it. */
+static hl_status measure_bus(void *context, double *ret_values, hl_error *error)
+{
+    const peer_task *const task = context;
+    return perf_bus_measure_single(task->run, ret_values, error);
+}
+
+/* How long this queue best pauses between two tries here: one short look at each. */
+static hl_status find_best_pauses(peer_task *task, hl_error *error)
+{
+    static const uint32_t pauses[LOOKS] = {0, 1, 4, 16};
+    const bool lower_is_better = task->work.shape == PEER_ROUND_TRIP;
+    peer_work look = task->work;
+    look.seconds *= LOOK_PART;
+    if (look.seconds < LOOK_MIN_S)
+        look.seconds = LOOK_MIN_S;
+    double best = lower_is_better ? INFINITY : 0;
+    for (uint32_t i = 0; i < LOOKS; i++) {
+        double values[PEER_VALUES];
+        look.pauses = pauses[i];
+        const hl_status status = peer_measure(task->queue, &look, values, error);
+        if (status != HL_OK)
+            return status;
+        if (lower_is_better ? values[PEER_FIGURE] < best : values[PEER_FIGURE] > best) {
+            best = values[PEER_FIGURE];
+            task->work.pauses = pauses[i];
+        }
+    }
+    return HL_OK;
+}
+
+static bool is_missing(const contender *peer)
+{
+#ifdef PEER_HAVE_RTE
+    if (strncmp(peer->name, "rte_ring", 8) == 0 && !peer_rte_load())
+        return true;
+#endif
+    return peer->one == NULL && peer->many == NULL;
+}
+
+static const peer_queue *queue_for(const contender *peer, const peer_case *asked)
+{
+    const bool many = asked->shape == PEER_MPSC_2P || asked->shape == PEER_MPSC_3ON2;
+    return many ? peer->many : peer->one;
+}
+
+static void note_missing(perf_run *run)
+{
+    for (size_t i = 0; i < PEERS; i++)
+        if (is_missing(&peers[i]))
+            perf_result_note(run->result, "missing: %s (install %s, then build again)",
+                             peers[i].name, peers[i].packages);
+}
+
+typedef struct peer_plan {
+    perf_task tasks[TASKS_MAX];
+    peer_task contexts[TASKS_MAX];
+    uint32_t count;
+} peer_plan;
+
+static hl_status add_task(perf_run *run, peer_plan *plan, const contender *peer,
+                          const peer_case *asked, hl_error *error)
+{
+    peer_task *const context = &plan->contexts[plan->count];
+    perf_task *const task = &plan->tasks[plan->count];
+    snprintf(task->name, sizeof task->name, "%s.%s", asked->name, peer->name);
+    if (!perf_run_wants(run, task->name))
+        return HL_OK;
+    *context = (peer_task){
+        run, queue_for(peer, asked),
+        (peer_work){&run->timer, &run->cores, run->options->seconds, asked->shape, asked->run, 0}};
+    task->measure = measure;
+    task->context = context;
+    task->metrics = asked->shape == PEER_ROUND_TRIP ? round_trip_metrics : stream_metrics;
+    task->metric_count = TASK_VALUES;
+    plan->count++;
+    hl_error reason;
+    const hl_status status = find_best_pauses(context, &reason);
+    return status == HL_OK ? HL_OK : hl_error_set(error, status, "%s: %s", task->name, reason.text);
+}
+
+static void add_bus(perf_run *run, peer_plan *plan)
+{
+    peer_task *const context = &plan->contexts[plan->count];
+    perf_task *const task = &plan->tasks[plan->count];
+    snprintf(task->name, sizeof task->name, "%s.%s", BUS_CASE, HOTLANE);
+    if (!perf_run_wants(run, task->name))
+        return;
+    context->run = run;
+    task->measure = measure_bus;
+    task->context = context;
+    task->metrics = bus_metrics;
+    task->metric_count = sizeof bus_metrics / sizeof *bus_metrics;
+    plan->count++;
+}
+
+static hl_status run_peers(perf_run *run, hl_error *error)
+{
+    peer_plan *const plan = hl_allocate(1, sizeof *plan);
+    if (plan == NULL)
+        return hl_error_set(error, HL_NO_MEMORY, "no memory for %zu tasks", TASKS_MAX);
+    note_missing(run);
+    hl_status status = HL_OK;
+    for (size_t c = 0; c < PEER_CASES; c++)
+        for (size_t p = 0; status == HL_OK && p < PEERS; p++)
+            if (!is_missing(&peers[p]) && queue_for(&peers[p], &peer_cases[c]) != NULL)
+                status = add_task(run, plan, &peers[p], &peer_cases[c], error);
+    add_bus(run, plan);
+    if (status == HL_OK)
+        status = perf_run_tasks(run, plan->tasks, plan->count, error);
+    free(plan);
+    return status;
+}
+
+const perf_scenario perf_peers_scenario = {"peers", "hotlane's rings and bus beside other queues",
+                                           true, run_peers};
+
+/* ---- the table ---- */
+
+/* Splits a row's name "CASE.QUEUE". False: it is no figure of a queue but what else was seen. */
+static bool split_name(const perf_row *row, size_t *ret_case_length, const char **ret_queue)
+{
+    const char *const dot = strchr(row->name, '.');
+    if (dot == NULL || strchr(dot + 1, '.') != NULL)
+        return false;
+    *ret_case_length = (size_t)(dot - row->name);
+    *ret_queue = dot + 1;
+    return true;
+}
+
+static bool is_ours(const perf_row *row, size_t *ret_case_length)
+{
+    const char *queue;
+    return split_name(row, ret_case_length, &queue) && strcmp(queue, HOTLANE) == 0;
+}
+
+/* Calls `visit` for each peer's row that stands beside this one of ours: of the same case and unit,
+ * for the bus of the bare ring's. */
+static void visit_peers(const perf_result *result, const perf_row *ours,
+                        void (*visit)(const perf_row *ours, const perf_row *theirs,
+                                      const char *peer, void *context),
+                        void *context)
+{
+    size_t length = 0;
+    is_ours(ours, &length);
+    const bool bus = length == strlen(BUS_CASE) && memcmp(ours->name, BUS_CASE, length) == 0;
+    const char *const wanted = bus ? BARE_CASE : ours->name;
+    const size_t wanted_length = bus ? strlen(BARE_CASE) : length;
+    for (uint32_t i = 0; i < result->row_count; i++) {
+        const perf_row *const row = &result->rows[i];
+        const char *queue;
+        if (split_name(row, &length, &queue) && length == wanted_length &&
+            memcmp(row->name, wanted, length) == 0 && strcmp(row->unit, ours->unit) == 0 &&
+            strcmp(queue, HOTLANE) != 0)
+            visit(ours, row, queue, context);
+    }
+}
+
+static void print_peer(const perf_row *ours, const perf_row *theirs, const char *peer,
+                       void *context)
+{
+    FILE *const stream = context;
+    char figure[24], low[24], high[24];
+    perf_figure_text(theirs->figure.median, theirs->unit, figure, sizeof figure);
+    perf_figure_text(theirs->figure.min, theirs->unit, low, sizeof low);
+    perf_figure_text(theirs->figure.max, theirs->unit, high, sizeof high);
+    fprintf(stream, "    %-28s %12s %12s %12s %9.2f\n", peer, figure, low, high,
+            ours->figure.median / theirs->figure.median);
+}
+
+static void print_case(const perf_result *result, const perf_row *ours, size_t case_length,
+                       FILE *stream)
+{
+    char figure[24], low[24], high[24];
+    perf_figure_text(ours->figure.median, ours->unit, figure, sizeof figure);
+    perf_figure_text(ours->figure.min, ours->unit, low, sizeof low);
+    perf_figure_text(ours->figure.max, ours->unit, high, sizeof high);
+    fprintf(stream, "  %.*s, %s (%s is better)\n", (int)case_length, ours->name, ours->unit,
+            ours->lower_is_better ? "less" : "more");
+    fprintf(stream, "    %-28s %12s %12s %12s\n", HOTLANE, figure, low, high);
+    visit_peers(result, ours, print_peer, stream);
+}
+
+void perf_peers_print(const perf_result *result, FILE *stream)
+{
+    perf_environment_print(&result->environment, stream);
+    perf_floor_print(&result->floor, stream);
+    fprintf(stream, "  %-30s %12s %12s %12s %9s\n", "", "median", "min", "max", "hotlane/");
+    for (uint32_t i = 0; i < result->row_count; i++) {
+        size_t case_length;
+        if (is_ours(&result->rows[i], &case_length))
+            print_case(result, &result->rows[i], case_length, stream);
+    }
+    size_t index;
+    json_t *note;
+    json_array_foreach(result->notes, index, note)
+        fprintf(stream, "  note: %s\n", json_string_value(note));
+}
+
+/* ---- JSON ---- */
+
+static void add_peer(const perf_row *ours, const perf_row *theirs, const char *peer, void *context)
+{
+    (void)ours;
+    json_t *const row = context;
+    json_object_set_new(json_object_get(row, "peers"), peer, json_real(theirs->figure.median));
+    json_object_set_new(json_object_get(row, "peers_min"), peer, json_real(theirs->figure.min));
+    json_object_set_new(json_object_get(row, "peers_max"), peer, json_real(theirs->figure.max));
+}
+
+json_t *perf_peers_json(const perf_result *result)
+{
+    json_t *const rows = json_array();
+    for (uint32_t i = 0; i < result->row_count; i++) {
+        const perf_row *const ours = &result->rows[i];
+        size_t case_length;
+        if (!is_ours(ours, &case_length))
+            continue;
+        json_t *const row = json_pack(
+            "{s:s%, s:s, s:f, s:f, s:f, s:{}, s:{}, s:{}}", "case", ours->name, case_length, "unit",
+            ours->unit, "hotlane", ours->figure.median, "hotlane_min", ours->figure.min,
+            "hotlane_max", ours->figure.max, "peers", "peers_min", "peers_max");
+        visit_peers(result, ours, add_peer, row);
+        json_array_append_new(rows, row);
+    }
+    return json_pack("{s:s, s:o, s:o, s:O, s:o}", "scenario", result->scenario, "environment",
+                     perf_environment_json(&result->environment), "floor",
+                     perf_floor_json(&result->floor), "notes", result->notes, "rows", rows);
+}
