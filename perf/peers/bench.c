@@ -40,10 +40,13 @@ static hl_status run_threads(peer_bench *bench, const peer_queue *queue, hl_erro
 
 static hl_status check(const peer_bench *bench, hl_error *error)
 {
-    if (bench->inbox.wrong + bench->back_inbox.wrong != 0)
-        return hl_error_set(error, HL_NOT_CONSERVED,
-                            "%" PRIu64 " messages came damaged or out of order",
-                            bench->inbox.wrong + bench->back_inbox.wrong);
+    for (uint32_t i = 0; i < bench->producer_count; i++)
+        if (bench->producers[i].gave_up)
+            return hl_error_set(error, HL_TIMEOUT, "producer %u had no room for %g s", i,
+                                PEER_PATIENCE_NS / 1e9);
+    if (bench->inbox.damaged + bench->back_inbox.damaged != 0)
+        return hl_error_set(error, HL_NOT_CONSERVED, "%" PRIu64 " messages came damaged",
+                            bench->inbox.damaged + bench->back_inbox.damaged);
     for (uint32_t i = 0; i < bench->producer_count; i++)
         if (bench->inbox.received[i] != bench->producers[i].sent)
             return hl_error_set(error, HL_NOT_CONSERVED,
@@ -97,6 +100,7 @@ static hl_status measure_in(peer_bench *bench, const peer_queue *queue, double *
     hl_status status = run_threads(bench, queue, error);
     if (status == HL_OK)
         status = check(bench, error);
+    ret_values[PEER_DISORDERED] = (double)(bench->inbox.disordered + bench->back_inbox.disordered);
     if (status == HL_OK && shape == PEER_ROUND_TRIP)
         report_round_trips(bench, ret_values);
     else if (status == HL_OK)

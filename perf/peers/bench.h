@@ -23,6 +23,7 @@
 #define PEER_RUN_MAX       32u
 #define PEER_PAYLOAD_BYTES 120u
 #define PEER_PRODUCERS_MAX 2u
+#define PEER_PATIENCE_NS   5e9
 
 /* A message where the queue has no place of its own in it. Two lines, and begins one. */
 typedef struct peer_message {
@@ -52,6 +53,7 @@ typedef enum peer_value {
     PEER_FULL_PERCENT,  /* of the producers' time, waiting for room; PEER_ROUND_TRIP: ns, p99 */
     PEER_EMPTY_PERCENT, /* of the consumer's time, waiting for a message; NAN where the consumer's
                            thread produces too, and for PEER_ROUND_TRIP */
+    PEER_DISORDERED,    /* messages that came whole, and behind later ones of their producer */
     PEER_VALUES,
     PEER_P99 = PEER_FULL_PERCENT
 } peer_value;
@@ -59,7 +61,8 @@ typedef enum peer_value {
 /* What came out of a queue, and whether it was right; the consumer's. */
 typedef struct peer_inbox {
     alignas(HL_LINE_PAIR) uint64_t received[PEER_PRODUCERS_MAX]; /* of each producer */
-    uint64_t wrong;                                              /* damaged or out of order */
+    uint64_t damaged;
+    uint64_t disordered;
 } peer_inbox;
 
 struct peer_bench;
@@ -74,6 +77,7 @@ typedef struct peer_producer {
     alignas(HL_LINE_PAIR) uint64_t sent;
     uint64_t full_ticks;
     uint64_t elapsed_ticks;
+    bool gave_up; /* there was no room for PEER_PATIENCE_NS */
     struct peer_bench *bench;
     uint32_t number;
 } peer_producer;
@@ -107,8 +111,8 @@ typedef struct peer_queue {
 extern "C" {
 #endif
 
-/* HL_NOT_CONSERVED: a message was lost, damaged or out of order. HL_NO_MEMORY; HL_SYSTEM,
- * HL_INVALID: pinning. */
+/* HL_NOT_CONSERVED: a message was lost or damaged. HL_TIMEOUT: no room for PEER_PATIENCE_NS.
+ * HL_NO_MEMORY; HL_SYSTEM, HL_INVALID: pinning. */
 hl_status peer_measure(const peer_queue *queue, const peer_work *work, double *ret_values,
                        hl_error *error);
 

@@ -24,6 +24,7 @@
 
 #define PEER_SENDS_A_LOOK       64u /* sends between two looks at the time */
 #define PEER_TRIES_BEFORE_YIELD 100u
+#define PEER_TRIES_BEFORE_LOOK  1024u /* at the time */
 
 /* A message's number: who sent it, and his count. */
 #define PEER_SENDER_SHIFT 56
@@ -41,20 +42,20 @@ PEER_INLINE void peer_take(peer_inbox *inbox, const void *payload)
 {
     const uint64_t number = perf_payload_number(payload);
     const uint64_t sender = number >> PEER_SENDER_SHIFT;
-    const bool right = perf_payload_whole(payload, PEER_PAYLOAD_BYTES) &&
-                       sender < PEER_PRODUCERS_MAX &&
-                       number == (sender << PEER_SENDER_SHIFT | inbox->received[sender]);
-    if (right)
-        inbox->received[sender]++;
-    else
-        inbox->wrong++;
+    if (!perf_payload_whole(payload, PEER_PAYLOAD_BYTES) || sender >= PEER_PRODUCERS_MAX) {
+        inbox->damaged++;
+        return;
+    }
+    if (number != (sender << PEER_SENDER_SHIFT | inbox->received[sender]))
+        inbox->disordered++;
+    inbox->received[sender]++;
 }
 
 PEER_INLINE void peer_wait(const peer_bench *bench, uint32_t *tries)
 {
     for (uint32_t i = 0; i < bench->work->pauses; i++)
         hl_pause();
-    if (bench->yields && ++*tries % PEER_TRIES_BEFORE_YIELD == 0)
+    if (++*tries % PEER_TRIES_BEFORE_YIELD == 0 && bench->yields)
         sched_yield();
 }
 
@@ -84,20 +85,32 @@ PEER_INLINE bool peer_all_finished(const peer_bench *bench)
     return true;
 }
 
-/* All n of them, however long that takes. */
-PEER_INLINE void peer_send_all(peer_producer *self, uint32_t n, peer_send send, uint32_t *tries)
+/* The wait for room; how many were then sent, 0: none in PEER_PATIENCE_NS. */
+PEER_INLINE uint32_t peer_send_late(peer_producer *self, uint32_t n, peer_send send,
+                                    uint32_t *tries)
 {
     const peer_bench *const bench = self->bench;
     const perf_timer *const timer = bench->work->timer;
-    while (n > 0) {
-        uint32_t sent = send(bench->queue, self->number, n, peer_next_number(self));
-        if (sent == 0) {
-            const uint64_t since = perf_timer_ticks(timer);
-            do
-                peer_wait(bench, tries);
-            while ((sent = send(bench->queue, self->number, n, peer_next_number(self))) == 0);
-            self->full_ticks += perf_timer_ticks(timer) - since;
-        }
+    const uint64_t since = perf_timer_ticks(timer);
+    const uint64_t patience = perf_timer_ticks_of(timer, PEER_PATIENCE_NS);
+    uint32_t sent = 0;
+    do {
+        peer_wait(bench, tries);
+        sent = send(bench->queue, self->number, n, peer_next_number(self));
+        self->gave_up =
+            *tries % PEER_TRIES_BEFORE_LOOK == 0 && perf_timer_ticks(timer) - since > patience;
+    } while (sent == 0 && !self->gave_up);
+    self->full_ticks += perf_timer_ticks(timer) - since;
+    return sent;
+}
+
+/* All n of them, unless it gives up. */
+PEER_INLINE void peer_send_all(peer_producer *self, uint32_t n, peer_send send, uint32_t *tries)
+{
+    while (n > 0 && !self->gave_up) {
+        uint32_t sent = send(self->bench->queue, self->number, n, peer_next_number(self));
+        if (sent == 0)
+            sent = peer_send_late(self, n, send, tries);
         self->sent += sent;
         n -= sent;
     }
@@ -110,7 +123,7 @@ PEER_INLINE void peer_produce_runs(peer_producer *self, uint32_t run, peer_send 
     const uint64_t start = perf_timer_ticks(bench->work->timer);
     const uint64_t end = peer_end(bench, start);
     uint32_t tries = 0;
-    while (perf_timer_ticks(bench->work->timer) < end)
+    while (perf_timer_ticks(bench->work->timer) < end && !self->gave_up)
         for (uint32_t i = 0; i < PEER_SENDS_A_LOOK; i++)
             peer_send_all(self, run, send, &tries);
     peer_finish(self, start);

@@ -40,24 +40,26 @@ typedef struct contender {
     const char *packages;   /* Debian's */
     const peer_queue *one;  /* for one producer; NULL: others of its library do that better */
     const peer_queue *many; /* likewise */
+    bool any_order;         /* its messages may pass each other; how many did is in the result */
 } contender;
 
 static const contender peers[] = {
-    {HOTLANE, "", &peer_hotlane_spsc, &peer_hotlane_mpsc},
-    {"ck_ring", "libck-dev", &peer_ck_spsc, &peer_ck_mpsc},
-    {"ck_ring_pointers", "libck-dev", &peer_ck_pointers_spsc, &peer_ck_pointers_mpsc},
-    {"rte_ring", "libdpdk-dev", RTE(peer_rte_spsc), RTE(peer_rte_mpsc)},
-    {"rte_ring_zc", "libdpdk-dev", RTE(peer_rte_zc_spsc), NULL},
-    {"rte_ring_rts", "libdpdk-dev", NULL, RTE(peer_rte_rts_mpsc)},
-    {"rte_ring_hts", "libdpdk-dev", NULL, RTE(peer_rte_hts_mpsc)},
-    {"rte_ring_hts_zc", "libdpdk-dev", NULL, RTE(peer_rte_hts_zc_mpsc)},
+    {HOTLANE, "", &peer_hotlane_spsc, &peer_hotlane_mpsc, false},
+    {"ck_ring", "libck-dev", &peer_ck_spsc, &peer_ck_mpsc, false},
+    {"ck_ring_pointers", "libck-dev", &peer_ck_pointers_spsc, &peer_ck_pointers_mpsc, false},
+    {"rte_ring", "libdpdk-dev", RTE(peer_rte_spsc), RTE(peer_rte_mpsc), false},
+    {"rte_ring_zc", "libdpdk-dev", RTE(peer_rte_zc_spsc), NULL, false},
+    {"rte_ring_rts", "libdpdk-dev", NULL, RTE(peer_rte_rts_mpsc), false},
+    {"rte_ring_hts", "libdpdk-dev", NULL, RTE(peer_rte_hts_mpsc), false},
+    {"rte_ring_hts_zc", "libdpdk-dev", NULL, RTE(peer_rte_hts_zc_mpsc), false},
     {"atomic_queue", "g++ libatomic-queue-dev", ATOMIC_QUEUE(peer_atomic_queue_spsc),
-     ATOMIC_QUEUE(peer_atomic_queue_mpmc)},
-    {"readerwriterqueue", "g++ libreaderwriterqueue-dev", MOODYCAMEL(peer_readerwriterqueue), NULL},
+     ATOMIC_QUEUE(peer_atomic_queue_mpmc), true},
+    {"readerwriterqueue", "g++ libreaderwriterqueue-dev", MOODYCAMEL(peer_readerwriterqueue), NULL,
+     false},
     {"concurrentqueue", "g++ libconcurrentqueue-dev", MOODYCAMEL(peer_concurrentqueue),
-     MOODYCAMEL(peer_concurrentqueue)},
-    {"boost_spsc_queue", "g++ libboost-dev", BOOST(peer_boost_spsc), NULL},
-    {"boost_queue", "g++ libboost-dev", NULL, BOOST(peer_boost_mpmc)},
+     MOODYCAMEL(peer_concurrentqueue), false},
+    {"boost_spsc_queue", "g++ libboost-dev", BOOST(peer_boost_spsc), NULL, false},
+    {"boost_queue", "g++ libboost-dev", NULL, BOOST(peer_boost_mpmc), false},
 };
 #define PEERS (sizeof peers / sizeof *peers)
 
@@ -83,12 +85,14 @@ static const perf_metric stream_metrics[TASK_VALUES] = {
     [PEER_FIGURE] = {"", "msgs_per_s", false},
     [PEER_FULL_PERCENT] = {"full", "percent", true},
     [PEER_EMPTY_PERCENT] = {"empty", "percent", true},
+    [PEER_DISORDERED] = {"disordered", "count", true},
     [PAUSES] = {"pauses", "count", true},
 };
 static const perf_metric round_trip_metrics[TASK_VALUES] = {
     [PEER_FIGURE] = {"", "ns_p50", true},
     [PEER_P99] = {"", "ns_p99", true},
     [PEER_EMPTY_PERCENT] = {"empty", "percent", true},
+    [PEER_DISORDERED] = {"disordered", "count", true},
     [PAUSES] = {"pauses", "count", true},
 };
 static const perf_metric bus_metrics[] = {{"", "msgs_per_s", false}};
@@ -97,6 +101,7 @@ static const perf_metric bus_metrics[] = {{"", "msgs_per_s", false}};
 
 typedef struct peer_task {
     perf_run *run;
+    const contender *peer;
     const peer_queue *queue;
     peer_work work;
 } peer_task;
@@ -105,7 +110,11 @@ static hl_status measure(void *context, double *ret_values, hl_error *error)
 {
     const peer_task *const task = context;
     ret_values[PAUSES] = task->work.pauses;
-    return peer_measure(task->queue, &task->work, ret_values, error);
+    const hl_status status = peer_measure(task->queue, &task->work, ret_values, error);
+    if (status == HL_OK && !task->peer->any_order && ret_values[PEER_DISORDERED] != 0)
+        return hl_error_set(error, HL_NOT_CONSERVED, "%.0f messages came out of order",
+                            ret_values[PEER_DISORDERED]);
+    return status;
 }
 
 /* The whole bus, as the scenario of that name measures it. */
@@ -177,8 +186,11 @@ static hl_status add_task(perf_run *run, peer_plan *plan, const contender *peer,
     if (!perf_run_wants(run, task->name))
         return HL_OK;
     *context = (peer_task){
-        run, queue_for(peer, asked),
-        (peer_work){&run->timer, &run->cores, run->options->seconds, asked->shape, asked->run, 0}};
+        .run = run,
+        .peer = peer,
+        .queue = queue_for(peer, asked),
+        .work = {&run->timer, &run->cores, run->options->seconds, asked->shape, asked->run, 0},
+    };
     task->measure = measure;
     task->context = context;
     task->metrics = asked->shape == PEER_ROUND_TRIP ? round_trip_metrics : stream_metrics;

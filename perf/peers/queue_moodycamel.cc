@@ -1,7 +1,9 @@
 /*
  * moodycamel's queues. ReaderWriterQueue: one producer, in place at the reading end (peek, pop).
  * ConcurrentQueue: producers and consumer with tokens, in bulk where there is more than one
- * message; the calls that never allocate.
+ * message. It has no bound of its own (and its calls that do not allocate let one
+ * producer keep all the room for ever), so that producers look at its size; it allocates while it
+ * grows to that, and no more.
  */
 #include <new>
 
@@ -59,11 +61,19 @@ uint32_t rw_receive(void *memory, uint32_t n, peer_inbox *inbox)
 
 using concurrent = moodycamel::ConcurrentQueue<peer_message>;
 
+/* Of the room that a producer saw it may take its share before it looks again: a look at the
+ * queue's size goes over all producers. */
+struct cq_producer {
+    explicit cq_producer(concurrent &queue) : token(queue)
+    {
+    }
+    alignas(HL_LINE_PAIR) moodycamel::ProducerToken token;
+    size_t may_send = 0;
+};
+
 struct cq_queue {
-    /* As its documentation says for a fixed size: blocks for each producer, and one to spare. */
-    concurrent queue{PEER_SLOTS, PEER_PRODUCERS_MAX, 0};
-    alignas(HL_LINE_PAIR) moodycamel::ProducerToken first{queue};
-    alignas(HL_LINE_PAIR) moodycamel::ProducerToken second{queue};
+    concurrent queue{PEER_SLOTS};
+    cq_producer producers[PEER_PRODUCERS_MAX] = {cq_producer(queue), cq_producer(queue)};
     alignas(HL_LINE_PAIR) moodycamel::ConsumerToken consumer{queue};
 };
 
@@ -80,15 +90,22 @@ void cq_destroy(void *queue)
 uint32_t cq_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
 {
     auto *const self = static_cast<cq_queue *>(memory);
-    const moodycamel::ProducerToken &token = producer == 0 ? self->first : self->second;
+    cq_producer &me = self->producers[producer];
+    if (me.may_send < n) {
+        const size_t size = self->queue.size_approx();
+        me.may_send = size < PEER_SLOTS ? (PEER_SLOTS - size) / PEER_PRODUCERS_MAX : 0;
+        if (me.may_send < n)
+            return 0;
+    }
+    me.may_send -= n;
     peer_message messages[PEER_RUN_MAX];
     for (uint32_t i = 0; i < n; i++) {
         messages[i].unused = 0;
         peer_fill(messages[i].payload, number + i);
     }
     if (n == 1)
-        return self->queue.try_enqueue(token, messages[0]) ? 1 : 0;
-    return self->queue.try_enqueue_bulk(token, messages, n) ? n : 0;
+        return self->queue.enqueue(me.token, messages[0]) ? 1 : 0;
+    return self->queue.enqueue_bulk(me.token, messages, n) ? n : 0;
 }
 
 uint32_t cq_receive(void *memory, uint32_t n, peer_inbox *inbox)
