@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "perf/peers/disruptor.h"
 #include "perf/peers/queues.h"
 
 #define HOTLANE    "hotlane"
@@ -12,6 +13,7 @@
 #define LOOKS      4u                     /* for a queue's best pauses: of a measurement's time */
 #define LOOK_PART  0.2
 #define LOOK_MIN_S 0.01
+#define WARM_UP_S  1.0 /* until a virtual machine has compiled what is hot */
 
 #ifdef PEER_HAVE_RTE
 #define RTE(queue) &(queue)
@@ -63,6 +65,10 @@ static const contender peers[] = {
 };
 #define PEERS (sizeof peers / sizeof *peers)
 
+/* In a process of its own instead of a queue. */
+static const contender disruptor_peer = {"disruptor", "libdisruptor-java default-jdk-headless",
+                                         NULL, NULL, false};
+
 typedef struct peer_case {
     const char *name;
     peer_shape shape;
@@ -78,7 +84,7 @@ static const peer_case peer_cases[] = {
 };
 #define PEER_CASES (sizeof peer_cases / sizeof *peer_cases)
 
-#define TASKS_MAX (PEERS * PEER_CASES + 1) /* and the bus */
+#define TASKS_MAX ((PEERS + 1) * PEER_CASES + 1) /* with the Disruptor; and the bus */
 
 enum { PAUSES = PEER_VALUES, TASK_VALUES };
 static const perf_metric stream_metrics[TASK_VALUES] = {
@@ -103,14 +109,23 @@ typedef struct peer_task {
     perf_run *run;
     const contender *peer;
     const peer_queue *queue;
+    peer_disruptor *disruptor; /* instead of a queue; else NULL */
     peer_work work;
 } peer_task;
+
+static hl_status measure_once(const peer_task *task, const peer_work *work, double *ret_values,
+                              hl_error *error)
+{
+    return task->disruptor != NULL
+               ? peer_disruptor_measure(task->disruptor, work, ret_values, error)
+               : peer_measure(task->queue, work, ret_values, error);
+}
 
 static hl_status measure(void *context, double *ret_values, hl_error *error)
 {
     const peer_task *const task = context;
     ret_values[PAUSES] = task->work.pauses;
-    const hl_status status = peer_measure(task->queue, &task->work, ret_values, error);
+    const hl_status status = measure_once(task, &task->work, ret_values, error);
     if (status == HL_OK && !task->peer->any_order && ret_values[PEER_DISORDERED] != 0)
         return hl_error_set(error, HL_NOT_CONSERVED, "%.0f messages came out of order",
                             ret_values[PEER_DISORDERED]);
@@ -148,6 +163,14 @@ static hl_status find_best_pauses(peer_task *task, hl_error *error)
     return HL_OK;
 }
 
+static hl_status warm_up(const peer_task *task, hl_error *error)
+{
+    double values[PEER_VALUES];
+    peer_work work = task->work;
+    work.seconds = WARM_UP_S;
+    return measure_once(task, &work, values, error);
+}
+
 static bool is_missing(const contender *peer)
 {
 #ifdef PEER_HAVE_RTE
@@ -175,6 +198,7 @@ typedef struct peer_plan {
     perf_task tasks[TASKS_MAX];
     peer_task contexts[TASKS_MAX];
     uint32_t count;
+    peer_disruptor *disruptor; /* NULL: missing */
 } peer_plan;
 
 static hl_status add_task(perf_run *run, peer_plan *plan, const contender *peer,
@@ -189,6 +213,7 @@ static hl_status add_task(perf_run *run, peer_plan *plan, const contender *peer,
         .run = run,
         .peer = peer,
         .queue = queue_for(peer, asked),
+        .disruptor = peer == &disruptor_peer ? plan->disruptor : NULL,
         .work = {&run->timer, &run->cores, run->options->seconds, asked->shape, asked->run, 0},
     };
     task->measure = measure;
@@ -197,7 +222,8 @@ static hl_status add_task(perf_run *run, peer_plan *plan, const contender *peer,
     task->metric_count = TASK_VALUES;
     plan->count++;
     hl_error reason;
-    const hl_status status = find_best_pauses(context, &reason);
+    const hl_status status =
+        context->disruptor != NULL ? warm_up(context, &reason) : find_best_pauses(context, &reason);
     return status == HL_OK ? HL_OK : hl_error_set(error, status, "%s: %s", task->name, reason.text);
 }
 
@@ -216,20 +242,39 @@ static void add_bus(perf_run *run, peer_plan *plan)
     plan->count++;
 }
 
+static hl_status add_case(perf_run *run, peer_plan *plan, const peer_case *asked, hl_error *error)
+{
+    hl_status status = HL_OK;
+    for (size_t i = 0; status == HL_OK && i < PEERS; i++)
+        if (!is_missing(&peers[i]) && queue_for(&peers[i], asked) != NULL)
+            status = add_task(run, plan, &peers[i], asked, error);
+    if (status == HL_OK && plan->disruptor != NULL)
+        status = add_task(run, plan, &disruptor_peer, asked, error);
+    return status;
+}
+
+static void start_disruptor(perf_run *run, peer_plan *plan)
+{
+    hl_error reason;
+    if (peer_disruptor_start(&run->cores, &plan->disruptor, &reason) != HL_OK)
+        perf_result_note(run->result, "missing: %s (install %s, then build again): %s",
+                         disruptor_peer.name, disruptor_peer.packages, reason.text);
+}
+
 static hl_status run_peers(perf_run *run, hl_error *error)
 {
     peer_plan *const plan = hl_allocate(1, sizeof *plan);
     if (plan == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "no memory for %zu tasks", TASKS_MAX);
     note_missing(run);
+    start_disruptor(run, plan);
     hl_status status = HL_OK;
-    for (size_t c = 0; c < PEER_CASES; c++)
-        for (size_t p = 0; status == HL_OK && p < PEERS; p++)
-            if (!is_missing(&peers[p]) && queue_for(&peers[p], &peer_cases[c]) != NULL)
-                status = add_task(run, plan, &peers[p], &peer_cases[c], error);
+    for (size_t i = 0; status == HL_OK && i < PEER_CASES; i++)
+        status = add_case(run, plan, &peer_cases[i], error);
     add_bus(run, plan);
     if (status == HL_OK)
         status = perf_run_tasks(run, plan->tasks, plan->count, error);
+    peer_disruptor_stop(plan->disruptor);
     free(plan);
     return status;
 }
