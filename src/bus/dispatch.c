@@ -1,5 +1,6 @@
 #include "bus/dispatch.h"
 
+#include "bus/batch.h"
 #include "bus/bus.h"
 
 #define LATENCY_EVERY 8 /* events: one in so many is measured, the clock read no oftener */
@@ -35,7 +36,15 @@ static inline void set_cause(hl_partition *partition, const hl_event *event)
     partition->out->event_id = hl_event_id_of(partition->number, event->sequence);
 }
 
-static void box_add(hl_partition *partition, hl_cell *cell, const hl_event *event);
+void hl_dispatch_finish(hl_partition *partition, hl_cell *cell, hl_status status, uint32_t events)
+{
+    finish(partition, cell, status, events);
+}
+
+void hl_dispatch_set_cause(hl_partition *partition, const hl_event *event)
+{
+    set_cause(partition, event);
+}
 
 /* False: the partition has not taken this subscription up. */
 static inline bool deliver(hl_partition *partition, const hl_route_entry *entry,
@@ -48,7 +57,7 @@ static inline bool deliver(hl_partition *partition, const hl_route_entry *entry,
     if (entry->predicate != NULL && !entry->predicate(event, entry->context))
         hl_count(&cell->filtered, 1);
     else if (entry->handler == NULL)
-        box_add(partition, cell, event);
+        cell->delivery->take(partition, cell, event);
     else
         finish(partition, cell, entry->handler(event, partition->out, entry->context), 1);
     return true;
@@ -95,8 +104,6 @@ static inline bool must_stop(const hl_executor *executor, uint32_t level)
            (hl_executor_higher_stirs(executor, level) && hl_executor_higher_waits(executor, level));
 }
 
-static void end_run(hl_partition *partition, bool interrupted);
-
 uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, uint32_t ready,
                          uint32_t *ret_padding)
 {
@@ -116,7 +123,7 @@ uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, ui
             executor->now_ns = hl_bus_now(executor->bus);
             /* A publisher that has no room need not wait for the whole run; a batch may still point
              * into it. */
-            if (partition->open_boxes == NULL) {
+            if (partition->open_boxes == 0) {
                 hl_ring_release_written(&inlet->consumer, taken - released);
                 released = taken;
             }
@@ -131,143 +138,12 @@ uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, ui
         slot += inlet->slot_size_bytes;
         interrupted = must_stop(executor, level);
     }
-    if (partition->open_boxes != NULL)
-        end_run(partition, interrupted);
+    if (partition->open_boxes != 0)
+        hl_boxes_end_run(partition, interrupted);
     /* Written: the sequence lies in the line of the stamp. */
     hl_ring_release_written(&inlet->consumer, taken - released);
     *ret_padding = padding;
     return taken;
-}
-
-/* ---- batches ---- */
-
-static bool is_closing(const hl_subscription *subscription)
-{
-    /* ONLINE: (executor.h) who was online before it was set is waited for; who came later sees it.
-     */
-    return hl_load_acquire_u32(&subscription->closing) != 0;
-}
-
-static void count_open(hl_executor *executor, uint32_t boxes)
-{
-    /* DRAINED: release, after what the batch's handler published is counted. */
-    hl_store_release_u32(&executor->open_boxes, boxes);
-}
-
-static void box_unlink(hl_partition *partition, hl_batch_box *box)
-{
-    hl_batch_box **at = &partition->open_boxes;
-    while (*at != box)
-        at = &(*at)->next_open;
-    *at = box->next_open;
-}
-
-static void box_empty(hl_partition *partition, hl_batch_box *box)
-{
-    hl_store_relaxed_u32(&box->count, 0); /* Relaxed: a counter (queued). */
-    box->copied = 0;
-    count_open(partition->executor, partition->executor->open_boxes - 1);
-}
-
-static void run_batch(hl_partition *partition, hl_cell *cell, const hl_event *const *events,
-                      uint32_t count)
-{
-    if (is_closing(cell->subscription)) {
-        hl_count(&cell->cancelled, count);
-        return;
-    }
-    const hl_batch batch = {events, count};
-    set_cause(partition, events[count - 1]);
-    finish(partition, cell, cell->box->handler(&batch, partition->out, cell->subscription->context),
-           count);
-    partition->out->event = NULL;
-}
-
-static void box_deliver(hl_partition *partition, hl_batch_box *box)
-{
-    const uint32_t count = box->count;
-    box_unlink(partition, box);
-    run_batch(partition, box->cell, box->events, count);
-    box_empty(partition, box);
-}
-
-/* UINT64_MAX: never. */
-static uint64_t later(uint64_t now_ns, uint64_t wait_ns)
-{
-    return wait_ns < UINT64_MAX - now_ns ? now_ns + wait_ns : UINT64_MAX;
-}
-
-static void box_add(hl_partition *partition, hl_cell *cell, const hl_event *event)
-{
-    hl_batch_box *const box = cell->box;
-    hl_executor *const executor = partition->executor;
-    if (event->priority <= HL_HIGH && !box->urgent) {
-        run_batch(partition, cell, &event, 1);
-        set_cause(partition, event);
-        return;
-    }
-    if (box->count == 0) {
-        box->next_open = partition->open_boxes;
-        partition->open_boxes = box;
-        box->due_ns = later(executor->now_ns, box->wait_ns);
-        box->level = event->priority;
-        if (executor->open_boxes == 0 || box->due_ns < executor->earliest_due_ns)
-            executor->earliest_due_ns = box->due_ns;
-        count_open(executor, executor->open_boxes + 1);
-    }
-    if (event->priority < box->level)
-        box->level = event->priority;
-    box->events[box->count] = event;
-    hl_store_relaxed_u32(&box->count, box->count + 1); /* Relaxed: a counter (queued). */
-    if (box->count == box->max_events) {
-        box_deliver(partition, box);
-        set_cause(partition, event);
-    }
-}
-
-/* The slots of the run are about to go back: batches that wait for more are copied out, those that
- * wait for nothing are delivered; or, when something higher has interrupted the run, are due. */
-static void end_run(hl_partition *partition, bool interrupted)
-{
-    hl_batch_box *box = partition->open_boxes;
-    while (box != NULL) {
-        hl_batch_box *const next = box->next_open;
-        /* Not one event and a batch before what is higher: it is due already, at the next look. */
-        if (box->wait_ns == 0 && !interrupted)
-            box_deliver(partition, box);
-        for (; box->copied < box->count; box->copied++) {
-            const hl_event *const event = box->events[box->copied];
-            unsigned char *const copy = box->copies + (size_t)box->copied * box->slot_size_bytes;
-            memcpy(copy, event, sizeof *event + event->payload_size);
-            box->events[box->copied] = (const hl_event *)(const void *)copy;
-        }
-        box = next;
-    }
-}
-
-uint32_t hl_boxes_serve(hl_executor *executor, uint64_t now_ns, uint32_t level)
-{
-    hl_batch_box *due = NULL;
-    hl_partition *due_partition = NULL;
-    uint64_t earliest_ns = UINT64_MAX;
-    for (uint32_t i = 0; i < executor->partition_count; i++) {
-        hl_partition *const partition = executor->partitions[i];
-        for (hl_batch_box *box = partition->open_boxes; box != NULL; box = box->next_open) {
-            if (box->due_ns <= now_ns && box->level <= level &&
-                (due == NULL || box->due_ns < due->due_ns)) {
-                due = box;
-                due_partition = partition;
-            }
-            if (box->due_ns < earliest_ns)
-                earliest_ns = box->due_ns;
-        }
-    }
-    executor->earliest_due_ns = earliest_ns; /* of one just served too: a look in vain, no more */
-    if (due == NULL)
-        return 0;
-    const uint32_t count = due->count;
-    box_deliver(due_partition, due);
-    return count;
 }
 
 /* ---- subscriptions come and go ---- */
@@ -285,7 +161,7 @@ static void give_image(hl_partition *partition, hl_cell *cell, const hl_topic_en
     uint32_t bytes;
     for (uint32_t i = 0; hl_latest_at(table, i, partition->image_slot, room, &key, &bytes) == HL_OK;
          i++) {
-        if (is_closing(subscription))
+        if (hl_subscription_is_ending(subscription))
             return;
         hl_event *const event = (hl_event *)(void *)partition->image_slot;
         event->flags |= HL_EVENT_IMAGE;
@@ -293,15 +169,15 @@ static void give_image(hl_partition *partition, hl_cell *cell, const hl_topic_en
         deliver(partition, &entry, event);
         partition->out->event = NULL;
         /* The next value comes to lie where this one is. */
-        if (partition->open_boxes != NULL)
-            end_run(partition, false);
+        if (partition->open_boxes != 0)
+            hl_boxes_end_run(partition, false);
     }
 }
 
 void hl_cell_attach(hl_partition *partition, hl_cell *cell)
 {
     hl_subscription *const subscription = cell->subscription;
-    if (is_closing(subscription))
+    if (hl_subscription_is_ending(subscription))
         return;
     cell->start_sequence = partition->sequence;
     /* START: release, so that who sees it attached sees where it begins. */
@@ -313,13 +189,9 @@ void hl_cell_attach(hl_partition *partition, hl_cell *cell)
 
 void hl_cell_detach(hl_partition *partition, hl_cell *cell)
 {
-    hl_batch_box *const box = cell->box;
     /* Relaxed: link.let_go says it to others. */
     if (hl_load_relaxed_u32(&cell->state) == HL_CELL_ATTACHED)
         hl_store_relaxed_u32(&cell->state, HL_CELL_DETACHED);
-    if (box == NULL || box->count == 0)
-        return;
-    box_unlink(partition, box);
-    hl_count(&cell->cancelled, box->count);
-    box_empty(partition, box);
+    if (cell->delivery != NULL)
+        cell->delivery->cancel(partition, cell);
 }

@@ -15,14 +15,17 @@
 uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, uint32_t ready,
                          uint32_t *ret_padding);
 
-/* Delivers one batch that is due at `now_ns` (UINT64_MAX: any) and holds an event of at least the
- * priority `level` (HL_PRIORITIES: any). The number of its events; 0: there is none. */
-uint32_t hl_boxes_serve(hl_executor *executor, uint64_t now_ns, uint32_t level);
+/* The outcome of a handler that ran for `events` events of `cell`: what it published through the
+ * partition's `out` stands or falls with `status`, and the events are counted. */
+void hl_dispatch_finish(hl_partition *partition, hl_cell *cell, hl_status status, uint32_t events);
+
+/* What handlers publish from here on carries this event as its cause. */
+void hl_dispatch_set_cause(hl_partition *partition, const hl_event *event);
 
 /* The partition takes a subscription up, and gives it the initial image that it asked for. */
 void hl_cell_attach(hl_partition *partition, hl_cell *cell);
 
-/* The partition lets go of it; what waits in a batch is cancelled. */
+/* The partition lets go of it; what waits for it is cancelled. */
 void hl_cell_detach(hl_partition *partition, hl_cell *cell);
 
 #endif

@@ -13,7 +13,7 @@
 #define RUN_MAX            64 /* events of one lane before it looks at the others of its level */
 #define LOOK_AT_ALL_EVERY  64 /* looks: then all rings are looked at, whatever is announced */
 #define QUIESCENT_EVERY    16 /* looks between two quiescent states: each costs a shared line */
-#define BATCHES_LEVEL      HL_PRIORITIES /* for the guard: below all lanes */
+#define DUES_LEVEL         HL_PRIORITIES /* for the guard: below all lanes */
 #define LOOKS_BEFORE_PAUSE 64
 #define POLLS_BEFORE_NAP   128
 #define NAP_NS             50000
@@ -75,8 +75,8 @@ static void age(hl_executor *executor)
                      &executor->watched[level]);
 }
 
-/* Once in guard_interval events a lower level has its turn, each of them in turn; batches that are
- * due (BATCHES_LEVEL, see hl_executor_look) are one of them. */
+/* Once in guard_interval events a lower level has its turn, each of them in turn; what is
+ * due (DUES_LEVEL, see hl_executor_look) are one of them. */
 static hl_inlet *guard(hl_executor *executor, uint32_t level, uint32_t *ret_level)
 {
     executor->since_guard = 0;
@@ -91,7 +91,7 @@ static hl_inlet *guard(hl_executor *executor, uint32_t level, uint32_t *ret_leve
 
 static inline bool flush_wanted(const hl_executor *executor)
 {
-    return hl_load_relaxed_u32(&executor->flush_boxes) != 0; /* FLUSH */
+    return hl_load_relaxed_u32(&executor->flush_dues) != 0; /* FLUSH */
 }
 
 static bool stop_wanted(const hl_executor *executor)
@@ -105,7 +105,7 @@ static bool has_work(const hl_executor *executor)
 {
     uint32_t level;
     return hl_command_waiting(&executor->commands) || stop_wanted(executor) ||
-           (executor->open_boxes != 0 && flush_wanted(executor)) ||
+           (executor->open_dues != 0 && flush_wanted(executor)) ||
            highest_ready(executor, ALL_LEVELS, true, &level) != NULL;
 }
 
@@ -159,32 +159,32 @@ static uint32_t take_run(hl_executor *executor, hl_inlet *inlet, uint32_t level,
         executor->watched[level] |= (uint64_t)1 << inlet->group;
     hl_level_served(&executor->levels[level], inlet);
     executor->last_level = level;
-    executor->served_box = false;
+    executor->served_due = false;
     if (!hl_ring_ready(&inlet->consumer))
         leave_empty(executor, inlet);
     return taken;
 }
 
 /*
- * A batch that is due is like an event of the highest priority in it: one at a look, and where a
+ * Something that is due is like an event of the highest priority in it: one at a look, and where a
  * lane of that priority has something too, they take turns. Under a flood of higher events the
  * guard lets it in, as it does a lower lane.
  */
-static uint32_t serve_boxes(hl_executor *executor, uint32_t level)
+static uint32_t serve_dues(hl_executor *executor, uint32_t level)
 {
     executor->now_ns = hl_bus_now(executor->bus);
     const uint64_t due_ns = flush_wanted(executor) ? UINT64_MAX : executor->now_ns;
     const bool guarded = executor->since_guard >= executor->guard_interval &&
-                         executor->guard_level != BATCHES_LEVEL && executor->last_level <= level;
-    if (due_ns < executor->earliest_due_ns || (executor->served_box && level < HL_PRIORITIES)) {
-        executor->served_box = false;
+                         executor->guard_level != DUES_LEVEL && executor->last_level <= level;
+    if (due_ns < executor->earliest_due_ns || (executor->served_due && level < HL_PRIORITIES)) {
+        executor->served_due = false;
         return 0;
     }
-    const uint32_t served = hl_boxes_serve(executor, due_ns, guarded ? HL_PRIORITIES : level);
-    executor->served_box = served != 0;
+    const uint32_t served = hl_dues_serve(executor, due_ns, guarded ? HL_PRIORITIES : level);
+    executor->served_due = served != 0;
     if (served != 0 && guarded) {
         executor->since_guard = 0;
-        executor->guard_level = BATCHES_LEVEL;
+        executor->guard_level = DUES_LEVEL;
     }
     return served;
 }
@@ -197,8 +197,8 @@ uint32_t hl_executor_look(hl_executor *executor, uint32_t max_events)
         age(executor);
     const bool all = executor->turns % LOOK_AT_ALL_EVERY == 0;
     hl_inlet *inlet = highest_ready(executor, ALL_LEVELS, all, &level);
-    if (executor->open_boxes != 0) {
-        const uint32_t served = serve_boxes(executor, level);
+    if (executor->open_dues != 0) {
+        const uint32_t served = serve_dues(executor, level);
         if (served != 0)
             return served;
     }
@@ -352,10 +352,10 @@ static uint64_t monotonic_ns(void)
     return (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
 }
 
-/* How long it may sleep: until the next batch is due. */
+/* How long it may sleep: until the next thing is due. */
 static uint64_t sleep_limit_ns(hl_executor *executor)
 {
-    if (executor->open_boxes == 0)
+    if (executor->open_dues == 0)
         return UINT64_MAX;
     /* The application's clock may jump: it is looked at often. */
     if (executor->bus->config.clock != NULL)

@@ -14,7 +14,7 @@
  *           returned and what they published is counted; stop loads it (acquire) before it loads
  *           what was committed: equal sums mean that nothing is on its way.
  *   START   start_state, go: each stored (release) by one side, loaded (acquire) by the other.
- *   FLUSH   flush_boxes: relaxed; a request, looked at before each sleep like commands.
+ *   FLUSH   flush_dues: relaxed; a request, looked at before each sleep like commands.
  *   OFFLINE online = 0: the turning thread stores it (release) when all handlers have returned,
  *           hl_unsubscribe loads it (acquire) and may let the context be freed.
  */
@@ -26,6 +26,7 @@
 
 #include "base/park.h"
 #include "bus/command.h"
+#include "bus/due.h"
 #include "bus/lane.h"
 #include "bus/publisher.h"
 #include "bus/ready.h"
@@ -55,7 +56,8 @@ struct hl_partition {
     /* The turning thread writes; others read the counters. */
     alignas(128) uint64_t sequence;
     hl_lane lanes[HL_PRIORITIES];
-    hl_batch_box *open_boxes;
+    hl_due *open_dues;         /* due.h */
+    uint32_t open_boxes;       /* of them batches, which may point into the run in hand */
     unsigned char *image_slot; /* where an initial image's event is put together */
     /* Under the bus's lock: every end of its lanes, for statistics and the shared rings. */
     alignas(128) hl_outlet *outlets[HL_PRIORITIES];
@@ -84,8 +86,8 @@ struct hl_executor {
     uint32_t last_level;                          /* of what was dispatched last */
     uint32_t since_guard;     /* events since the guard last let a lower level in */
     uint32_t guard_level;     /* the lower level that it let in last */
-    bool served_box;          /* the last thing done was a batch that was due */
-    uint32_t open_boxes;      /* batches of its partitions that wait for company; others may read */
+    bool served_due;          /* the last thing done was something that was due */
+    uint32_t open_dues;       /* of its partitions (due.h); others may read */
     uint64_t earliest_due_ns; /* when the first of them is due, or earlier */
     uint64_t now_ns;          /* bus time, at most a few events old */
     uint64_t turns, events, parks;
@@ -103,7 +105,7 @@ struct hl_executor {
     /* The control plane writes. */
     alignas(128) hl_command_list commands;
     uint32_t stop; /* STOP: the stopping thread stores (release), the executor loads (acquire) */
-    uint32_t flush_boxes; /* FLUSH: deliver batches now, full or not */
+    uint32_t flush_dues;  /* FLUSH: serve what waits for a time now */
     uint32_t start_state; /* START: the thread stores (release) its hl_start_state, start loads */
     uint32_t ended; /* ENDED: its thread stores 1 (release) last, who joins it loads (acquire) */
     uint32_t go;    /* START: start stores (release) 1 when all threads are in their place */
@@ -144,7 +146,7 @@ static inline bool hl_executor_higher_stirs(const hl_executor *executor, uint32_
 bool hl_executor_higher_waits(const hl_executor *executor, uint32_t level);
 
 /* One look: takes a run of at most `max_events` of the highest lane that has something, or serves
- * one batch that is due, or obeys commands. The number of events it took; 0: there were none. The
+ * one thing that is due, or obeys commands. The number of events it took; 0: there were none. The
  * turning thread, online. */
 uint32_t hl_executor_look(hl_executor *executor, uint32_t max_events);
 

@@ -22,7 +22,7 @@
 #include "bus/subscription.h"
 
 typedef struct hl_route_entry {
-    hl_handler handler; /* NULL: a batch handler, in the cell's box */
+    hl_handler handler; /* NULL: the cell's delivery takes the event */
     void *context;
     hl_predicate predicate;
     hl_cell *cells; /* by shard of the topic's domain */

@@ -63,11 +63,11 @@ static bool sums_are_at_rest(const bus_sums *sums)
     return sums->dispatched == sums->committed && sums->under_way == 0;
 }
 
-/* Batches that are not delivered, and commands that are not obeyed. */
+/* Batches and the like that wait for a time, and commands that are not obeyed. */
 static uint64_t executor_under_way(const hl_executor *executor)
 {
     /* DRAINED: the list before `obeying`: a command is in one or the other. */
-    uint64_t under_way = hl_load_acquire_u32(&executor->open_boxes);
+    uint64_t under_way = hl_load_acquire_u32(&executor->open_dues);
     under_way += hl_command_list_acquire(&executor->commands) != NULL;
     under_way += hl_load_acquire_u32(&executor->obeying);
     return under_way;
@@ -103,7 +103,7 @@ static void drain(hl_bus *bus, uint64_t deadline_ns)
 {
     bus_sums before = {.committed = UINT64_MAX};
     for (uint32_t i = 0; i < bus->executor_count; i++) {
-        hl_store_relaxed_u32(&bus->executors[i].flush_boxes, 1); /* FLUSH */
+        hl_store_relaxed_u32(&bus->executors[i].flush_dues, 1); /* FLUSH */
         hl_executor_wake(&bus->executors[i]);
     }
     for (;;) {
@@ -158,11 +158,11 @@ hl_executor *hl_executors_end(hl_bus *bus, uint64_t timeout_ns)
 /* ---- what is left ---- */
 
 /* Whether there was any with something in it. */
-static bool cancel_boxes(hl_bus *bus)
+static bool cancel_waiting(hl_bus *bus)
 {
     bool any = false;
     for (uint32_t i = 0; i < bus->executor_count; i++)
-        any |= bus->executors[i].open_boxes != 0;
+        any |= bus->executors[i].open_dues != 0;
     for (const hl_subscription *s = bus->control->subscriptions; s != NULL; s = s->next)
         for (uint32_t i = 0; i < s->partition_count; i++)
             hl_cell_detach(&bus->partitions[s->first_partition + i], &s->cells[i]);
@@ -218,9 +218,9 @@ static hl_status settle(hl_bus *bus, uint64_t begin_ns)
     hl_store_relaxed_u32(bus->gate, HL_GATE_STOPPED);
     make_gate_seen();
     /* Nothing moves any more: what the deadline did not give the time to see may be so. */
-    const bool batches_left = cancel_boxes(bus);
+    const bool waiting_left = cancel_waiting(bus);
     report->abandoned = count_abandoned(bus);
-    report->drained = report->abandoned == 0 && !batches_left;
+    report->drained = report->abandoned == 0 && !waiting_left;
     control->state = HL_BUS_STOPPED;
     hl_bus_reap(bus);
     const hl_status sums = hl_check_conservation_locked(bus, &report->conservation);

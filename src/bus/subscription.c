@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "bus/batch.h"
 #include "bus/bus.h"
 #include "bus/pattern.h"
 
@@ -77,24 +78,6 @@ static hl_status find_image_topics(hl_bus *bus, hl_subscription *subscription)
     return HL_OK;
 }
 
-static hl_batch_box *make_box(const hl_bus *bus, hl_cell *cell, uint32_t partition)
-{
-    const hl_subscription_options *const options = &cell->subscription->options;
-    hl_batch_box *const box = hl_allocate(1, sizeof *box);
-    if (box == NULL)
-        return NULL;
-    cell->box = box;
-    box->cell = cell;
-    box->handler = options->batch;
-    box->max_events = options->batch_events;
-    box->urgent = options->batch_urgent;
-    box->wait_ns = options->batch_wait_ns;
-    box->slot_size_bytes = bus->partitions[partition].domain->config.slot_size_bytes;
-    box->events = calloc(box->max_events, sizeof *box->events);
-    box->copies = hl_allocate(box->max_events, box->slot_size_bytes);
-    return box->events != NULL && box->copies != NULL ? box : NULL;
-}
-
 /* One link for each executor that it reaches. */
 static bool make_links(hl_bus *bus, hl_subscription *subscription)
 {
@@ -125,9 +108,11 @@ static hl_status make_parts(hl_bus *bus, hl_subscription *subscription)
     bool whole = subscription->pattern != NULL && subscription->name != NULL &&
                  subscription->cells != NULL && make_links(bus, subscription);
     for (uint32_t i = 0; whole && i < subscription->partition_count; i++) {
-        subscription->cells[i].subscription = subscription;
-        if (subscription->options.batch != NULL)
-            whole = make_box(bus, &subscription->cells[i], subscription->first_partition + i);
+        hl_cell *const cell = &subscription->cells[i];
+        cell->subscription = subscription;
+        cell->delivery = subscription->options.batch != NULL ? &hl_batch_delivery : NULL;
+        if (cell->delivery != NULL)
+            whole = cell->delivery->make(cell, &bus->partitions[subscription->first_partition + i]);
     }
     if (!whole)
         return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a subscription");
@@ -137,12 +122,9 @@ static hl_status make_parts(hl_bus *bus, hl_subscription *subscription)
 static void free_subscription(hl_subscription *subscription)
 {
     for (uint32_t i = 0; subscription->cells != NULL && i < subscription->partition_count; i++) {
-        hl_batch_box *const box = subscription->cells[i].box;
-        if (box != NULL) {
-            free(box->events);
-            free(box->copies);
-            free(box);
-        }
+        hl_cell *const cell = &subscription->cells[i];
+        if (cell->delivery != NULL)
+            cell->delivery->free(cell);
     }
     free(subscription->cells);
     free(subscription->links);
@@ -484,9 +466,8 @@ void hl_subscription_add_up(const hl_subscription *subscription, hl_subscription
         sum.skipped += hl_load_relaxed_u64(&cell->skipped);
         sum.cancelled += hl_load_relaxed_u64(&cell->cancelled);
         sum.failures += hl_load_relaxed_u64(&cell->failures);
-        if (cell->box != NULL)
-            sum.queued += hl_load_relaxed_u32(&cell->box->count); /* Relaxed: as above. */
-        sum.delivered += hl_load_relaxed_u64(&cell->delivered);   /* Relaxed: as above. */
+        sum.queued += hl_load_relaxed_u64(&cell->queued);       /* Relaxed: as above. */
+        sum.delivered += hl_load_relaxed_u64(&cell->delivered); /* Relaxed: as above. */
         const hl_partition *const partition =
             &subscription->bus->partitions[subscription->first_partition + i];
         for (int lane = 0; lane < HL_PRIORITIES; lane++)

@@ -26,23 +26,7 @@
 
 typedef struct hl_topic_entry hl_topic_entry;
 
-/* Events of a batch that is not yet full: pointers into the ring within a run, into `copies` after
- * it (the slots go back to the publisher). */
-typedef struct hl_batch_box {
-    hl_batch_handler handler;
-    uint32_t max_events;
-    bool urgent;
-    uint64_t wait_ns;
-    uint32_t count;  /* events in it */
-    uint32_t copied; /* of them in `copies` */
-    uint64_t due_ns;
-    uint32_t level; /* the highest priority in it */
-    const hl_event **events;
-    unsigned char *copies;
-    uint32_t slot_size_bytes;
-    struct hl_batch_box *next_open; /* of the partition's boxes with something in them */
-    struct hl_cell *cell;
-} hl_batch_box;
+typedef struct hl_delivery hl_delivery;
 
 typedef enum hl_cell_state {
     HL_CELL_WAITING = 0, /* the partition has not taken it up */
@@ -55,7 +39,9 @@ typedef struct hl_cell {
     alignas(128) uint32_t state;
     uint64_t start_sequence;
     uint64_t delivered, handled, filtered, skipped, cancelled, failures;
-    hl_batch_box *box;
+    uint64_t queued;             /* waiting in `waiting` just now */
+    const hl_delivery *delivery; /* NULL: an inline handler */
+    void *waiting;               /* the delivery's */
     hl_subscription *subscription;
 } hl_cell;
 
@@ -116,6 +102,14 @@ const hl_alike *hl_subscriptions_of(const hl_bus *bus, const char *name);
 
 /* Whether its end has begun. Under the bus's lock. */
 bool hl_subscription_is_closing(const hl_subscription *subscription);
+
+/* Whether its end has begun, as the partition's thread sees it between two events. */
+static inline bool hl_subscription_is_ending(const hl_subscription *subscription)
+{
+    /* ONLINE: (executor.h) acquire; who was online before it was set is waited for; who came later
+     * sees it. */
+    return hl_load_acquire_u32(&subscription->closing) != 0;
+}
 
 /* Frees those in the graveyard, their counts folded into the closed rows. Under the bus's lock. */
 void hl_subscription_reap(hl_bus *bus);

@@ -1,0 +1,149 @@
+#include "bus/batch.h"
+
+#include "bus/bus.h"
+
+/* Events of a batch that is not yet full. The partition's thread. */
+typedef struct hl_batch_box {
+    hl_due due; /* first: open while there is an event in it */
+    hl_batch_handler handler;
+    uint32_t max_events;
+    bool urgent;
+    uint64_t wait_ns;
+    uint32_t count;  /* events in it */
+    uint32_t copied; /* of them in `copies` */
+    const hl_event **events;
+    unsigned char *copies;
+    uint32_t slot_size_bytes;
+    hl_cell *cell;
+} hl_batch_box;
+
+static void set_count(hl_batch_box *box, uint32_t count)
+{
+    box->count = count;
+    hl_store_relaxed_u64(&box->cell->queued, count); /* Relaxed: a counter. */
+}
+
+static void empty(hl_partition *partition, hl_batch_box *box)
+{
+    set_count(box, 0);
+    box->copied = 0;
+    partition->open_boxes--;
+    hl_due_close(partition, &box->due);
+}
+
+static void run(hl_partition *partition, hl_cell *cell, const hl_event *const *events,
+                uint32_t count)
+{
+    if (hl_subscription_is_ending(cell->subscription)) {
+        hl_count(&cell->cancelled, count);
+        return;
+    }
+    const hl_batch_box *const box = cell->waiting;
+    const hl_batch batch = {events, count};
+    hl_dispatch_set_cause(partition, events[count - 1]);
+    const hl_status status = box->handler(&batch, partition->out, cell->subscription->context);
+    hl_dispatch_finish(partition, cell, status, count);
+    partition->out->event = NULL;
+}
+
+static void deliver(hl_partition *partition, hl_batch_box *box)
+{
+    run(partition, box->cell, box->events, box->count);
+    empty(partition, box);
+}
+
+static uint32_t serve(hl_partition *partition, hl_due *due, uint64_t now_ns)
+{
+    hl_batch_box *const box = (hl_batch_box *)(void *)due;
+    const uint32_t count = box->count;
+    (void)now_ns; /* a batch is due whole */
+    deliver(partition, box);
+    return count;
+}
+
+static void take(hl_partition *partition, hl_cell *cell, const hl_event *event)
+{
+    hl_batch_box *const box = cell->waiting;
+    if (event->priority <= HL_HIGH && !box->urgent) {
+        run(partition, cell, &event, 1);
+        hl_dispatch_set_cause(partition, event);
+        return;
+    }
+    if (box->count == 0) {
+        box->due.due_ns = hl_due_after(partition->executor->now_ns, box->wait_ns);
+        box->due.level = event->priority;
+        partition->open_boxes++;
+        hl_due_open(partition, &box->due);
+    }
+    if (event->priority < box->due.level)
+        box->due.level = event->priority;
+    box->events[box->count] = event;
+    set_count(box, box->count + 1);
+    if (box->count == box->max_events) {
+        deliver(partition, box);
+        hl_dispatch_set_cause(partition, event);
+    }
+}
+
+void hl_boxes_end_run(hl_partition *partition, bool interrupted)
+{
+    hl_due *due = partition->open_dues;
+    while (due != NULL) {
+        hl_due *const next = due->next;
+        hl_batch_box *const box = (hl_batch_box *)(void *)due;
+        if (due->serve != serve) {
+            due = next;
+            continue;
+        }
+        /* Not one event and a batch before what is higher: it is due already, at the next look. */
+        if (box->wait_ns == 0 && !interrupted)
+            deliver(partition, box);
+        for (; box->copied < box->count; box->copied++) {
+            const hl_event *const event = box->events[box->copied];
+            unsigned char *const copy = box->copies + (size_t)box->copied * box->slot_size_bytes;
+            memcpy(copy, event, sizeof *event + event->payload_size);
+            box->events[box->copied] = (const hl_event *)(const void *)copy;
+        }
+        due = next;
+    }
+}
+
+static void cancel(hl_partition *partition, hl_cell *cell)
+{
+    hl_batch_box *const box = cell->waiting;
+    if (box->count == 0)
+        return;
+    hl_count(&cell->cancelled, box->count);
+    empty(partition, box);
+}
+
+static bool make(hl_cell *cell, const hl_partition *partition)
+{
+    const hl_subscription_options *const options = &cell->subscription->options;
+    hl_batch_box *const box = hl_allocate(1, sizeof *box);
+    if (box == NULL)
+        return false;
+    cell->waiting = box;
+    box->cell = cell;
+    box->due.serve = serve;
+    box->handler = options->batch;
+    box->max_events = options->batch_events;
+    box->urgent = options->batch_urgent;
+    box->wait_ns = options->batch_wait_ns;
+    box->slot_size_bytes = partition->domain->config.slot_size_bytes;
+    box->events = calloc(box->max_events, sizeof *box->events);
+    box->copies = hl_allocate(box->max_events, box->slot_size_bytes);
+    return box->events != NULL && box->copies != NULL;
+}
+
+static void free_box(hl_cell *cell)
+{
+    hl_batch_box *const box = cell->waiting;
+    if (box == NULL)
+        return;
+    free(box->events);
+    free(box->copies);
+    free(box);
+}
+
+const hl_delivery hl_batch_delivery = {make, take, cancel, free_box};

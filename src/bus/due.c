@@ -1,0 +1,57 @@
+#include "bus/due.h"
+
+#include "bus/executor.h"
+
+static void count_open(hl_executor *executor, uint32_t dues)
+{
+    /* DRAINED: (executor.h) release, after what was handled has been counted. */
+    hl_store_release_u32(&executor->open_dues, dues);
+}
+
+void hl_due_open(hl_partition *partition, hl_due *due)
+{
+    hl_executor *const executor = partition->executor;
+    due->next = partition->open_dues;
+    partition->open_dues = due;
+    if (executor->open_dues == 0)
+        executor->earliest_due_ns = UINT64_MAX;
+    hl_due_advance(partition, due);
+    count_open(executor, executor->open_dues + 1);
+}
+
+void hl_due_advance(hl_partition *partition, const hl_due *due)
+{
+    hl_executor *const executor = partition->executor;
+    if (due->due_ns < executor->earliest_due_ns)
+        executor->earliest_due_ns = due->due_ns;
+}
+
+void hl_due_close(hl_partition *partition, hl_due *due)
+{
+    hl_due **at = &partition->open_dues;
+    while (*at != due)
+        at = &(*at)->next;
+    *at = due->next;
+    count_open(partition->executor, partition->executor->open_dues - 1);
+}
+
+uint32_t hl_dues_serve(hl_executor *executor, uint64_t now_ns, uint32_t level)
+{
+    hl_due *first = NULL;
+    hl_partition *of = NULL;
+    uint64_t earliest_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < executor->partition_count; i++) {
+        hl_partition *const partition = executor->partitions[i];
+        for (hl_due *due = partition->open_dues; due != NULL; due = due->next) {
+            if (due->due_ns <= now_ns && due->level <= level &&
+                (first == NULL || due->due_ns < first->due_ns)) {
+                first = due;
+                of = partition;
+            }
+            if (due->due_ns < earliest_ns)
+                earliest_ns = due->due_ns;
+        }
+    }
+    executor->earliest_due_ns = earliest_ns; /* of one just served too: a look in vain, no more */
+    return first != NULL ? first->serve(of, first, now_ns) : 0;
+}
