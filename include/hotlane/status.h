@@ -44,7 +44,10 @@
     X(HL_BAD_INPUT, 22, "the input is not what it should be")                                     \
     X(HL_RETRY, 23, "a handler asks for the event again")                                         \
     X(HL_REJECT, 24, "a handler refuses the event for good")                                      \
-    X(HL_FAILED, 25, "a handler failed")
+    X(HL_FAILED, 25, "a handler failed")                                                          \
+    X(HL_DAMAGED, 26, "what was stored is damaged: see the place it names")                       \
+    X(HL_NO_SPACE, 27, "the disk is full: it goes on by itself when there is room")               \
+    X(HL_LOCKED, 28, "another process holds it: stop that one first")
 
 typedef enum hl_status {
 #define HL_STATUS_CODE(code, value, text) code = value,

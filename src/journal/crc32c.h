@@ -1,0 +1,22 @@
+/*
+ * CRC-32C (Castagnoli: polynomial 0x1EDC6F41, reflected, initial value and final xor all ones; the
+ * one of iSCSI, RFC 3720 appendix B.4). By the processor's instruction where it has one (SSE4.2,
+ * looked up once when the library is loaded), else by tables. Any thread, no allocation.
+ */
+#ifndef HL_JOURNAL_CRC32C_H
+#define HL_JOURNAL_CRC32C_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Goes on from `crc`, the result for the bytes before these (0: none). Any alignment. */
+uint32_t hl_crc32c(uint32_t crc, const void *bytes, size_t size);
+
+/* The same by tables, on every machine: for those without the instruction, and to test it. */
+uint32_t hl_crc32c_by_table(uint32_t crc, const void *bytes, size_t size);
+
+/* True when hl_crc32c goes by the processor's instruction. */
+bool hl_crc32c_is_in_hardware(void);
+
+#endif
