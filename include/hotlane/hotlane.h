@@ -7,11 +7,14 @@
 
 #include <hotlane/bus.h>
 #include <hotlane/config.h>
+#include <hotlane/dlq.h>
 #include <hotlane/event.h>
+#include <hotlane/fault.h>
 #include <hotlane/publisher.h>
 #include <hotlane/stats.h>
 #include <hotlane/status.h>
 #include <hotlane/subscription.h>
+#include <hotlane/system.h>
 #include <hotlane/topic.h>
 #include <hotlane/version.h>
 

@@ -1,0 +1,128 @@
+/*
+ * A breaker: a state machine of outcomes and time, of one subscription on one partition; that
+ * partition's thread owns it. (Nygard, "Release It!", 2007, chapter 5.)
+ *
+ *   CLOSED     the last outcomes are a word of bits, 1 a failure; enough of them, or a failure rate
+ *              too high in a window that a failure began: OPEN
+ *   OPEN       nothing is delivered; after the rest, the next event is let through: HALF_OPEN
+ *   HALF_OPEN  one probe at a time; enough good ones in a row: CLOSED; a bad one: OPEN
+ *
+ *     switch (hl_breaker_admit(&breaker, now_ns)) { case HL_ADMIT_DELIVER: ... }
+ *     ...handler...
+ *     if (status == HL_OK) hl_breaker_succeeded(&breaker, now_ns);
+ *     else                 hl_breaker_failed(&breaker, now_ns);
+ *     if (hl_breaker_take_change(&breaker, &change)) ...publish system.breaker...
+ *
+ * While it is closed and all the last outcomes were good, a success changes nothing: a word of
+ * zeros shifted is a word of zeros. So the way without failures is a load, a test and a branch at
+ * admit, and the same after the handler (`busy`).
+ */
+#ifndef HL_FAULT_BREAKER_H
+#define HL_FAULT_BREAKER_H
+
+#include <hotlane/fault.h>
+
+typedef enum hl_admit {
+    HL_ADMIT_DELIVER = 0, /* each of these has one outcome later: succeeded, failed or cancelled */
+    HL_ADMIT_DEAD_LETTER, /* HL_DEAD_BREAKER_OPEN */
+    HL_ADMIT_SKIP,
+    HL_ADMIT_HOLD,     /* keep it, it is counted in `held`; hl_breaker_unhold when it leaves */
+    HL_ADMIT_HOLD_FULL /* a dead letter: HL_DEAD_HOLD_FULL */
+} hl_admit;
+
+/* Held in a state by hand. */
+typedef enum hl_breaker_force {
+    HL_BREAKER_FREE = 0, /* goes by outcomes */
+    HL_BREAKER_FORCED_OPEN,
+    HL_BREAKER_FORCED_CLOSED
+} hl_breaker_force;
+
+typedef enum hl_breaker_cause {
+    HL_BREAKER_BY_COUNT = 1, /* failures among the last outcomes */
+    HL_BREAKER_BY_RATE,      /* the failure rate */
+    HL_BREAKER_BY_REST,      /* the rest is over: a probe */
+    HL_BREAKER_BY_PROBE,     /* a probe failed, or enough were good */
+    HL_BREAKER_BY_HAND,      /* forced, or set free */
+    HL_BREAKER_BY_WATCHDOG   /* hl_breaker_trip */
+} hl_breaker_cause;
+
+typedef struct hl_breaker_change {
+    hl_breaker_state from, to;
+    hl_breaker_cause cause;
+    uint32_t failures; /* of the last outcomes, or in the window, when it opened */
+    uint64_t at_ns;
+} hl_breaker_change;
+
+typedef struct hl_breaker {
+    uint32_t busy; /* 0: closed, and no failure is remembered. What the usual way looks at */
+    hl_breaker_state state;
+    uint64_t history; /* the last of_last outcomes, the newest in bit 0; 1: a failure */
+    /* The window of the rate; window_events 0: none runs. */
+    uint64_t window_end_ns;
+    uint64_t window_events, window_failures;
+    uint64_t opened_ns;
+    uint32_t good_probes;
+    bool probing; /* a probe is under way */
+    hl_breaker_force force;
+    uint32_t held; /* events that the owner keeps */
+    bool changed;
+    hl_breaker_change change;
+    uint64_t opened_count; /* times it opened */
+    hl_breaker_options options;
+} hl_breaker;
+
+/* Closed. `options` were checked (hl_breaker_options_check), and are copied. */
+void hl_breaker_init(hl_breaker *breaker, const hl_breaker_options *options);
+
+/* The rest of admit, succeeded: all but "closed, and no failure remembered". */
+hl_admit hl_breaker_admit_busy(hl_breaker *breaker, uint64_t now_ns);
+void hl_breaker_succeeded_busy(hl_breaker *breaker, uint64_t now_ns);
+
+/* What to do with the next event. */
+static inline hl_admit hl_breaker_admit(hl_breaker *breaker, uint64_t now_ns)
+{
+    if (__builtin_expect(breaker->busy == 0, 1))
+        return HL_ADMIT_DELIVER;
+    return hl_breaker_admit_busy(breaker, now_ns);
+}
+
+/* The handler took a delivered event. */
+static inline void hl_breaker_succeeded(hl_breaker *breaker, uint64_t now_ns)
+{
+    if (__builtin_expect(breaker->busy != 0, 0))
+        hl_breaker_succeeded_busy(breaker, now_ns);
+}
+
+/* The handler failed on a delivered event. */
+void hl_breaker_failed(hl_breaker *breaker, uint64_t now_ns);
+
+/* A delivered event has no outcome: its copy was cancelled, or it waits for room. */
+void hl_breaker_cancelled(hl_breaker *breaker);
+
+/* A held event has left the hold, to be delivered or dead. */
+void hl_breaker_unhold(hl_breaker *breaker);
+
+/* Opens now, as enough failures would (the watchdog: a handler over its budget). Nothing while it
+ * is forced, or open. */
+void hl_breaker_trip(hl_breaker *breaker, uint64_t now_ns);
+
+/* Holds it open or closed until it is set free. Free of FORCED_OPEN it rests, then probes; free of
+ * FORCED_CLOSED it is closed with nothing remembered. */
+void hl_breaker_set_force(hl_breaker *breaker, hl_breaker_force force, uint64_t now_ns);
+
+/* When an open breaker lets its first probe through; 0: at once; UINT64_MAX: not by itself. For an
+ * owner that holds events back and must look again. */
+uint64_t hl_breaker_next_probe_ns(const hl_breaker *breaker);
+
+/* Whether the state changed since the last call; each of the calls above changes it at most once.
+ */
+static inline bool hl_breaker_take_change(hl_breaker *breaker, hl_breaker_change *ret_change)
+{
+    if (__builtin_expect(!breaker->changed, 1))
+        return false;
+    breaker->changed = false;
+    *ret_change = breaker->change;
+    return true;
+}
+
+#endif
