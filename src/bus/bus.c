@@ -280,7 +280,8 @@ hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *err
         return hl_error_set(error, HL_NO_MEMORY, "no memory for a bus");
     }
     pthread_mutex_init(&bus->control->lock, NULL);
-    bool whole = copy_config(bus, config) && make_tables(bus) && make_partitions(bus);
+    bool whole = copy_config(bus, config) && make_tables(bus) && make_partitions(bus) &&
+                 (bus->notices = hl_notices_make()) != NULL;
     if (whole && config->threads == HL_THREADS_OWN)
         status = make_plan(bus, config, error);
     if (whole && status == HL_OK) {
@@ -291,6 +292,9 @@ hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *err
         status = hl_error_set(error, HL_SYSTEM,
                               "the kernel has no page that a fork wipes "
                               "(MADV_WIPEONFORK): Linux 4.14 or later is needed");
+    for (const hl_part *const *part = hl_parts; whole && status == HL_OK && *part != NULL; part++)
+        if ((*part)->create != NULL)
+            status = (*part)->create(bus, error);
     if (!whole)
         status =
             hl_error_set(error, HL_NO_MEMORY, "no memory for a bus of %u partitions and %u topics",
@@ -423,6 +427,10 @@ void hl_bus_destroy(hl_bus *bus)
     }
     end_publishers(bus);
     hl_subscriptions_free(bus);
+    for (const hl_part *const *part = hl_parts; *part != NULL; part++)
+        if ((*part)->destroy != NULL)
+            (*part)->destroy(bus);
+    hl_notices_free(bus->notices);
     for (uint32_t i = 0; i < bus->topic_count; i++) {
         free(bus->routes[i]);
         hl_topic_free(bus, bus->entries[i]);

@@ -27,6 +27,8 @@
 #include "base/error.h"
 #include "bus/dispatch.h"
 #include "bus/executor.h"
+#include "bus/notice.h"
+#include "bus/part.h"
 #include "bus/publisher.h"
 #include "bus/topic.h"
 
@@ -109,6 +111,7 @@ struct hl_bus {
     hl_topology *topology;
     hl_plan *plan;
     hl_control *control;
+    hl_notices *notices;
     uint32_t topic_count; /* under the lock */
     hl_clock clock;
     /* Anyone adds. */
@@ -179,7 +182,8 @@ hl_executor *hl_executors_end(hl_bus *bus, uint64_t timeout_ns);
 /* hl_bus_check_conservation, under the lock. */
 hl_status hl_check_conservation_locked(hl_bus *bus, hl_error *error);
 
-/* The housekeeper: slews the clock, frees what is done with. */
+/* The housekeeper: slews the clock, frees what is done with, publishes what was noticed, and calls
+ * the parts. */
 hl_status hl_housekeeper_start(hl_bus *bus);
 void hl_housekeeper_stop(hl_bus *bus);
 

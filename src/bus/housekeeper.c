@@ -23,6 +23,22 @@ static struct timespec next_tick(void)
     return until;
 }
 
+/* The `tick`th time. Without the bus's lock. */
+static void keep_house(hl_bus *bus, uint64_t tick)
+{
+    if (tick % TICKS_PER_SLEW == 0)
+        hl_clock_slew(&bus->clock);
+    for (const hl_part *const *part = hl_parts; *part != NULL; part++)
+        if ((*part)->tick != NULL)
+            (*part)->tick(bus, hl_bus_now(bus));
+    hl_notices_publish(bus);
+    if (tick % TICKS_PER_SWEEP != 0)
+        return;
+    hl_bus_lock(bus);
+    hl_bus_reap(bus);
+    hl_bus_unlock(bus);
+}
+
 static void *housekeeper_main(void *argument)
 {
     hl_bus *const bus = argument;
@@ -39,14 +55,30 @@ static void *housekeeper_main(void *argument)
             pthread_cond_timedwait(&control->housekeeper_wake, &control->lock, &until);
         if (outcome != ETIMEDOUT)
             continue;
-        control->housekeeper_ticks++;
-        if (control->housekeeper_ticks % TICKS_PER_SLEW == 0)
-            hl_clock_slew(&bus->clock);
-        if (control->housekeeper_ticks % TICKS_PER_SWEEP == 0)
-            hl_bus_reap(bus);
+        const uint64_t tick = ++control->housekeeper_ticks;
+        hl_bus_unlock(bus);
+        keep_house(bus, tick);
+        hl_bus_lock(bus);
     }
     hl_bus_unlock(bus);
     return NULL;
+}
+
+hl_status hl_bus_housekeep(hl_bus *bus)
+{
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
+    if (hl_turning != NULL)
+        return HL_WRONG_THREAD;
+    hl_bus_lock(bus);
+    const bool may =
+        bus->config.threads == HL_THREADS_MANUAL && bus->control->state == HL_BUS_RUNNING;
+    const uint64_t tick = may ? ++bus->control->housekeeper_ticks : 0;
+    hl_bus_unlock(bus);
+    if (!may)
+        return HL_WRONG_STATE;
+    keep_house(bus, tick);
+    return HL_OK;
 }
 
 hl_status hl_housekeeper_start(hl_bus *bus)

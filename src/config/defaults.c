@@ -14,7 +14,7 @@
  * Everyone logs to system; system's handlers write things down and publish nothing.
  *
  * Rings of 128-byte slots: market_data's take 2 MiB (one huge page, a burst of 16,384 events),
- * the others 512 KiB each.
+ * the others 512 KiB each. Those of system have 512 bytes, so that an event can carry a sentence.
  */
 static const hl_domain_config default_domains[] = {
     {
@@ -77,9 +77,9 @@ static const hl_domain_config default_domains[] = {
         .name = "system",
         .priority = HL_BACKGROUND,
         .shards = 1,
-        .slot_size_bytes = 128,
-        .ring_slots = 4096,
-        .handler_ring_slots = 4096,
+        .slot_size_bytes = 512,
+        .ring_slots = 1024,
+        .handler_ring_slots = 1024,
         .full_policy = HL_FULL_REJECT,
         .block_timeout_ns = HL_SECOND,
         .publishes_to = "",

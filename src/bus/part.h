@@ -1,0 +1,23 @@
+/*
+ * Parts: what hangs in a bus beside its own business (flow control, faults, the journal). The bus
+ * includes none of them: it calls them through the tables below, in their order, fixed before
+ * start (src/parts.c).
+ */
+#ifndef HL_BUS_PART_H
+#define HL_BUS_PART_H
+
+#include <hotlane/bus.h>
+
+typedef struct hl_part {
+    /* Makes what the part needs in this bus; partitions and executors are there, no thread runs.
+     * NULL in any place: nothing to do. */
+    hl_status (*create)(hl_bus *bus, hl_error *error);
+    /* The housekeeper, each 10 ms while the bus runs; not under the bus's lock. */
+    void (*tick)(hl_bus *bus, uint64_t now_ns);
+    /* No thread runs any more. Called after a create that failed, too. */
+    void (*destroy)(hl_bus *bus);
+} hl_part;
+
+extern const hl_part *const hl_parts[]; /* the last is NULL */
+
+#endif

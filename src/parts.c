@@ -1,0 +1,4 @@
+#include "bus/part.h"
+
+/* Which parts hang in a bus, in the order in which they are made and called. */
+const hl_part *const hl_parts[] = {NULL};
