@@ -150,6 +150,41 @@ static inline uint64_t hl_fetch_add_release_u64(uint64_t *target, uint64_t by)
 #endif
 }
 
+/* The same, after all that precedes it in the program and before all that follows. */
+static inline uint64_t hl_fetch_add_acq_rel_u64(uint64_t *target, uint64_t by)
+{
+#if defined(HL_ORDER_TSAN)
+    return __atomic_fetch_add(target, by, __ATOMIC_ACQ_REL);
+#else
+    ck_pr_fence_release();
+    const uint64_t before = ck_pr_faa_64(target, by);
+    ck_pr_fence_acquire();
+    return before;
+#endif
+}
+
+/* Gives back what was there before. */
+static inline uint64_t hl_exchange_relaxed_u64(uint64_t *target, uint64_t desired)
+{
+#if defined(HL_ORDER_TSAN)
+    return __atomic_exchange_n(target, desired, __ATOMIC_RELAXED);
+#else
+    return ck_pr_fas_64(target, desired);
+#endif
+}
+
+static inline uint64_t hl_exchange_acq_rel_u64(uint64_t *target, uint64_t desired)
+{
+#if defined(HL_ORDER_TSAN)
+    return __atomic_exchange_n(target, desired, __ATOMIC_ACQ_REL);
+#else
+    ck_pr_fence_release();
+    const uint64_t before = ck_pr_fas_64(target, desired);
+    ck_pr_fence_acquire();
+    return before;
+#endif
+}
+
 /* Gives back what was there before. */
 static inline void *hl_exchange_acq_rel_ptr(void **target, void *desired)
 {
