@@ -133,16 +133,16 @@ const char *hl_record_verdict_text(hl_record_verdict verdict)
 }
 
 uint64_t hl_record_resync(uint64_t salt, uint32_t seed, const void *bytes, uint64_t size,
-                          uint64_t from)
+                          uint64_t at)
 {
+    const uint8_t *const base = bytes;
     const uint64_t mark = HL_JOURNAL_GROUP_MARK ^ salt;
-    const uint64_t mark_at = offsetof(hl_group, mark);
-    for (uint64_t at = (from + 7) & ~(uint64_t)7; at + sizeof(hl_group) <= size; at += 8) {
+    for (uint64_t i = 0; i + sizeof(hl_group) <= size; i += 8) {
         uint64_t found;
-        memcpy(&found, (const uint8_t *)bytes + at + mark_at, sizeof found);
-        if (found == mark && hl_record_check(salt, seed, (const uint8_t *)bytes + at, size - at,
-                                             at) == HL_RECORD_GOOD)
-            return at;
+        memcpy(&found, base + i + offsetof(hl_group, mark), sizeof found);
+        if (found == mark &&
+            hl_record_check(salt, seed, base + i, size - i, at + i) == HL_RECORD_GOOD)
+            return at + i;
     }
     return UINT64_MAX;
 }

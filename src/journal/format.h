@@ -282,11 +282,11 @@ hl_record_verdict hl_record_check(uint64_t salt, uint32_t seed, const void *byte
 const char *hl_record_verdict_text(hl_record_verdict verdict);
 
 /*
- * The offset of the first good group record at or after `from` (any offset), or UINT64_MAX. `bytes`
- * is the segment from its first byte, `size` how many there are. For going on behind damage.
+ * The offset in the segment of the first good group record in `bytes`, or UINT64_MAX. `bytes` are
+ * `size` bytes of the segment from offset `at` (a multiple of 8) on. For going on behind damage.
  */
 uint64_t hl_record_resync(uint64_t salt, uint32_t seed, const void *bytes, uint64_t size,
-                          uint64_t from);
+                          uint64_t at);
 
 /* Writes HL_JOURNAL_HEADER_SIZE bytes: the header, zeros, the CRC. */
 void hl_segment_header_encode(const hl_segment_header *header, void *ret_block);

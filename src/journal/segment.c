@@ -248,22 +248,23 @@ uint64_t hl_segment_walk_resync(hl_segment_walk *walk, uint64_t from)
     /* Windows overlap by a group record less 8 bytes, so that none is missed between two. */
     const uint64_t overlap = sizeof(hl_group) - 8;
     for (uint64_t at = (from + 7) & ~(uint64_t)7; at < walk->file_size;) {
+        const bool inside = at >= walk->window_at && at < walk->window_at + walk->window_filled;
+        if (!inside && !fill(walk, at))
+            return UINT64_MAX;
+        const uint64_t skip = at - walk->window_at;
+        const uint64_t found = hl_record_resync(walk->header.salt, walk->seed, walk->window + skip,
+                                                walk->window_filled - skip, at);
+        if (found != UINT64_MAX) {
+            walk->next = found;
+            return found;
+        }
+        const uint64_t end = walk->window_at + walk->window_filled;
+        if (end >= walk->file_size || walk->window_filled < sizeof(hl_group))
+            break;
+        /* The rest of a window that does not reach the file's end is looked at again. */
+        at = end - overlap;
         if (!fill(walk, at))
             return UINT64_MAX;
-        const uint64_t mark = HL_JOURNAL_GROUP_MARK ^ walk->header.salt;
-        for (uint64_t i = 0; i + sizeof(hl_group) <= walk->window_filled; i += 8) {
-            uint64_t found;
-            memcpy(&found, walk->window + i + offsetof(hl_group, mark), sizeof found);
-            if (found == mark &&
-                hl_record_check(walk->header.salt, walk->seed, walk->window + i,
-                                walk->window_filled - i, at + i) == HL_RECORD_GOOD) {
-                walk->next = at + i;
-                return at + i;
-            }
-        }
-        if (walk->window_filled < walk->window_size)
-            break;
-        at += walk->window_size - overlap;
     }
     return UINT64_MAX;
 }
