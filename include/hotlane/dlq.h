@@ -162,8 +162,9 @@ extern "C" {
  * - HL_OK: a torn end was cut if there was one: hl_dlq_stats tells.
  * - HL_INVALID: an option is out of its range.
  * - HL_NOT_FOUND: no such file, and it was not to be made.
- * - HL_BUSY: another process, a running bus perhaps, has the file open for writing.
- * - HL_BAD_INPUT: not a file of dead letters, or damaged before its end: `error` has the place.
+ * - HL_LOCKED: another process, a running bus perhaps, has the file open for writing.
+ * - HL_BAD_INPUT: not a file of dead letters. HL_DAMAGED: damaged before its end, at the place that
+ *   `error` names.
  * - HL_SYSTEM, HL_NO_MEMORY
  */
 HL_API hl_status hl_dlq_open(const hl_dlq_options *options, hl_dlq **ret_dlq, hl_error *error);
@@ -181,7 +182,7 @@ HL_API void hl_dlq_stats_get(hl_dlq *dlq, hl_dlq_stats *ret_stats);
  * meanwhile may or may not be seen.
  * - HL_OK
  * - HL_INVALID: the filter is malformed.
- * - HL_SYSTEM, HL_BAD_INPUT: the file could not be read back, or is damaged now. */
+ * - HL_SYSTEM, HL_DAMAGED: the file could not be read back, or is damaged now. */
 HL_API hl_status hl_dlq_list(hl_dlq *dlq, const hl_dlq_filter *filter, hl_dlq_visitor visitor,
                              void *context, hl_error *error);
 
@@ -192,7 +193,7 @@ HL_API hl_status hl_dlq_count(hl_dlq *dlq, const hl_dlq_filter *filter, uint64_t
 /* A copy of one letter, the caller's to free with hl_dead_letter_free.
  * - HL_OK
  * - HL_NOT_FOUND: no letter of that id is kept.
- * - HL_SYSTEM, HL_BAD_INPUT, HL_NO_MEMORY */
+ * - HL_SYSTEM, HL_DAMAGED, HL_NO_MEMORY */
 HL_API hl_status hl_dlq_get(hl_dlq *dlq, uint64_t id, hl_dead_letter **ret_letter, hl_error *error);
 HL_API void hl_dead_letter_free(hl_dead_letter *letter);
 
@@ -203,8 +204,8 @@ HL_API void hl_dead_letter_free(hl_dead_letter *letter);
  * that no bus runs on, they are marked ASKED, and redriven when a bus next starts on it.
  * - HL_OK: ret_count (NULL: not wanted) letters were handed over or marked.
  * - HL_NOT_FOUND: no letter passed the filter.
- * - HL_FULL: the disk or the memory has no room for the marks; those counted are marked.
- * - HL_NOT_ALLOWED: it was opened read-only. HL_INVALID, HL_SYSTEM, HL_BAD_INPUT.
+ * - HL_NO_SPACE: neither the disk nor the memory has room for the marks; those counted are marked.
+ * - HL_NOT_ALLOWED: it was opened read-only. HL_INVALID, HL_SYSTEM, HL_DAMAGED.
  */
 HL_API hl_status hl_dlq_redrive(hl_dlq *dlq, const hl_dlq_filter *filter, uint64_t *ret_count,
                                 hl_error *error);
@@ -214,7 +215,7 @@ HL_API hl_status hl_dlq_redrive(hl_dlq *dlq, const hl_dlq_filter *filter, uint64
 HL_API hl_status hl_dlq_purge(hl_dlq *dlq, const hl_dlq_filter *filter, uint64_t *ret_count,
                               hl_error *error);
 
-/* Writes and syncs what is unwritten now. HL_OK, HL_FULL (disk or quota), HL_SYSTEM. */
+/* Writes and syncs what is unwritten now. HL_OK, HL_NO_SPACE, HL_SYSTEM: all is still in memory. */
 HL_API hl_status hl_dlq_sync(hl_dlq *dlq, hl_error *error);
 
 /* "exhausted", "waiting"; "unknown" for a value that is none. Static memory. Any thread. */

@@ -26,7 +26,7 @@ typedef enum hl_admit {
     HL_ADMIT_DELIVER = 0, /* each of these has one outcome later: succeeded, failed or cancelled */
     HL_ADMIT_DEAD_LETTER, /* HL_DEAD_BREAKER_OPEN */
     HL_ADMIT_SKIP,
-    HL_ADMIT_HOLD,     /* keep it, it is counted in `held`; hl_breaker_unhold when it leaves */
+    HL_ADMIT_HOLD,     /* keep it behind those held before; hl_breaker_admit_held asks for it */
     HL_ADMIT_HOLD_FULL /* a dead letter: HL_DEAD_HOLD_FULL */
 } hl_admit;
 
@@ -54,7 +54,7 @@ typedef struct hl_breaker_change {
 } hl_breaker_change;
 
 typedef struct hl_breaker {
-    uint32_t busy; /* 0: closed, and no failure is remembered. What the usual way looks at */
+    uint32_t busy; /* 0: closed, no failure remembered, nothing held. The usual way looks at it */
     hl_breaker_state state;
     uint64_t history; /* the last of_last outcomes, the newest in bit 0; 1: a failure */
     /* The window of the rate; window_events 0: none runs. */
@@ -74,7 +74,7 @@ typedef struct hl_breaker {
 /* Closed. `options` were checked (hl_breaker_options_check), and are copied. */
 void hl_breaker_init(hl_breaker *breaker, const hl_breaker_options *options);
 
-/* The rest of admit, succeeded: all but "closed, and no failure remembered". */
+/* The rest of admit, succeeded: all that is not `busy == 0`. */
 hl_admit hl_breaker_admit_busy(hl_breaker *breaker, uint64_t now_ns);
 void hl_breaker_succeeded_busy(hl_breaker *breaker, uint64_t now_ns);
 
@@ -86,7 +86,8 @@ static inline hl_admit hl_breaker_admit(hl_breaker *breaker, uint64_t now_ns)
     return hl_breaker_admit_busy(breaker, now_ns);
 }
 
-/* The handler took a delivered event. */
+/* The handler took a delivered event. (While half-open any outcome counts as the probe's, also one
+ * of an event that was delivered before it opened.) */
 static inline void hl_breaker_succeeded(hl_breaker *breaker, uint64_t now_ns)
 {
     if (__builtin_expect(breaker->busy != 0, 0))
@@ -99,7 +100,12 @@ void hl_breaker_failed(hl_breaker *breaker, uint64_t now_ns);
 /* A delivered event has no outcome: its copy was cancelled, or it waits for room. */
 void hl_breaker_cancelled(hl_breaker *breaker);
 
-/* A held event has left the hold, to be delivered or dead. */
+/* Whether the oldest held event may be delivered now; true: it is held no more, and has an outcome
+ * later, as with HL_ADMIT_DELIVER. While any is held, hl_breaker_admit has new events wait behind
+ * them, whatever the state. */
+bool hl_breaker_admit_held(hl_breaker *breaker, uint64_t now_ns);
+
+/* A held event has left the hold without being delivered. */
 void hl_breaker_unhold(hl_breaker *breaker);
 
 /* Opens now, as enough failures would (the watchdog: a handler over its budget). Nothing while it
@@ -110,8 +116,8 @@ void hl_breaker_trip(hl_breaker *breaker, uint64_t now_ns);
  * FORCED_CLOSED it is closed with nothing remembered. */
 void hl_breaker_set_force(hl_breaker *breaker, hl_breaker_force force, uint64_t now_ns);
 
-/* When an open breaker lets its first probe through; 0: at once; UINT64_MAX: not by itself. For an
- * owner that holds events back and must look again. */
+/* When the owner of held events must ask again: 0: now; UINT64_MAX: after a probe's outcome or a
+ * change by hand. */
 uint64_t hl_breaker_next_probe_ns(const hl_breaker *breaker);
 
 /* Whether the state changed since the last call; each of the calls above changes it at most once.

@@ -69,8 +69,8 @@ bool hl_dead_letters_pending(const hl_dead_letters *letters);
  * Carries what is in the ring into the queue, and writes it. One thread at a time.
  * - HL_OK: all that was there when it began.
  * - HL_FULL: the queue has no room (disk and memory are full): the rest stays in the ring.
- * - HL_SYSTEM: all is in the queue's memory, the file refused it: `error` says why; it is tried
- *   again at the next drain.
+ * - HL_NO_SPACE, HL_SYSTEM: all is in the queue's memory, the file refused it: `error` says why;
+ *   it is tried again at the next drain.
  */
 hl_status hl_dead_letters_drain(hl_dead_letters *letters, hl_error *error);
 

@@ -12,9 +12,10 @@
  *             ...
  *
  * Guarantees: a timer never comes before it is due, and is due for at most one tick when it comes,
- * given a caller that looks; timers come by tick, those of one tick in the order of adding. Add and
- * cancel are O(1) in the worst case. hl_wheel_expire does at most HL_WHEEL_BUDGET moves a call: a
- * timer is moved down at most once a level, so that expiry is O(1) amortised and bounded each time.
+ * given a caller that looks; timers come by tick, those of one tick in the order of adding (one
+ * that is late when it is added comes at the next look, among those that are due). Add and cancel
+ * are O(1) in the worst case. hl_wheel_expire does at most HL_WHEEL_BUDGET moves a call: a timer is
+ * moved down at most once a level, so that expiry is O(1) amortised and bounded each time.
  *
  * The nodes are the caller's, so the wheel allocates nothing, and is bounded by how many nodes
  * there are. One thread owns it; nothing in it is atomic. The clock is handed in; one that steps
@@ -64,7 +65,7 @@ bool hl_wheel_cancel(hl_wheel *wheel, hl_timer *timer);
  * has used its budget moving timers down: call again.) */
 hl_timer *hl_wheel_expire(hl_wheel *wheel, uint64_t now_ns);
 
-/* Whether hl_wheel_expire has something to do: one comparison. */
+/* Whether hl_wheel_expire has something to do: one comparison. UINT64_MAX is no time, but never. */
 static inline bool hl_wheel_is_due(const hl_wheel *wheel, uint64_t now_ns)
 {
     return now_ns >= wheel->attention_ns;
