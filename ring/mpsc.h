@@ -55,8 +55,7 @@ static inline bool hl_mpsc_find_room(const hl_mpsc_producer *producer, uint32_t 
          * not, the others have claimed and the consumer released meanwhile. */
         const uint64_t again = hl_load_acquire_u64(&ring->released);
         if (again == released) {
-            /* WANTED: relaxed; `released` is read anew at the next try. */
-            hl_store_relaxed_u64(&ring->room_wanted, released);
+            hl_ring_want_room(ring, released);
             return false;
         }
         released = again;

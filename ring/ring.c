@@ -159,5 +159,8 @@ void hl_ring_consumer_open(hl_ring *ring, hl_ring_consumer *ret_consumer)
                                        .published = released,
                                        .slot_size = ring->slot_size,
                                        .capacity = ring->capacity,
-                                       .publish_after = eighth == 0 ? 1 : eighth};
+                                       .publish_after = eighth == 0 ? 1 : eighth,
+                                       .rewritten_bytes = ring->slot_size < HL_RING_REWRITTEN_BYTES
+                                                              ? ring->slot_size
+                                                              : HL_RING_REWRITTEN_BYTES};
 }

@@ -68,8 +68,7 @@ static inline bool hl_spsc_has_room(hl_spsc_producer *producer, uint32_t n)
     producer->released = hl_load_acquire_u64(&producer->ring->released);
     if (producer->position + n - producer->released <= producer->capacity)
         return true;
-    /* WANTED: relaxed; `released` is read anew at the next try. */
-    hl_store_relaxed_u64(&producer->ring->room_wanted, producer->released);
+    hl_ring_want_room(producer->ring, producer->released);
     return false;
 }
 
