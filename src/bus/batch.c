@@ -41,8 +41,9 @@ static void run(hl_partition *partition, hl_cell *cell, const hl_event *const *e
     const hl_batch_box *const box = cell->waiting;
     const hl_batch batch = {events, count};
     hl_dispatch_set_cause(partition, events[count - 1]);
+    hl_store_relaxed_ptr((void **)(void *)&partition->current, cell); /* Relaxed: for statistics. */
     const hl_status status = box->handler(&batch, partition->out, cell->subscription->context);
-    hl_dispatch_finish(partition, cell, status, count);
+    hl_dispatch_finish(partition, cell, status, events, count);
     partition->out->event = NULL;
 }
 

@@ -48,6 +48,15 @@ typedef enum hl_bus_state {
     HL_BUS_STOPPED
 } hl_bus_state;
 
+/* Whether `count` events of a topic that is HL_TOPIC_CHECKED may be published now: HL_OK, or
+ * HL_THROTTLED. The publisher's thread, for each publish: lock-free, no allocation. */
+typedef hl_status (*hl_admit_publish)(hl_bus *bus, const hl_outlet *outlet, hl_topic topic,
+                                      uint32_t count);
+
+/* Fills in cell->guard and cell->guarded where the subscription's options ask for one; the options
+ * were checked. The control plane. False: no memory. */
+typedef bool (*hl_make_guard)(hl_cell *cell, const hl_partition *partition);
+
 struct hl_domain {
     char name[64];
     hl_domain_config config; /* its strings are the bus's copies */
@@ -98,6 +107,8 @@ struct hl_bus {
     hl_topic_info *topics;
     hl_route **routes;
     uint32_t max_topics;
+    hl_admit_publish admit;   /* NULL: no topic is HL_TOPIC_CHECKED */
+    hl_make_guard make_guard; /* NULL: no subscription has one */
     uint32_t partition_count;
     hl_partition *partitions;
     uint32_t executor_count;

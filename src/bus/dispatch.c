@@ -2,6 +2,8 @@
 
 #include "bus/batch.h"
 #include "bus/bus.h"
+#include "bus/guard.h"
+#include "bus/intake.h"
 
 #define LATENCY_EVERY 8 /* events: one in so many is measured, the clock read no oftener */
 
@@ -15,20 +17,6 @@ static void keep_last(hl_partition *partition, hl_topic_entry *topic, const hl_e
         hl_count(&last->refused, 1);
 }
 
-/* What the handler published stands or falls with its status. */
-static inline void finish(hl_partition *partition, hl_cell *cell, hl_status status, uint32_t events)
-{
-    hl_publisher *const out = partition->out;
-    if (out->staged != NULL)
-        hl_publisher_settle(out, status == HL_OK);
-    if (status == HL_OK) {
-        hl_count(&cell->handled, events);
-    } else {
-        hl_count(&cell->failures, 1);
-        hl_count(&cell->skipped, events);
-    }
-}
-
 /* What handlers publish now carries this event as its cause. */
 static inline void set_cause(hl_partition *partition, const hl_event *event)
 {
@@ -36,9 +24,35 @@ static inline void set_cause(hl_partition *partition, const hl_event *event)
     partition->out->event_id = hl_event_id_of(partition->number, event->sequence);
 }
 
-void hl_dispatch_finish(hl_partition *partition, hl_cell *cell, hl_status status, uint32_t events)
+static __attribute__((noinline, cold)) void failed(hl_partition *partition, hl_cell *cell,
+                                                   hl_status status, const hl_event *const *events,
+                                                   uint32_t count)
 {
-    finish(partition, cell, status, events);
+    hl_count(&cell->failures, 1);
+    if (cell->guard != NULL)
+        cell->guard->failed(partition, cell, status, events, count);
+    else
+        hl_count(&cell->skipped, count);
+}
+
+/* What the handler published stands or falls with its status. */
+static inline void settle(hl_partition *partition, hl_status status)
+{
+    if (partition->out->staged != NULL)
+        hl_publisher_settle(partition->out, status == HL_OK);
+}
+
+void hl_dispatch_finish(hl_partition *partition, hl_cell *cell, hl_status status,
+                        const hl_event *const *events, uint32_t count)
+{
+    settle(partition, status);
+    if (status != HL_OK) {
+        failed(partition, cell, status, events, count);
+        return;
+    }
+    hl_count(&cell->handled, count);
+    if (cell->state == HL_CELL_GUARDED)
+        cell->guard->succeeded(partition, cell, count);
 }
 
 void hl_dispatch_set_cause(hl_partition *partition, const hl_event *event)
@@ -46,20 +60,60 @@ void hl_dispatch_set_cause(hl_partition *partition, const hl_event *event)
     set_cause(partition, event);
 }
 
+void hl_dispatch_handle(hl_partition *partition, hl_cell *cell, const hl_event *event)
+{
+    const hl_subscription *const subscription = cell->subscription;
+    set_cause(partition, event);
+    if (cell->delivery != NULL) {
+        cell->delivery->take(partition, cell, event);
+        return;
+    }
+    hl_store_relaxed_ptr((void **)(void *)&partition->current, cell); /* Relaxed: for statistics. */
+    const hl_status status = subscription->handler(event, partition->out, subscription->context);
+    hl_dispatch_finish(partition, cell, status, &event, 1);
+}
+
+/* Not HL_CELL_ATTACHED. False: the partition has not taken this subscription up. */
+static __attribute__((noinline)) bool deliver_guarded(hl_partition *partition,
+                                                      const hl_route_entry *entry, hl_cell *cell,
+                                                      const hl_event *event)
+{
+    if (cell->state != HL_CELL_GUARDED)
+        return false;
+    hl_count(&cell->delivered, 1);
+    if (entry->predicate != NULL && !entry->predicate(event, entry->context))
+        hl_count(&cell->filtered, 1);
+    else
+        cell->guard->take(partition, cell, event);
+    set_cause(partition, event);
+    return true;
+}
+
 /* False: the partition has not taken this subscription up. */
 static inline bool deliver(hl_partition *partition, const hl_route_entry *entry,
                            const hl_event *event)
 {
     hl_cell *const cell = &entry->cells[partition->shard];
-    if (cell->state != HL_CELL_ATTACHED)
-        return false;
+    if (__builtin_expect(cell->state != HL_CELL_ATTACHED, 0))
+        return deliver_guarded(partition, entry, cell, event);
     hl_count(&cell->delivered, 1);
-    if (entry->predicate != NULL && !entry->predicate(event, entry->context))
+    if (entry->predicate != NULL && !entry->predicate(event, entry->context)) {
         hl_count(&cell->filtered, 1);
-    else if (entry->handler == NULL)
+        return true;
+    }
+    if (entry->handler == NULL) {
         cell->delivery->take(partition, cell, event);
-    else
-        finish(partition, cell, entry->handler(event, partition->out, entry->context), 1);
+        return true;
+    }
+    hl_store_relaxed_ptr((void **)(void *)&partition->current, cell); /* Relaxed: for statistics. */
+    const hl_status status = entry->handler(event, partition->out, entry->context);
+    settle(partition, status);
+    if (__builtin_expect(status != HL_OK, 0)) {
+        const hl_event *const one = event;
+        failed(partition, cell, status, &one, 1);
+    } else {
+        hl_count(&cell->handled, 1);
+    }
     return true;
 }
 
@@ -89,6 +143,13 @@ static inline void dispatch(hl_partition *partition, hl_lane *lane, hl_event *ev
         hl_count(&lane->unrouted, 1);
 }
 
+void hl_dispatch_late(hl_partition *partition, hl_lane *lane, hl_event *event)
+{
+    dispatch(partition, lane, event);
+    /* DRAINED: release, after what the handlers published is counted. */
+    hl_store_release_u64(&lane->dispatched, lane->dispatched + 1);
+}
+
 /* How long an event has waited until its dispatch began; recorded when its handlers have it behind
  * them. Its slot is still the partition's. */
 static inline void record_latency(const hl_lane *lane, const hl_event *event, uint64_t began_ns)
@@ -98,6 +159,17 @@ static inline void record_latency(const hl_lane *lane, const hl_event *event, ui
                             began_ns > event->published_ns ? began_ns - event->published_ns : 0);
 }
 
+/* Whether a slot has nothing to dispatch now: padding, or the intake's. */
+static inline bool pass_by(hl_partition *partition, hl_lane *lane, const hl_event *event)
+{
+    if (__builtin_expect((event->flags & HL_EVENT_PADDING) != 0, 0)) {
+        hl_count(&lane->padding, 1);
+        return true;
+    }
+    return __builtin_expect(partition->intake != NULL, 0) &&
+           partition->intake->take(partition, lane, event);
+}
+
 static inline bool must_stop(const hl_executor *executor, uint32_t level)
 {
     return hl_command_waiting(&executor->commands) ||
@@ -105,13 +177,13 @@ static inline bool must_stop(const hl_executor *executor, uint32_t level)
 }
 
 uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, uint32_t ready,
-                         uint32_t *ret_padding)
+                         uint32_t *ret_dispatched)
 {
     hl_partition *const partition = inlet->partition;
     const uint32_t level = inlet->priority;
     hl_lane *const lane = &partition->lanes[level];
     unsigned char *slot = first;
-    uint32_t taken = 0, released = 0, padding = 0;
+    uint32_t taken = 0, released = 0, passed_by = 0;
     bool interrupted = false;
     /* The payload's line comes from the publisher's core too: on its way while the clock is read.
      */
@@ -128,10 +200,10 @@ uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, ui
                 released = taken;
             }
         }
-        if (__builtin_expect((event->flags & HL_EVENT_PADDING) == 0, 1))
-            dispatch(partition, lane, event);
+        if (__builtin_expect(pass_by(partition, lane, event), 0))
+            passed_by++;
         else
-            padding++;
+            dispatch(partition, lane, event);
         if (measured)
             record_latency(lane, event, executor->now_ns);
         taken++;
@@ -142,7 +214,7 @@ uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, ui
         hl_boxes_end_run(partition, interrupted);
     /* Written: the sequence lies in the line of the stamp. */
     hl_ring_release_written(&inlet->consumer, taken - released);
-    *ret_padding = padding;
+    *ret_dispatched = taken - passed_by;
     return taken;
 }
 
@@ -190,8 +262,11 @@ void hl_cell_attach(hl_partition *partition, hl_cell *cell)
 void hl_cell_detach(hl_partition *partition, hl_cell *cell)
 {
     /* Relaxed: link.let_go says it to others. */
-    if (hl_load_relaxed_u32(&cell->state) == HL_CELL_ATTACHED)
+    const uint32_t state = hl_load_relaxed_u32(&cell->state);
+    if (state == HL_CELL_ATTACHED || state == HL_CELL_GUARDED)
         hl_store_relaxed_u32(&cell->state, HL_CELL_DETACHED);
     if (cell->delivery != NULL)
         cell->delivery->cancel(partition, cell);
+    if (cell->guard != NULL)
+        cell->guard->cancel(partition, cell);
 }

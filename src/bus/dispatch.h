@@ -10,14 +10,24 @@
  * Dispatches the run of `ready` filled slots at `first`, which the consumer has just peeked:
  * numbers each event, keeps it as the last value of a state topic, hands it to its handlers, and
  * releases its slot. Ends early, after any event, when something of a higher priority waits or a
- * command does. The number of slots taken, and how many of them were padding.
+ * command does. The number of slots taken; and of events dispatched, which is less by padding and
+ * by what the partition's intake has withheld.
  */
 uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, uint32_t ready,
-                         uint32_t *ret_padding);
+                         uint32_t *ret_dispatched);
 
-/* The outcome of a handler that ran for `events` events of `cell`: what it published through the
+/* The outcome of a handler that ran for `count` events of `cell`: what it published through the
  * partition's `out` stands or falls with `status`, and the events are counted. */
-void hl_dispatch_finish(hl_partition *partition, hl_cell *cell, hl_status status, uint32_t events);
+void hl_dispatch_finish(hl_partition *partition, hl_cell *cell, hl_status status,
+                        const hl_event *const *events, uint32_t count);
+
+/* Has the cell's handler, or its delivery, take an event that was counted as delivered before. The
+ * event keeps its place until the call returns. */
+void hl_dispatch_handle(hl_partition *partition, hl_cell *cell, const hl_event *event);
+
+/* Numbers an event of `lane` that its intake has kept, and hands it to the handlers of its route;
+ * counted as dispatched. `event` is a copy that the caller owns. */
+void hl_dispatch_late(hl_partition *partition, hl_lane *lane, hl_event *event);
 
 /* What handlers publish from here on carries this event as its cause. */
 void hl_dispatch_set_cause(hl_partition *partition, const hl_event *event);

@@ -148,13 +148,12 @@ static uint32_t take_run(hl_executor *executor, hl_inlet *inlet, uint32_t level,
     if (hl_command_waiting(&executor->commands))
         hl_executor_obey(executor);
     hl_store_relaxed_u32(&lane->running, 1); /* Relaxed: for statistics. */
-    uint32_t padding;
-    const uint32_t taken = hl_dispatch_run(executor, inlet, first, ready, &padding);
-    hl_count(&lane->padding, padding);
-    hl_count(&executor->events, taken - padding);
+    uint32_t dispatched;
+    const uint32_t taken = hl_dispatch_run(executor, inlet, first, ready, &dispatched);
+    hl_count(&executor->events, dispatched);
     hl_store_relaxed_u32(&lane->running, 0); /* Relaxed: for statistics. */
     /* DRAINED: release, after what the handlers published is counted. */
-    hl_store_release_u64(&lane->dispatched, lane->dispatched + taken - padding);
+    hl_store_release_u64(&lane->dispatched, lane->dispatched + dispatched);
     if (!inlet->is_local)
         executor->watched[level] |= (uint64_t)1 << inlet->group;
     hl_level_served(&executor->levels[level], inlet);

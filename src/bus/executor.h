@@ -34,10 +34,13 @@
 #include "observe/histogram.h"
 
 typedef struct hl_domain hl_domain;
+typedef struct hl_intake hl_intake;
 
 /* What the partition counts of a lane. */
 typedef struct hl_lane {
-    uint64_t dispatched; /* DRAINED */
+    uint64_t dispatched;      /* DRAINED */
+    uint64_t conflated, shed; /* DRAINED: taken, and never dispatched */
+    uint64_t withheld;        /* taken by the intake, to be dispatched later */
     uint64_t unrouted, abandoned;
     uint64_t padding; /* aborted claims stepped over */
     uint32_t running; /* whether a run of it is being dispatched */
@@ -55,6 +58,8 @@ struct hl_partition {
     hl_publisher *out;
     /* The turning thread writes; others read the counters. */
     alignas(128) uint64_t sequence;
+    const hl_intake *intake; /* NULL: every event is dispatched as it comes */
+    const hl_cell *current;  /* whose handler ran last, or runs; the watchdog reads it */
     hl_lane lanes[HL_PRIORITIES];
     hl_due *open_dues;         /* due.h */
     uint32_t open_boxes;       /* of them batches, which may point into the run in hand */

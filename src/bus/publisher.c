@@ -21,9 +21,10 @@ static hl_status refuse(hl_bus *bus, hl_status status)
 }
 
 /* The outlet for (topic, key, priority), or NULL with the reason in `ret_status`. Counts nothing.
- */
+ * `open_only`: not of a topic that is checked. */
 static inline hl_outlet *find_outlet(hl_bus *bus, hl_outlet *const *outlets, hl_topic topic,
-                                     uint64_t key, int priority, hl_status *ret_status)
+                                     uint64_t key, int priority, bool open_only,
+                                     hl_status *ret_status)
 {
     if (topic.number >= bus->max_topics) {
         *ret_status = HL_INVALID;
@@ -31,7 +32,8 @@ static inline hl_outlet *find_outlet(hl_bus *bus, hl_outlet *const *outlets, hl_
     }
     const hl_topic_info *const info = &bus->topics[topic.number];
     /* DECLARED: acquire, the topic's fields and its route are whole. */
-    if (hl_load_acquire_u8(&info->declared) == 0) {
+    const hl_topic_state state = hl_load_acquire_u8(&info->declared);
+    if (open_only ? state != HL_TOPIC_OPEN : state == HL_TOPIC_UNDECLARED) {
         *ret_status = HL_INVALID;
         return NULL;
     }
@@ -148,6 +150,15 @@ static __attribute__((noinline)) hl_status claim_later(hl_outlet *outlet, hl_sta
     return status;
 }
 
+/* What the flow control says of a topic that is checked. */
+static hl_status admit(hl_bus *bus, const hl_outlet *outlet, hl_topic topic, uint32_t count)
+{
+    /* DECLARED: relaxed, find_outlet has seen the topic whole. */
+    return hl_load_relaxed_u8(&bus->topics[topic.number].declared) == HL_TOPIC_CHECKED
+               ? bus->admit(bus, outlet, topic, count)
+               : HL_OK;
+}
+
 /* What a handler claims is told by the event in hand, and noted for when the handler returns. */
 static inline void stage(hl_publisher *out, hl_outlet *outlet, uint64_t position, uint32_t count,
                          story *of)
@@ -171,7 +182,7 @@ static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publish
 {
     hl_status status = HL_FULL;
     hl_outlet *const outlet =
-        find_outlet(publisher->bus, publisher->outlets, topic, key, priority, &status);
+        find_outlet(publisher->bus, publisher->outlets, topic, key, priority, false, &status);
     if (outlet == NULL)
         return refuse(publisher->bus, status);
     if (count - 1 > outlet->mask)
@@ -187,6 +198,12 @@ static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publish
     hl_count(&outlet->counts.attempts, count);
     uint64_t position = 0;
     status = check_shape(outlet, payload_size, gate_of(outlet));
+    if (status == HL_OK)
+        status = admit(publisher->bus, outlet, topic, count);
+    if (status == HL_THROTTLED) {
+        hl_count(&outlet->counts.throttled, count);
+        return status;
+    }
     if (status == HL_OK && !hl_spsc_try_claim(&outlet->exclusive, count, &position))
         status = HL_FULL;
     if (status != HL_OK) {
@@ -211,7 +228,7 @@ static inline __attribute__((always_inline)) bool claim_at_once(hl_publisher *pu
 {
     hl_status ignored;
     hl_outlet *const outlet =
-        find_outlet(publisher->bus, publisher->outlets, topic, key, -1, &ignored);
+        find_outlet(publisher->bus, publisher->outlets, topic, key, -1, true, &ignored);
     if (outlet == NULL || outlet->kind != HL_OUTLET_EXCLUSIVE ||
         check_shape(outlet, payload_size, gate_of(outlet)) != HL_OK)
         return false;
@@ -482,7 +499,7 @@ hl_status hl_reserve(hl_publisher *out, hl_topic topic, uint64_t key, uint32_t c
     hl_status status = HL_OK;
     if (!out->is_handlers)
         return HL_NOT_ALLOWED;
-    hl_outlet *const outlet = find_outlet(out->bus, out->outlets, topic, key, -1, &status);
+    hl_outlet *const outlet = find_outlet(out->bus, out->outlets, topic, key, -1, false, &status);
     if (outlet == NULL)
         return status;
     return hl_spsc_has_room(&outlet->exclusive, count) ? HL_OK : HL_FULL;
@@ -516,7 +533,7 @@ static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, ui
 {
     hl_status status = HL_FULL;
     hl_outlet *const outlet =
-        find_outlet(publisher->bus, publisher->outlets, topic, key, -1, &status);
+        find_outlet(publisher->bus, publisher->outlets, topic, key, -1, false, &status);
     if (outlet == NULL)
         return refuse(publisher->bus, status);
     if (count - 1 > outlet->mask)
@@ -531,6 +548,8 @@ static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, ui
     uint64_t position = 0;
     const hl_mpsc_producer *const producer = &outlet->shared;
     status = check_shape(outlet, payload_size, gate_of(outlet));
+    if (status == HL_OK)
+        status = admit(publisher->bus, outlet, topic, count);
     if (status == HL_OK && !hl_mpsc_try_claim(producer, count, &position)) {
         const hl_domain_config *const domain = &outlet->partition->domain->config;
         uint64_t deadline_ns = 0;
@@ -547,7 +566,8 @@ static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, ui
         }
     }
     if (status != HL_OK) {
-        hl_fetch_add_relaxed_u64(&counts->rejected, count); /* COUNTED */
+        uint64_t *const counter = status == HL_THROTTLED ? &counts->throttled : &counts->rejected;
+        hl_fetch_add_relaxed_u64(counter, count); /* COUNTED */
         return status;
     }
     const story of = {key, 0, 0, topic.number, payload_size};

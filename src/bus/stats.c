@@ -30,7 +30,8 @@ static uint64_t unread(const hl_partition *partition, int priority)
 /* What was abandoned still lies in the ring, and was counted there. */
 static uint64_t pending_at_rest(const hl_partition *partition, int priority)
 {
-    return unread(partition, priority) - partition->lanes[priority].abandoned;
+    const hl_lane *const lane = &partition->lanes[priority];
+    return unread(partition, priority) + lane->withheld - lane->abandoned;
 }
 
 /* Adds one lane of one partition. Under the lock. */
@@ -43,9 +44,13 @@ static void add_lane(const hl_partition *partition, int priority, hl_lane_stats 
      * live reading shows the difference as pending. */
     const uint64_t dispatched = hl_load_relaxed_u64(&lane->dispatched);
     const uint64_t abandoned = hl_load_relaxed_u64(&lane->abandoned);
+    const uint64_t conflated = hl_load_relaxed_u64(&lane->conflated);
+    const uint64_t shed = hl_load_relaxed_u64(&lane->shed);
     const uint64_t running = hl_load_relaxed_u32(&lane->running);
     hl_lane_stats mine = {.dispatched = dispatched,
                           .abandoned = abandoned,
+                          .conflated = conflated,
+                          .shed = shed,
                           .unrouted = hl_load_relaxed_u64(&lane->unrouted)}; /* as above */
     add_door(&mine, &partition->closed_counts[priority]);
     for (const hl_outlet *o = partition->outlets[priority]; o != NULL; o = o->next) {
@@ -53,7 +58,7 @@ static void add_lane(const hl_partition *partition, int priority, hl_lane_stats 
         add_door(&mine, &counts);
     }
     /* An event may be dispatched while its publisher's commit is still to be counted. */
-    const uint64_t gone = dispatched + abandoned;
+    const uint64_t gone = dispatched + conflated + shed + abandoned;
     if (mine.committed < gone && !stopped)
         mine.committed = gone;
     const uint64_t left = mine.committed - gone;

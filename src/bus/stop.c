@@ -80,8 +80,13 @@ static bus_sums add_up(const hl_bus *bus)
     /* DRAINED: what was dispatched first, with acquire; what was committed after it. Whatever a
      * dispatched event, a batch or a command has caused is then among the committed. */
     for (uint32_t i = 0; i < bus->partition_count; i++)
-        for (int p = 0; p < HL_PRIORITIES; p++)
-            sums.dispatched += hl_load_acquire_u64(&bus->partitions[i].lanes[p].dispatched);
+        for (int p = 0; p < HL_PRIORITIES; p++) {
+            const hl_lane *const lane = &bus->partitions[i].lanes[p];
+            /* DRAINED: acquire, all three. */
+            sums.dispatched += hl_load_acquire_u64(&lane->conflated);
+            sums.dispatched += hl_load_acquire_u64(&lane->shed);
+            sums.dispatched += hl_load_acquire_u64(&lane->dispatched);
+        }
     for (uint32_t i = 0; i < bus->executor_count; i++)
         sums.under_way += executor_under_way(&bus->executors[i]);
     for (uint32_t i = 0; i < bus->partition_count; i++) {
@@ -176,7 +181,7 @@ static uint64_t count_abandoned(hl_bus *bus)
     for (uint32_t i = 0; i < bus->partition_count; i++) {
         hl_partition *const partition = &bus->partitions[i];
         for (int p = 0; p < HL_PRIORITIES; p++) {
-            uint64_t unread = 0;
+            uint64_t unread = partition->lanes[p].withheld;
             /* The doors first: a commit that began in time is waited for there. */
             for (hl_outlet *o = partition->outlets[p]; o != NULL; o = o->next)
                 abandoned += hl_outlet_settle(o);

@@ -7,6 +7,7 @@
 
 #include "bus/batch.h"
 #include "bus/bus.h"
+#include "bus/guard.h"
 #include "bus/pattern.h"
 
 #define POLLS_BEFORE_YIELD 64
@@ -113,6 +114,8 @@ static hl_status make_parts(hl_bus *bus, hl_subscription *subscription)
         cell->delivery = subscription->options.batch != NULL ? &hl_batch_delivery : NULL;
         if (cell->delivery != NULL)
             whole = cell->delivery->make(cell, &bus->partitions[subscription->first_partition + i]);
+        if (whole && bus->make_guard != NULL)
+            whole = bus->make_guard(cell, &bus->partitions[subscription->first_partition + i]);
     }
     if (!whole)
         return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a subscription");
@@ -125,6 +128,8 @@ static void free_subscription(hl_subscription *subscription)
         hl_cell *const cell = &subscription->cells[i];
         if (cell->delivery != NULL)
             cell->delivery->free(cell);
+        if (cell->guard != NULL)
+            cell->guard->free(cell);
     }
     free(subscription->cells);
     free(subscription->links);

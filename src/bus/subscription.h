@@ -27,10 +27,12 @@
 typedef struct hl_topic_entry hl_topic_entry;
 
 typedef struct hl_delivery hl_delivery;
+typedef struct hl_guard hl_guard;
 
 typedef enum hl_cell_state {
     HL_CELL_WAITING = 0, /* the partition has not taken it up */
     HL_CELL_ATTACHED,
+    HL_CELL_GUARDED, /* attached too, and its guard is asked for each event (guard.h) */
     HL_CELL_DETACHED
 } hl_cell_state;
 
@@ -42,6 +44,8 @@ typedef struct hl_cell {
     uint64_t queued;             /* waiting in `waiting` just now */
     const hl_delivery *delivery; /* NULL: an inline handler */
     void *waiting;               /* the delivery's */
+    const hl_guard *guard;       /* NULL: what a handler fails on is skipped */
+    void *guarded;               /* the guard's */
     hl_subscription *subscription;
 } hl_cell;
 

@@ -130,7 +130,7 @@ static void announce(hl_bus *bus, hl_topic_entry *topic)
     info->priority = (uint8_t)topic->options.priority;
     info->any_priority = topic->options.any_priority;
     /* DECLARED: release, the topic and its route are whole. */
-    hl_store_release_u8(&info->declared, 1);
+    hl_store_release_u8(&info->declared, HL_TOPIC_OPEN);
 }
 
 static bool same_options(const hl_topic_entry *topic, const hl_topic_options *options)

@@ -12,13 +12,20 @@
 
 typedef struct hl_domain hl_domain;
 
-/* Read-only once `declared`. */
+/* What a publish asks of a topic's `declared`. */
+typedef enum hl_topic_state {
+    HL_TOPIC_UNDECLARED = 0,
+    HL_TOPIC_OPEN,   /* whoever has room may publish */
+    HL_TOPIC_CHECKED /* the bus's `admit` is asked for each publish */
+} hl_topic_state;
+
+/* Read-only once declared, but for that. */
 typedef struct hl_topic_info {
     uint32_t first_partition;
     uint32_t shards;
     uint8_t priority;
     bool any_priority;
-    uint8_t declared; /* DECLARED (bus.h) */
+    uint8_t declared; /* hl_topic_state; DECLARED (bus.h) */
 } hl_topic_info;
 
 /* The last values of a state topic in one shard. */
