@@ -56,9 +56,10 @@
  *   came after those of all positions before; the publisher that queued it again has that take
  *   behind it through SPARE, and who claims later has it through TURN.
  * - ADMITTED: admission, a publisher that has admitted a key (compare-and-swap, release) -> one
- * that wants to (acquire). It sees the entry admitted, and so does not admit it again.
+ *   that looks for a place (acquire). It sees the entry named and admitted: so it neither admits it
+ *   again nor takes it for missing when the limit is reached.
  * - SEAT: seat.cell, a publisher that closes (store release) -> the next to take its seat
- * (exchange, acquire). It has the former one's writes to the spare, and its last claim, behind it.
+ *   (exchange, acquire). It has the former one's writes to the spare and its last claim behind it.
  *
  * A new key's place is found by two words that are each set once, from 0, by compare-and-swap; who
  * finds the first its own and the second 0 sets the second, to its own: so two publishers with one
@@ -95,7 +96,7 @@ typedef struct hl_conflate_options {
     uint32_t max_keys;       /* 1 to 2^24 */
     uint32_t slot_size;      /* bytes: a multiple of 64 from 64 to 65600 */
     uint32_t publishers;     /* open at one time: 1 to 4096; with 1 a put costs less */
-    uint32_t held;           /* values that the consumer may hold at one time: 1 to 65536 */
+    uint32_t held;           /* values out at one time: 1 to 65536, rounded up to a power of two */
     uint64_t start_position; /* of the queue; any number */
 } hl_conflate_options;
 
