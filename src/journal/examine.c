@@ -204,6 +204,7 @@ static bool take_seal(examination *this, hl_record_kind kind)
         ((const hl_trailer *)walk->record)->footer_offset != footer_offset)
         return false;
     findings->sealed = true;
+    findings->sealed_size = walk->next;
     findings->finished = walk->next == walk->file_size;
     findings->footer_flags = footer.flags;
     if (footer.reserved_through > findings->reserved_through)

@@ -19,7 +19,7 @@ typedef enum hl_damage_policy {
 } hl_damage_policy;
 
 typedef struct hl_recovery {
-    uint64_t segments;               /* of the directory */
+    size_t segments;                 /* of the directory */
     hl_segment_name newest;          /* where there is one */
     hl_segment_header newest_header; /* likewise */
     hl_segment_findings findings;    /* of the newest segment, before anything was changed */

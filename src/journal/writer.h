@@ -54,18 +54,20 @@ typedef struct hl_journal_writer_options {
     uint16_t partition;     /* of the bus */
     uint32_t epoch;         /* at least this one; 0: as found, one more if `shards` has changed */
     uint8_t bus_uuid[16];   /* all 0: that of the journal as found, or a new one */
-    uint64_t segment_bytes; /* 1 MiB to 64 GiB; 0: 256 MiB */
+    uint64_t segment_bytes; /* 64 KiB to 8 GiB; 0: 256 MiB */
     uint64_t write_bytes;   /* a write is made at this size; 4 KiB to 64 MiB; 0: 1 MiB */
     uint64_t write_interval_ns;  /* or when the oldest waits for so long; 0: at each turn */
     uint64_t commit_events;      /* a sync after so many events; 0: at each turn with news */
     uint64_t commit_interval_ns; /* or when the oldest unsynced waits for so long; 0: likewise */
     uint64_t group_alignment;    /* groups begin at multiples of it: 8, or the sector size up to
                                     4096 where a torn sector must not touch the group before */
-    uint64_t reserve_block;      /* 0: HL_JOURNAL_RESERVE_BLOCK */
-    uint64_t retry_ns;           /* how often it looks for room on a full disk; 0: 100 ms */
-    bool zero_fill;              /* write zeros ahead: twice the bytes, but a sync need not mark
-                                    blocks as written. For `sync` domains */
-    uint32_t dictionary_limit;   /* dictionary records a segment; 0: 65536 */
+    uint64_t first_sequence;   /* 0: as recovered; else above all that was recovered: for a bus that
+                                  has gone on while its journal was off */
+    uint64_t reserve_block;    /* 0: HL_JOURNAL_RESERVE_BLOCK */
+    uint64_t retry_ns;         /* how often it looks for room on a full disk; 0: 100 ms */
+    bool zero_fill;            /* write zeros ahead: twice the bytes, but a sync need not mark
+                                  blocks as written. For `sync` domains */
+    uint32_t dictionary_limit; /* dictionary records a segment; 0: 65536 */
     hl_damage_policy damage;
     hl_journal_name_of name_of; /* NULL: all names are empty */
     void *name_context;

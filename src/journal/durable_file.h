@@ -1,0 +1,28 @@
+/*
+ * Small files that are replaced whole: cursors, snapshots, packed segments. After a power cut there
+ * is the old one or the new one, never half of either: the new one is written beside it, synced,
+ * renamed over it, and the directory synced. Any thread, one at a time for one name.
+ */
+#ifndef HL_JOURNAL_DURABLE_FILE_H
+#define HL_JOURNAL_DURABLE_FILE_H
+
+#include "journal/io.h"
+
+#define HL_DURABLE_TEMPORARY ".tmp" /* what the new file's name ends with until it is whole */
+
+/* DIRECTORY/NAME with these bytes. HL_OK; HL_NO_SPACE, HL_SYSTEM, HL_INVALID (path too long): the
+ * old file is as it was. */
+hl_status hl_durable_file_replace(const hl_io *io, const char *directory, const char *name,
+                                  const void *bytes, size_t size, hl_error *error);
+
+/* The last steps alone: `temporary` is written and closed but not synced. Its file is removed when
+ * they fail before the rename. */
+hl_status hl_durable_file_put(const hl_io *io, const char *directory, const char *temporary,
+                              const char *path, hl_error *error);
+
+/* All of a file, at most `limit` bytes. free() *ret_bytes. HL_NOT_FOUND; HL_DAMAGED: it is longer;
+ * HL_SYSTEM, HL_NO_MEMORY. */
+hl_status hl_durable_file_read(const hl_io *io, const char *path, size_t limit, void **ret_bytes,
+                               size_t *ret_size, hl_error *error);
+
+#endif
