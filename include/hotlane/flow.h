@@ -46,13 +46,14 @@ typedef struct hl_sampling_options {
         sizeof(hl_sampling_options), 100 * HL_MILLISECOND, 16384, 16 \
     }
 
-/* The rungs of the ladder; each does what those below it do, too. CRITICAL and HIGH priorities and
- * `delta` topics never pay. */
+/* The rungs of the ladder, in four steps (SHED is two); each does what those below it do, too.
+ * CRITICAL and HIGH priorities and `delta` topics never pay. */
 typedef enum hl_rung {
     HL_RUNG_CALM = 0,   /* nothing is held back */
     HL_RUNG_SAMPLE = 1, /* `state` topics of NORMAL and below are sampled */
-    HL_RUNG_SHED = 2,   /* `expendable` topics are shed, BACKGROUND first, then LOW */
-    HL_RUNG_REFUSE = 3, /* `state` topics are refused with HL_THROTTLED */
+    HL_RUNG_SHED = 2,   /* `expendable` topics are shed: BACKGROUND, at the next step LOW too */
+    HL_RUNG_REFUSE = 3, /* `state` topics of NORMAL and below are refused with HL_THROTTLED, and
+                           `expendable` ones of NORMAL shed */
     HL_RUNGS = 4
 } hl_rung;
 
@@ -75,10 +76,10 @@ typedef struct hl_ladder_options {
     uint64_t order_delay_ns;   /* wait that is full load; 1 us..10 s; 0: not looked at */
     uint32_t cpu_pct;          /* busy time that is full load; 1..100; 0: not looked at */
     uint64_t arrivals_per_s;   /* rate that is full load; up to 1,000,000,000; 0: not looked at */
-    uint64_t step_up_ns;       /* from one rung up to the next at least; 0..1 s */
+    uint64_t step_up_ns;       /* between two steps up at least; 0..1 s */
     uint32_t down_pct;         /* load under which it comes down; 1..95 */
-    uint64_t step_down_ns;     /* under down_pct for so long: one rung down; 100 ms..1,666 ms, so
-                                  that all three take at most 5 s */
+    uint64_t step_down_ns;     /* under down_pct for so long: one step down, of four; 100 ms to
+                                  1.25 s, so that all four take at most 5 s */
     bool predictive;           /* step up by the forecast too */
     uint64_t horizon_ns;       /* how far ahead it looks; 1 ms..1 s */
     uint32_t level_weight_pct; /* Holt's alpha: weight of the newest rate; 1..100 */

@@ -6,11 +6,19 @@
  *     ...
  *     const hl_ladder_change change = hl_ladder_step(&ladder, &sample);
  *     if (change.from != change.to)
- *         announce(change.to, change.load.cause);
+ *         announce(hl_stage_rung(change.to), change.cause);
  *
- * Up one rung when the load reaches 100 %, and again each step_up_ns while it stays there. Down one
- * rung when the load was under down_pct for step_down_ns without a break. In between it stays: so
- * a load that swings around either threshold alone does not make it flap.
+ * The rungs are climbed in four stages: 1 SAMPLE, 2 SHED of BACKGROUND, 3 SHED of LOW too, 4
+ * REFUSE; stage 0 is CALM. Up one when the load reaches 100 %, and again each step_up_ns while it
+ * is there. Down one when the load was under down_pct for step_down_ns without a break. Between the
+ * two it stays: a load that swings around either threshold alone does not make it flap, and
+ * whatever the load does, from one step down to the next at least step_down_ns pass. A flood that
+ * lasts is met again when the ladder has come down, about every step_down_ns.
+ *
+ * With `predictive` the load is also what the forecast makes of it: of the arrivals' rate in
+ * horizon_ns, against its limit; and of the fullest lane, into which the arrivals then will have
+ * gone and from which the partition will have taken what it can (its departures divided by the
+ * share of its time that they took).
  */
 #ifndef HL_FLOW_LADDER_H
 #define HL_FLOW_LADDER_H
@@ -18,23 +26,27 @@
 #include "flow/forecast.h"
 #include "flow/load.h"
 
+/* 0 to HL_STAGES - 1. */
+typedef uint32_t hl_stage;
+#define HL_STAGES 5u
+
 typedef struct hl_ladder {
     hl_ladder_options options;
-    hl_rung rung;
-    uint64_t stepped_ns;   /* when it last stepped up */
-    uint64_t low_since_ns; /* since when the load is under down_pct, or the last step down */
-    bool is_low;
-    bool has_sample;
+    hl_stage stage;
+    hl_load_cause cause; /* of the last step up; of stage 0 HL_LOAD_NONE */
+    bool has_sample;     /* in `last` */
+    bool is_low;         /* the load is under down_pct, since low_since_ns or the last step down */
+    uint64_t low_since_ns;
+    uint64_t stepped_up_ns;
     hl_load_sample last;
     hl_forecast arrivals;
-    uint64_t service_per_s; /* the most that the partition has lately dispatched with a backlog */
-    hl_load_cause cause;    /* of the rung it stands on: of the last step up */
+    double service_per_s; /* what the partition can take, lately; 0: not known yet */
 } hl_ladder;
 
 typedef struct hl_ladder_change {
-    hl_rung from, to;
+    hl_stage from, to;
     hl_load load;        /* as of this sample */
-    hl_load_cause cause; /* why it stands on `to`: of the last step up; of a calm one NONE */
+    hl_load_cause cause; /* why it stands on `to`: of the last step up */
 } hl_ladder_change;
 
 /* HL_OK, or HL_INVALID with "PLACE.field: ..." in `error`. Any thread. */
@@ -47,18 +59,20 @@ void hl_ladder_init(hl_ladder *ladder, const hl_ladder_options *options);
 /* Takes a sample and says where the ladder stands. One thread. */
 hl_ladder_change hl_ladder_step(hl_ladder *ladder, const hl_load_sample *sample);
 
-/*
- * What a rung does to an event of a topic. Pure; any thread. CRITICAL and HIGH, and `delta` topics,
- * pass on every rung.
- */
-typedef enum hl_rung_action {
-    HL_RUNG_PASS = 0,
-    HL_RUNG_TO_SAMPLER,
-    HL_RUNG_SHED_IT,
-    HL_RUNG_REFUSE_IT
-} hl_rung_action;
+/* The rung of a stage. */
+hl_rung hl_stage_rung(hl_stage stage);
 
-hl_rung_action hl_rung_action_for(hl_rung rung, hl_load load, bool is_state, bool is_expendable,
-                                  hl_priority priority);
+/* What becomes of an event. */
+typedef enum hl_stage_action {
+    HL_STAGE_PASS = 0,
+    HL_STAGE_SAMPLE,
+    HL_STAGE_SHED,
+    HL_STAGE_REFUSE
+} hl_stage_action;
+
+/* What a stage does to events of a topic; at most one of is_state and is_expendable, neither for a
+ * `delta` topic. CRITICAL and HIGH, and `delta` topics, pass at every stage. Pure; any thread. */
+hl_stage_action hl_stage_action_for(hl_stage stage, bool is_state, bool is_expendable,
+                                    hl_priority priority);
 
 #endif

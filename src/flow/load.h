@@ -15,7 +15,8 @@ typedef struct hl_load_sample {
     uint64_t lane_slots;     /* of how many; 0: there is no lane */
     uint64_t order_delay_ns; /* the longest that one of CRITICAL or HIGH waited since the last */
     uint64_t busy_ns;        /* the executor's time with events, since it began */
-    uint64_t arrivals;       /* events committed, since it began */
+    uint64_t arrivals;       /* events committed or refused with HL_THROTTLED, since it began: what
+                                is refused is load, too, and must not look as if it had gone */
     uint64_t departures;     /* events dispatched, conflated or shed, since it began */
 } hl_load_sample;
 
