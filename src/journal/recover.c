@@ -10,9 +10,10 @@
 #include "base/error.h"
 #include "journal/seal.h"
 
-#define COPY_SIZE        (1u << 20)
-#define DICTIONARY_LIMIT 65536u /* of a segment found; more offsets are not in its new footer \
-                                     */
+#define COPY_SIZE (1u << 20)
+#define DICTIONARY_LIMIT                                                 \
+    65536u /* of a segment found; more offsets are not in its new footer \
+            */
 
 typedef struct repair {
     const hl_io *io;
