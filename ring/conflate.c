@@ -8,7 +8,8 @@
 /* The first 8 bytes of a value are the queue's. */
 #define STAMP_SIZE sizeof(uint64_t)
 
-_Static_assert(HL_CONFLATE_MAX_KEYS + HL_CONFLATE_MAX_PUBLISHERS + HL_CONFLATE_MAX_HELD <
+_Static_assert(HL_CONFLATE_MAX_KEYS + HL_CONFLATE_MAX_PUBLISHERS * HL_CONFLATE_SPARES +
+                       HL_CONFLATE_MAX_HELD <
                    HL_CONFLATE_CELL_MASK,
                "the number of a cell + 1 fits");
 
@@ -58,7 +59,8 @@ static layout layout_of(const hl_conflate_options *options)
     of.seats_offset = up_to_lines(of.entries_offset + of.entries * sizeof(hl_conflate_entry));
     of.held_offset = of.seats_offset + options->publishers * sizeof(hl_conflate_seat);
     of.cells_offset = up_to_lines(of.held_offset + of.held * sizeof(uint32_t));
-    const uint64_t cells = (uint64_t)options->max_keys + options->publishers + of.held;
+    const uint64_t cells =
+        (uint64_t)options->max_keys + options->publishers * HL_CONFLATE_SPARES + of.held;
     of.size = of.cells_offset + cells * options->slot_size;
     return of;
 }
@@ -88,11 +90,16 @@ static void fill_in(hl_conflate *table)
         /* As if of one lap before. */
         queue[position & table->queue_mask] = (position + 1 - capacity) << 32;
     }
-    for (uint32_t i = 0; i < table->publishers; i++)
-        seat_at(table, i)->cell = table->max_keys + i + 1;
+    uint32_t cell = table->max_keys;
+    for (uint32_t i = 0; i < table->publishers; i++) {
+        hl_conflate_seat *const seat = seat_at(table, i);
+        seat->is_free = 1;
+        for (uint32_t k = 0; k < HL_CONFLATE_SPARES; k++)
+            seat->spares[k] = cell++;
+    }
     uint32_t *const held = at(table, table->held_offset);
     for (uint32_t i = 0; i < table->held; i++)
-        held[i] = table->max_keys + table->publishers + i;
+        held[i] = cell++;
 }
 
 static hl_conflate *refuse(const char **ret_reason, const char *reason)
@@ -140,20 +147,18 @@ hl_status hl_conflate_publisher_open(hl_conflate *table, uint32_t hint,
 {
     for (uint32_t i = 0; i < table->publishers; i++) {
         const uint32_t number = (uint32_t)(((uint64_t)hint + i) % table->publishers);
-        uint64_t *const cell = &seat_at(table, number)->cell;
-        /* Relaxed: only whether to try. */
-        if (hl_load_relaxed_u64(cell) == 0)
-            continue;
-        /* SEAT: acquire, so that what the one before did is behind it. */
-        const uint64_t spare = hl_exchange_acq_rel_u64(cell, 0);
-        if (spare == 0)
+        hl_conflate_seat *const seat = seat_at(table, number);
+        uint32_t is_free = 1;
+        /* Relaxed: only whether to try. SEAT: acquire, so that what the one before did is behind
+         * this one. */
+        if (hl_load_relaxed_u32(&seat->is_free) == 0 ||
+            !hl_compare_exchange_acq_rel_u32(&seat->is_free, &is_free, 0))
             continue;
         *ret_publisher = (hl_conflate_publisher){.table = table,
                                                  .entries = at(table, table->entries_offset),
                                                  .queue = at(table, table->queue_offset),
                                                  .cells = at(table, table->cells_offset),
-                                                 .cell = (uint32_t)spare - 1,
-                                                 .seat = number,
+                                                 .seat = seat,
                                                  .slot_size = table->slot_size,
                                                  .entry_shift = table->entry_shift,
                                                  .is_alone = table->publishers == 1};
@@ -165,8 +170,7 @@ hl_status hl_conflate_publisher_open(hl_conflate *table, uint32_t hint,
 void hl_conflate_publisher_close(hl_conflate_publisher *publisher)
 {
     /* SEAT: release, so that who sits here next has all this one did behind it. */
-    hl_store_release_u64(&seat_at(publisher->table, publisher->seat)->cell,
-                         (uint64_t)publisher->cell + 1);
+    hl_store_release_u32(&publisher->seat->is_free, 1);
     publisher->table = NULL;
 }
 

@@ -58,8 +58,8 @@
  * - ADMITTED: admission, a publisher that has admitted a key (compare-and-swap, release) -> one
  *   that looks for a place (acquire). It sees the entry named and admitted: so it neither admits it
  *   again nor takes it for missing when the limit is reached.
- * - SEAT: seat.cell, a publisher that closes (store release) -> the next to take its seat
- *   (exchange, acquire). It has the former one's writes to the spare and its last claim behind it.
+ * - SEAT: seat.is_free, a publisher that closes (store release) -> the next to take its seat
+ *   (compare-and-swap, acquire). It has the former one's spares and last claim behind it.
  *
  * A new key's place is found by two words that are each set once, from 0, by compare-and-swap; who
  * finds the first its own and the second 0 sets the second, to its own: so two publishers with one
@@ -108,8 +108,16 @@ typedef struct hl_conflate_entry {
     uint64_t reserved;
 } hl_conflate_entry;
 
+/* A publisher uses its spares in turn, so that the lines of one that it has just got, which the
+ * consumer or another publisher had, travel while the others are filled: worth a fifth with a slow
+ * consumer, a third with one that keeps up. */
+#define HL_CONFLATE_SPARES 8u
+
 typedef struct hl_conflate_seat {
-    alignas(128) uint64_t cell; /* SEAT: the spare's number + 1; 0: somebody sits there */
+    alignas(128) uint32_t is_free; /* SEAT: 1: nobody sits there */
+    /* The publisher that sits here writes. */
+    uint32_t next;                       /* the spare to fill next */
+    uint32_t spares[HL_CONFLATE_SPARES]; /* numbers of cells */
 } hl_conflate_seat;
 
 /* What lies at the start of the memory. */
@@ -149,8 +157,7 @@ typedef struct hl_conflate_publisher {
     hl_conflate_entry *entries;
     uint64_t *queue;
     char *cells;
-    uint32_t cell; /* the spare */
-    uint32_t seat;
+    hl_conflate_seat *seat;
     uint32_t slot_size;
     uint32_t entry_shift;
     bool is_alone; /* there is no other seat */
@@ -252,6 +259,12 @@ static inline uint32_t hl_conflate_home(uint32_t entry_shift, uint64_t low, uint
                       entry_shift);
 }
 
+/* Where the number of the cell is that is filled now. */
+static inline uint32_t *hl_conflate_spare(const hl_conflate_publisher *publisher)
+{
+    return &publisher->seat->spares[publisher->seat->next];
+}
+
 /* For a key that is not at its home, or new: finds it, or enters and admits it. HL_OK; HL_LIMIT. */
 hl_status hl_conflate_find(hl_conflate *table, uint64_t low, uint64_t high,
                            hl_conflate_place *ret_place);
@@ -282,7 +295,8 @@ static inline hl_status hl_conflate_try_claim(hl_conflate_publisher *publisher, 
             return status;
     }
     *ret_place = place;
-    *ret_slot = hl_conflate_cell(publisher->cells, publisher->slot_size, publisher->cell);
+    *ret_slot =
+        hl_conflate_cell(publisher->cells, publisher->slot_size, *hl_conflate_spare(publisher));
     return HL_OK;
 }
 
@@ -312,6 +326,7 @@ static inline void hl_conflate_queue(hl_conflate_publisher *publisher, hl_confla
 static inline bool hl_conflate_commit(hl_conflate_publisher *publisher, hl_conflate_place place)
 {
     uint64_t *const word = &publisher->entries[place].word;
+    uint32_t *const spare = hl_conflate_spare(publisher);
     /* Relaxed: what the swap expects; the swap finds out whether it is so. */
     uint64_t before = hl_load_relaxed_u64(word);
     uint64_t after;
@@ -321,15 +336,16 @@ static inline bool hl_conflate_commit(hl_conflate_publisher *publisher, hl_confl
         const uint64_t puts = hl_conflate_puts_of(before) == UINT64_MAX >> HL_CONFLATE_CELL_BITS
                                   ? before & ~HL_CONFLATE_CELL_MASK
                                   : (before & ~HL_CONFLATE_CELL_MASK) + HL_CONFLATE_ONE_PUT;
-        after = puts | (publisher->cell + 1);
+        after = puts | (*spare + 1);
         /* VALUE, SPARE: acq_rel, so that who gets the new cell sees it filled, and the old one is
          * written only after it was read. */
     } while (!hl_compare_exchange_acq_rel_u64(word, &before, after));
-    publisher->cell = hl_conflate_cell_of(before);
-    /* The next put fills it: the line travels meanwhile. */
-    char *const next = hl_conflate_cell(publisher->cells, publisher->slot_size, publisher->cell);
-    hl_prefetch_write(next);
-    hl_prefetch_write(next + 64);
+    *spare = hl_conflate_cell_of(before);
+    publisher->seat->next = (publisher->seat->next + 1) % HL_CONFLATE_SPARES;
+    /* It is filled again some puts later: the lines travel meanwhile. */
+    char *const later = hl_conflate_cell(publisher->cells, publisher->slot_size, *spare);
+    hl_prefetch_write(later);
+    hl_prefetch_write(later + 64);
     if (hl_conflate_puts_of(before) != 0)
         return true;
     hl_conflate_queue(publisher, place);

@@ -80,6 +80,10 @@ Test(order, fetch_add_and_exchange_give_back_what_was_there)
     uint64_t count = UINT64_MAX;
     cr_assert_eq(hl_fetch_add_relaxed_u64(&count, 2), UINT64_MAX);
     cr_assert_eq(count, 1, "it wraps");
+    cr_assert_eq(hl_fetch_add_acq_rel_u64(&count, ANY_64), 1);
+    cr_assert_eq(hl_exchange_acq_rel_u64(&count, 5), ANY_64 + 1);
+    cr_assert_eq(hl_exchange_relaxed_u64(&count, 6), 5);
+    cr_assert_eq(count, 6);
     void *ptr = &count;
     cr_assert_eq(hl_exchange_acq_rel_ptr(&ptr, NULL), &count);
     cr_assert_null(ptr);
