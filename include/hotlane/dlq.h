@@ -100,6 +100,7 @@ typedef struct hl_dlq_options {
     const char *path;        /* NULL: memory only */
     bool read_only;          /* of a file that exists: nothing is written, locked, or cut */
     bool must_exist;         /* do not make a new file */
+    bool salvage;            /* with read_only: show what is whole of a damaged file */
     size_t memory_bytes;     /* 1 MiB..4 GiB: all letters without a file, unwritten ones with it */
     uint64_t max_file_bytes; /* the file grows no further: HL_FULL, once memory is full too */
     uint64_t max_letters;    /* kept at once, 1..2^32; each takes 48 bytes of memory besides */
@@ -108,10 +109,10 @@ typedef struct hl_dlq_options {
                          lost; false: HL_FULL, and the bus keeps what it cannot hand over */
 } hl_dlq_options;
 
-#define HL_DLQ_OPTIONS_INIT                                                                       \
-    {                                                                                             \
-        sizeof(hl_dlq_options), NULL, false, false, (size_t)16 << 20, (uint64_t)1 << 30, 1000000, \
-            HL_SECOND, true                                                                       \
+#define HL_DLQ_OPTIONS_INIT                                                                     \
+    {                                                                                           \
+        sizeof(hl_dlq_options), NULL, false, false, false, (size_t)16 << 20, (uint64_t)1 << 30, \
+            1000000, HL_SECOND, true                                                            \
     }
 
 /* Which letters: all that is set must hold. */
@@ -145,9 +146,10 @@ typedef struct hl_dlq_stats {
     uint64_t write_failures; /* writes and syncs that the system refused */
     uint64_t memory_bytes;   /* of letters in memory */
     uint64_t file_bytes;
-    uint64_t cut_bytes;   /* of a torn end, when it was opened (read-only: passed over) */
-    uint64_t cut_at;      /* offset of that end in the file; 0: none */
-    uint64_t compactions; /* times the file was rewritten without what was gone */
+    uint64_t cut_bytes;     /* of a torn end, when it was opened (read-only: passed over) */
+    uint64_t damaged_bytes; /* passed over (salvage) */
+    uint64_t cut_at;        /* offset of that end in the file; 0: none */
+    uint64_t compactions;   /* times the file was rewritten without what was gone */
 } hl_dlq_stats;
 
 /* Sees a letter, valid until it returns; false: no more. It may call hl_dlq_* itself. */
@@ -190,7 +192,8 @@ HL_API hl_status hl_dlq_list(hl_dlq *dlq, const hl_dlq_filter *filter, hl_dlq_vi
 HL_API hl_status hl_dlq_count(hl_dlq *dlq, const hl_dlq_filter *filter, uint64_t *ret_count,
                               hl_error *error);
 
-/* A copy of one letter, the caller's to free with hl_dead_letter_free.
+/* A copy of one letter, the caller's to free with hl_dead_letter_free; its names are good as long
+ * as the queue is open.
  * - HL_OK
  * - HL_NOT_FOUND: no letter of that id is kept.
  * - HL_SYSTEM, HL_DAMAGED, HL_NO_MEMORY */

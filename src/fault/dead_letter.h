@@ -44,7 +44,7 @@ typedef hl_status (*hl_dead_redriver)(const hl_dead_letter *letter, void *contex
 
 /*
  * `ring_slots`: a power of two, 8..2^20; a slot is 256 bytes, a letter takes one for each 248 bytes
- * of 136 + text + event and payload. `slot_size_bytes`: the largest event with its payload; the
+ * of 72 + text + event and payload. `slot_size_bytes`: the largest event with its payload; the
  * ring must have room for one such letter. The queue stays the caller's and must outlive this.
  * - HL_OK; HL_INVALID; HL_NO_MEMORY
  */
@@ -75,7 +75,7 @@ bool hl_dead_letters_pending(const hl_dead_letters *letters);
 hl_status hl_dead_letters_drain(hl_dead_letters *letters, hl_error *error);
 
 /* A redriven letter was handled: it is gone, with its mark in the file. HL_OK, HL_NOT_FOUND,
- * HL_FULL: no room for the mark, call again. */
+ * HL_NO_SPACE: no room for the mark, call again. */
 hl_status hl_dead_letters_handled(hl_dead_letters *letters, uint64_t id, hl_error *error);
 
 /* From now on hl_dlq_redrive hands letters to `redriver`; NULL: it marks them. */
