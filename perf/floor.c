@@ -168,12 +168,23 @@ static inline void fill_block(stream_work *s, uint64_t first)
     }
 }
 
+/* Writes a word of each line of a message back, unchanged: a line that the consumer has only read
+ * stays in both caches, and the producer's next stores to it wait, one line after the other. */
+static inline void rewrite(unsigned char *slot)
+{
+    for (uint32_t offset = 0; offset < PERF_MESSAGE_BYTES; offset += 64) {
+        uint64_t *const word = (uint64_t *)(void *)(slot + offset);
+        /* Relaxed: the consumer's until DRAINED. */
+        hl_store_relaxed_u64(word, hl_load_relaxed_u64(word));
+    }
+}
+
 /* How many of the block's messages are not what was sent. */
 static inline uint64_t sum_block(const stream_work *s, uint64_t first)
 {
     uint64_t damaged = 0;
     for (uint64_t number = first; number < first + s->block; number++) {
-        const unsigned char *const slot = slot_of(s, number);
+        unsigned char *const slot = slot_of(s, number);
         if (s->ahead != 0) {
             const unsigned char *const later = slot_of(s, number + s->ahead);
             hl_prefetch_read(later);
@@ -181,6 +192,7 @@ static inline uint64_t sum_block(const stream_work *s, uint64_t first)
         }
         damaged +=
             !perf_payload_whole(slot, PERF_MESSAGE_BYTES) || perf_payload_number(slot) != number;
+        rewrite(slot);
     }
     return damaged;
 }

@@ -7,7 +7,8 @@
  *   round trip, 2 lines  the same with two lines a way, both of which must have come
  *   stream copy          messages of 128 bytes filled by A and summed up by B in a ring of 4,096
  *                        of them; the only synchronisation is one word a block of messages each
- *                        way; block size and prefetch are the best of several
+ *                        way; block size and prefetch are the best of several; B writes a word of
+ *                        each line back, which on many machines is what keeps A's stores flowing
  *   copy in one core     the same fill and sum by one thread, in a ring of the same size
  *   timer                one reading
  *   gaps                 time that a busy loop on a core did not get: by the kernel, the

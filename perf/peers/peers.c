@@ -10,7 +10,7 @@
 #define HOTLANE    "hotlane"
 #define BUS_CASE   "bus_128_single"
 #define BARE_CASE  "spsc_128_4096_single" /* whose figures of the peers stand beside the bus */
-#define LOOKS      6u                     /* for a queue's best pauses: of a measurement's time */
+#define LOOKS      7u                     /* for a queue's best pauses: of a measurement's time */
 #define LOOK_PART  0.2
 #define LOOK_MIN_S 0.01
 #define WARM_UP_S  1.0 /* until a virtual machine has compiled what is hot */
@@ -142,7 +142,7 @@ static hl_status measure_bus(void *context, double *ret_values, hl_error *error)
 /* How long this queue best pauses between two tries here: one short look at each. */
 static hl_status find_best_pauses(peer_task *task, hl_error *error)
 {
-    static const uint32_t pauses[LOOKS] = {0, 1, 4, 16, 64, 256};
+    static const uint32_t pauses[LOOKS] = {0, 1, 4, 16, 64, 256, 1024};
     const bool lower_is_better = task->work.shape == PEER_ROUND_TRIP;
     peer_work look = task->work;
     look.seconds *= LOOK_PART;

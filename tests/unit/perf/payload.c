@@ -14,7 +14,7 @@ Test(perf_payload, carries_number_and_time)
     cr_assert(perf_payload_whole(words, BYTES));
 }
 
-Test(perf_payload, the_smallest_has_number_time_and_sum)
+Test(perf_payload, the_smallest_has_number_time_a_word_and_sum)
 {
     uint64_t words[PERF_PAYLOAD_MIN_BYTES / 8];
     perf_payload_fill(words, PERF_PAYLOAD_MIN_BYTES, 5, 6);
@@ -46,5 +46,23 @@ Test(perf_payload, any_mixture_of_two_messages_is_found)
         const bool is_old = memcmp(torn, old, BYTES) == 0;
         const bool is_new = memcmp(torn, new, BYTES) == 0;
         cr_assert_eq(perf_payload_whole(torn, BYTES), is_old || is_new, "mixture %#x", mixture);
+    }
+}
+
+/* Odd counts of words as well as even ones; the peer in another language makes the same words. */
+Test(perf_payload, holds_the_same_words_at_any_size)
+{
+    for (uint32_t count = PERF_PAYLOAD_MIN_BYTES / 8; count <= 31; count++) {
+        uint64_t words[31];
+        perf_payload_fill(words, count * 8, 1000, 7);
+        uint64_t sum = 1000 + 7;
+        for (uint32_t i = 2; i < count - 1; i++) {
+            cr_assert_eq(words[i], 1000 + i, "word %u of %u", i, count);
+            sum += words[i];
+        }
+        cr_assert_eq(words[0], 1000);
+        cr_assert_eq(words[1], 7);
+        cr_assert_eq(words[count - 1], sum, "the sum of %u", count);
+        cr_assert(perf_payload_whole(words, count * 8), "%u words", count);
     }
 }
