@@ -47,7 +47,7 @@ void hl_scale_init(hl_scale *scale, const hl_scale_options *options)
 static bool has_lasted(bool holds, bool *held, uint64_t *since_ns, uint64_t after_ns,
                        uint64_t now_ns)
 {
-    if (holds && !*held)
+    if (holds && (!*held || now_ns < *since_ns)) /* a clock that stepped back: begin anew */
         *since_ns = now_ns;
     *held = holds;
     return holds && now_ns - *since_ns >= after_ns;
@@ -81,6 +81,8 @@ hl_scale_decision hl_scale_step(hl_scale *scale, const hl_scale_sample *sample)
     const bool shrinks =
         has_lasted(sample->backlog < options->shrink_backlog && may_shrink, &scale->is_low,
                    &scale->low_since_ns, options->shrink_after_ns, now_ns);
+    if (scale->has_changed && now_ns < scale->changed_ns)
+        scale->changed_ns = now_ns;
     if (scale->has_changed && now_ns - scale->changed_ns < options->pause_ns)
         return (hl_scale_decision){workers, HL_SCALE_STAYS};
     if (grows && workers < options->max_workers)
