@@ -166,13 +166,14 @@ int hl_lock_take(const char *path, hl_io_owner *ret_owner)
             return file;
         hl_io_owner owner = {0};
         const bool known = read_owner(held, &owner);
-        int result = -EWOULDBLOCK;
-        if (known && !hl_lock_owner_lives(&owner))
-            result = take_over(path, held);
-        close(held);
-        if (result == -EWOULDBLOCK)
+        if (!known || hl_lock_owner_lives(&owner)) {
+            close(held);
             *ret_owner = owner;
-        if (result != 0 && result != -EAGAIN)
+            return -EWOULDBLOCK;
+        }
+        const int result = take_over(path, held);
+        close(held);
+        if (result != 0 && result != -EAGAIN) /* else someone was faster, or it is ours */
             return result;
     }
 }
