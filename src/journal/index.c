@@ -5,7 +5,7 @@
 
 #include "base/allocate.h"
 
-#define TOPIC_LIMIT  65536u /* different topics counted in one segment; more are not listed */
+#define TOPIC_LIMIT  4096u /* different topics counted in one segment; more are not listed */
 #define TOPIC_SLOTS  (2 * TOPIC_LIMIT)
 #define BLOOM_PROBES 3
 

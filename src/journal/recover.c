@@ -125,17 +125,19 @@ static int write_zeros(const repair *this, uint8_t *copy, uint64_t from, uint64_
     return 0;
 }
 
-/* What is whole made durable, what is torn zeroed, both synced before anything is appended. */
-static hl_status settle_tail(const repair *this, hl_error *error)
+/* What is whole up to `end` made durable, `torn` bytes behind it zeroed, before anything is
+ * appended. */
+static hl_status settle(const repair *this, uint64_t end, uint64_t torn, hl_error *error)
 {
-    const hl_segment_findings *const findings = this->findings;
     uint8_t *const copy = hl_allocate(1, COPY_SIZE);
     if (copy == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "%s: out of memory", this->walk->path);
-    int result = write_again(this, copy, findings->durable_offset, findings->records_end);
+    int result = write_again(this, copy, this->findings->durable_offset, end);
     if (result == 0)
-        result = write_zeros(this, copy, findings->records_end, findings->torn_bytes);
+        result = write_zeros(this, copy, end, torn);
     free(copy);
+    if (result == 0 && this->findings->sealed)
+        result = this->io->truncate(this->io->context, this->file, end);
     if (result < 0)
         return hl_io_error(error, result, this->walk->path, "write");
     result = this->io->sync(this->io->context, this->file);
@@ -168,15 +170,6 @@ static hl_status seal(repair *this, hl_error *error)
     return status;
 }
 
-/* A seal that is whole, but the file was not cut behind it any more. */
-static hl_status cut_behind_seal(repair *this, hl_error *error)
-{
-    int result = this->io->truncate(this->io->context, this->file, this->findings->sealed_size);
-    if (result == 0)
-        result = this->io->sync(this->io->context, this->file);
-    return result < 0 ? hl_io_error(error, result, this->walk->path, "cut") : HL_OK;
-}
-
 static hl_status mend(repair *this, hl_error *error)
 {
     this->file = this->io->open(this->io->context, this->walk->path, HL_IO_WRITE);
@@ -184,9 +177,10 @@ static hl_status mend(repair *this, hl_error *error)
         return hl_io_error(error, this->file, this->walk->path, "open for writing");
     hl_status status;
     if (this->findings->sealed) {
-        status = cut_behind_seal(this, error);
+        /* Whole as it looks, the process may have ended before its sync. */
+        status = settle(this, this->findings->sealed_size, 0, error);
     } else {
-        status = settle_tail(this, error);
+        status = settle(this, this->findings->records_end, this->findings->torn_bytes, error);
         if (status == HL_OK)
             status = seal(this, error);
     }
@@ -223,7 +217,7 @@ static hl_status recover_newest(const hl_io *io, hl_segment_walk *walk, hl_damag
     hl_status status = hl_segment_examine(walk, &options, findings, error);
     if (status == HL_OK && findings->damages > 0 && policy == HL_DAMAGE_STRICT)
         status = refuse_damage(walk, findings, error);
-    if (status == HL_OK && !findings->finished)
+    if (status == HL_OK)
         status = mend(&this, error);
     hl_index_free(&this.index);
     return status;
