@@ -34,7 +34,6 @@
 #include <stdint.h>
 
 #include <hotlane/event.h>
-#include <hotlane/journal.h>
 #include <hotlane/status.h>
 
 /* Which events: those that all of it is true of. All zero: every event. */
@@ -63,8 +62,6 @@ typedef struct hl_journal_reader_options {
     bool salvage; /* damage is an entry, and it goes on behind it; else HL_DAMAGED, and it stays */
     bool follow;  /* partitions and segments that come are read too; hl_journal_reader_wait works */
     const hl_journal_keys *keys; /* NULL: encrypted segments are refused; outlives the reader */
-    const hl_journal_progress *progress; /* of the writer in this same process, with `partition`
-                                            naming just one; NULL: found by the `tail` file */
 } hl_journal_reader_options;
 
 #define HL_JOURNAL_READER_OPTIONS_INIT            \

@@ -180,8 +180,8 @@ static hl_status pack_frame(packing *this, uint32_t frame, hl_error *error)
     const int64_t got = hl_io_read_all(this->io, this->source, this->plain, plain_size, from);
     if (got != (int64_t)plain_size)
         return hl_io_error(error, got < 0 ? got : -EIO, this->source_path, "read all of");
-    const uint8_t *bytes;
-    size_t size;
+    const uint8_t *bytes = NULL;
+    size_t size = 0;
     const hl_status status = encode(this, frame, plain_size, &bytes, &size, error);
     if (status != HL_OK)
         return status;

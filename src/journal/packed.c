@@ -82,6 +82,9 @@ static bool decode(hl_packed_io *packed, open_file *file, uint32_t frame)
             ZSTD_decompressDCtx(packed->decompressor, file->plain, plain_size, bytes, size);
         if (ZSTD_isError(got) || got != plain_size)
             return false;
+#else
+        (void)packed;
+        return false; /* check_features does not let it come to this */
 #endif
     } else if (bytes != file->plain) {
         if (size != plain_size)
