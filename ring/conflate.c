@@ -299,3 +299,14 @@ uint64_t hl_conflate_pending(const hl_conflate *table)
     const uint64_t claimed = hl_load_relaxed_u64(&table->queue_claimed);
     return (int64_t)(claimed - taken) < 0 ? 0 : claimed - taken;
 }
+
+uint64_t hl_conflate_pending_puts(const hl_conflate *table)
+{
+    const hl_conflate_entry *const entries =
+        (const hl_conflate_entry *)(const void *)((const char *)table + table->entries_offset);
+    const uint64_t count = (uint64_t)1 << (64 - table->entry_shift);
+    uint64_t puts = 0;
+    for (uint64_t i = 0; i < count; i++)
+        puts += hl_conflate_puts_of(hl_load_relaxed_u64(&entries[i].word)); /* Relaxed: at rest. */
+    return puts;
+}

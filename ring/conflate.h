@@ -221,6 +221,10 @@ uint32_t hl_conflate_key_count(const hl_conflate *table);
 /* Keys that wait, each with one value; exact when nothing moves. Any thread. */
 uint64_t hl_conflate_pending(const hl_conflate *table);
 
+/* Puts that are not read yet: of each key that waits, those that its value stands for. Goes through
+ * all entries. Only when nothing moves. */
+uint64_t hl_conflate_pending_puts(const hl_conflate *table);
+
 /* ------- A publisher's, from here on. ------- */
 
 #define HL_CONFLATE_CELL_BITS 26 /* keys, spares and held together are fewer */

@@ -59,6 +59,11 @@ typedef struct hl_domain_config {
     const char *publishes_to;  /* domains that its handlers publish to, "order, system"; "*": all;
                                   NULL, "": none */
     hl_wait wait;
+    const char *conflates;  /* priorities whose lanes keep the newest event of each (topic, key)
+                               instead of a queue of all: "normal, low"; only state topics may lie
+                               there; not critical or high. NULL, "": none */
+    uint32_t conflate_keys; /* keys that such a lane has room for, 1..16,777,216; 0: the bus's
+                               max_keys_per_state_topic */
 } hl_domain_config;
 
 typedef struct hl_config {

@@ -16,6 +16,11 @@
  *     close            |        X          |            X             |      -
  *     X: the caller must exclude it; -: may run at the same time.
  *
+ * On a lane that conflates (hl_domain_config.conflates) a claim is a cell for the newest event of
+ * its topic and key: never HL_FULL, however slow the partition; one slot a claim (HL_INVALID for
+ * more, from outside), one open claim a publisher and lane (16 for a shared one; HL_BUSY beyond),
+ * HL_LIMIT for a new key when conflate_keys are there; and an open claim holds back nothing.
+ *
  * The bad news: an open claim holds back what is published after it into the same ring (exclusive)
  * or by anyone into the same shared lane; a thread that dies between claim and commit stalls that
  * ring for good, and stop counts what lies behind as abandoned.
@@ -31,7 +36,8 @@ typedef struct hl_shared_publisher hl_shared_publisher;
 typedef struct hl_publisher_options {
     size_t size;
     /* What it will publish: domains, each with priorities when not those of its topics declared so
-     * far: "market_data, order:CRITICAL|HIGH". NULL: every domain. Its rings are made at open. */
+     * far: "market_data, order:CRITICAL|HIGH" (or lower case). NULL: every domain. Its rings are
+     * made at open. */
     const char *uses;
     uint32_t ring_slots; /* 0: the domain's. Of a shared lane its first opener's holds for all */
 } hl_publisher_options;

@@ -52,7 +52,8 @@ extern "C" {
  *   HL_INVALID         the name is malformed (empty token, wildcard, over 255 bytes) or an option
  *   HL_UNKNOWN_DOMAIN  and no default_domain is configured
  *   HL_EXISTS          declared before with other options
- *   HL_NOT_ALLOWED     any_priority in a domain of fixed priority
+ *   HL_NOT_ALLOWED     any_priority in a domain of fixed priority; a lane that conflates, for a
+ *                      topic that is not of kind HL_STATE
  *   HL_LIMIT           max_topics
  *   HL_NO_MEMORY; HL_CLOSED: the bus has stopped. hl_bus_error has the sentence.
  */

@@ -122,7 +122,10 @@ static bool copy_config(hl_bus *bus, const hl_config *config)
         bus->partition_count += domains[i].shards;
         snprintf(domain->name, sizeof domain->name, "%s", domains[i].name);
         domain->config.name = domain->name;
-        whole = keep_text(bus, &domain->config.publishes_to);
+        if (domain->config.conflate_keys == 0)
+            domain->config.conflate_keys = config->max_keys_per_state_topic;
+        whole = keep_text(bus, &domain->config.publishes_to) &&
+                keep_text(bus, &domain->config.conflates);
     }
     return whole;
 }

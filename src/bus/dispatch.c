@@ -4,6 +4,7 @@
 #include "bus/bus.h"
 #include "bus/guard.h"
 #include "bus/intake.h"
+#include "ring/conflate.h"
 
 #define LATENCY_EVERY 8 /* events: one in so many is measured, the clock read no oftener */
 
@@ -214,6 +215,41 @@ uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, ui
         hl_boxes_end_run(partition, interrupted);
     /* Written: the sequence lies in the line of the stamp. */
     hl_ring_release_written(&inlet->consumer, taken - released);
+    *ret_dispatched = taken - passed_by;
+    return taken;
+}
+
+uint32_t hl_dispatch_conflated(hl_executor *executor, hl_inlet *inlet, uint32_t max,
+                               uint32_t *ret_dispatched)
+{
+    hl_partition *const partition = inlet->partition;
+    const uint32_t level = inlet->priority;
+    hl_lane *const lane = &partition->lanes[level];
+    uint32_t taken = 0, passed_by = 0;
+    bool interrupted = false;
+    hl_event *event;
+    uint64_t puts;
+    while (taken < max && !interrupted &&
+           (event = hl_conflate_take(inlet->conflated, &puts)) != NULL) {
+        const bool measured = taken % LATENCY_EVERY == 0;
+        if (measured)
+            executor->now_ns = hl_bus_now(executor->bus);
+        if (puts > 1) {
+            event->flags |= HL_EVENT_CONFLATED;
+            hl_count(&lane->conflated, puts - 1);
+        }
+        if (__builtin_expect(pass_by(partition, lane, event), 0))
+            passed_by++;
+        else
+            dispatch(partition, lane, event);
+        if (measured)
+            record_latency(lane, event, executor->now_ns);
+        taken++;
+        interrupted = must_stop(executor, level);
+    }
+    if (partition->open_boxes != 0)
+        hl_boxes_end_run(partition, interrupted);
+    hl_conflate_release(inlet->conflated, taken);
     *ret_dispatched = taken - passed_by;
     return taken;
 }

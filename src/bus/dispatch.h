@@ -16,6 +16,11 @@
 uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, uint32_t ready,
                          uint32_t *ret_dispatched);
 
+/* The same for up to `max` keys of a lane that conflates: takes the newest of each and counts those
+ * that it stands for besides as conflated. The number of keys taken. */
+uint32_t hl_dispatch_conflated(hl_executor *executor, hl_inlet *inlet, uint32_t max,
+                               uint32_t *ret_dispatched);
+
 /* The outcome of a handler that ran for `count` events of `cell`: what it published through the
  * partition's `out` stands or falls with `status`, and the events are counted. */
 void hl_dispatch_finish(hl_partition *partition, hl_cell *cell, hl_status status,

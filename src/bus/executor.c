@@ -10,7 +10,6 @@
 #include "bus/bus.h"
 #include "bus/dispatch.h"
 
-#define RUN_MAX            64 /* events of one lane before it looks at the others of its level */
 #define LOOK_AT_ALL_EVERY  64 /* looks: then all rings are looked at, whatever is announced */
 #define QUIESCENT_EVERY    16 /* looks between two quiescent states: each costs a shared line */
 #define DUES_LEVEL         HL_PRIORITIES /* for the guard: below all lanes */
@@ -129,7 +128,8 @@ static void leave_empty(hl_executor *executor, hl_inlet *inlet)
 {
     const uint32_t level = inlet->priority;
     /* An empty ring is never to look full to its publisher. */
-    hl_ring_release_publish(&inlet->consumer);
+    if (inlet->conflated == NULL)
+        hl_ring_release_publish(&inlet->consumer);
     if (inlet->is_local && !hl_group_ready(&executor->levels[level], inlet->group))
         executor->local[level] &= ~((uint64_t)1 << inlet->group);
     if (inlet->retiring)
@@ -142,14 +142,16 @@ static uint32_t take_run(hl_executor *executor, hl_inlet *inlet, uint32_t level,
 {
     hl_lane *const lane = &inlet->partition->lanes[level];
     void *first = NULL;
-    const uint32_t ready = hl_ring_peek(&inlet->consumer, max, &first);
+    const bool is_table = inlet->conflated != NULL;
+    const uint32_t ready = is_table ? max : hl_ring_peek(&inlet->consumer, max, &first);
     /* After the peek: whatever was commanded before one of these events was committed is done
      * before it is dispatched. */
     if (hl_command_waiting(&executor->commands))
         hl_executor_obey(executor);
     hl_store_relaxed_u32(&lane->running, 1); /* Relaxed: for statistics. */
     uint32_t dispatched;
-    const uint32_t taken = hl_dispatch_run(executor, inlet, first, ready, &dispatched);
+    const uint32_t taken = is_table ? hl_dispatch_conflated(executor, inlet, max, &dispatched)
+                                    : hl_dispatch_run(executor, inlet, first, ready, &dispatched);
     hl_count(&executor->events, dispatched);
     hl_store_relaxed_u32(&lane->running, 0); /* Relaxed: for statistics. */
     /* DRAINED: release, after what the handlers published is counted. */
@@ -159,7 +161,7 @@ static uint32_t take_run(hl_executor *executor, hl_inlet *inlet, uint32_t level,
     hl_level_served(&executor->levels[level], inlet);
     executor->last_level = level;
     executor->served_due = false;
-    if (!hl_ring_ready(&inlet->consumer))
+    if (!hl_inlet_ready(inlet))
         leave_empty(executor, inlet);
     return taken;
 }
@@ -213,7 +215,7 @@ uint32_t hl_executor_look(hl_executor *executor, uint32_t max_events)
         if (lower != NULL)
             return take_run(executor, lower, lower_level, 1);
     }
-    uint32_t max = max_events < RUN_MAX ? max_events : RUN_MAX;
+    uint32_t max = max_events < HL_RUN_MAX ? max_events : HL_RUN_MAX;
     const uint32_t before_guard = executor->since_guard < executor->guard_interval
                                       ? executor->guard_interval - executor->since_guard
                                       : 1;
@@ -252,7 +254,7 @@ void hl_executor_obey(hl_executor *executor)
             break;
         case HL_COMMAND_RETIRE_INLET:
             inlet->retiring = true;
-            if (!hl_ring_ready(&inlet->consumer))
+            if (!hl_inlet_ready(inlet))
                 unlink_inlet(executor, inlet);
             break;
         case HL_COMMAND_ATTACH:
@@ -441,7 +443,7 @@ static void turn_until_stopped(hl_executor *executor)
             hl_route_mark_quiescent();
             urcu_qsbr_quiescent_state();
         }
-        if (hl_executor_look(executor, RUN_MAX) != 0) {
+        if (hl_executor_look(executor, HL_RUN_MAX) != 0) {
             idle = 0;
             set_state(executor, HL_EXECUTOR_BUSY);
             continue;

@@ -33,11 +33,14 @@
 #include "bus/route.h"
 #include "observe/histogram.h"
 
+#define HL_RUN_MAX 64 /* events of one lane before the executor looks at the others of its level \
+                       */
+
 typedef struct hl_domain hl_domain;
 typedef struct hl_intake hl_intake;
 
 /* What the partition counts of a lane. */
-typedef struct hl_lane {
+struct hl_lane {
     uint64_t dispatched;      /* DRAINED */
     uint64_t conflated, shed; /* DRAINED: taken, and never dispatched */
     uint64_t withheld;        /* taken by the intake, to be dispatched later */
@@ -45,7 +48,7 @@ typedef struct hl_lane {
     uint64_t padding; /* aborted claims stepped over */
     uint32_t running; /* whether a run of it is being dispatched */
     hl_histogram *latency;
-} hl_lane;
+};
 
 struct hl_partition {
     /* Read-only after create. */

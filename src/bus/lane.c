@@ -1,7 +1,11 @@
 #include "bus/bus.h"
+#include "bus/conflating.h"
+#include "bus/ready.h"
 
 #include <stdio.h>
 #include <time.h>
+
+static bool has_ring(const hl_lane_request *request);
 
 /* The bytes of the rings of one memory node, each starting on a line pair. */
 static size_t node_bytes(const hl_lane_request *requests, uint32_t count, int node)
@@ -9,7 +13,7 @@ static size_t node_bytes(const hl_lane_request *requests, uint32_t count, int no
     size_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
         const hl_partition *const partition = requests[i].partition;
-        if (partition->numa_node == node)
+        if (partition->numa_node == node && has_ring(&requests[i]))
             bytes += hl_round_up(
                 hl_ring_size_bytes(partition->domain->config.slot_size_bytes, requests[i].slots));
     }
@@ -22,13 +26,50 @@ static void free_pair(hl_outlet *outlet)
     free(outlet);
 }
 
+bool hl_lane_make_latency(hl_lane *lane)
+{
+    if (lane->latency != NULL)
+        return true;
+    lane->latency = hl_allocate(1, hl_histogram_size_bytes(2));
+    if (lane->latency != NULL)
+        hl_histogram_init(lane->latency, 2);
+    return lane->latency != NULL;
+}
+
+void hl_outlet_init(hl_outlet *outlet, hl_bus *bus, const hl_lane_request *request)
+{
+    hl_partition *const partition = request->partition;
+    hl_executor *const executor = partition->executor;
+    /* The bus's gate does not concern a handler: what events cause passes while the bus closes. */
+    static const uint32_t always_open = HL_GATE_OPEN;
+    const bool is_handlers = request->kind == HL_OUTLET_HANDLER;
+    outlet->kind = request->kind;
+    if (request->kind == HL_OUTLET_EXCLUSIVE && hl_lane_conflates(partition, request->priority))
+        outlet->kind = HL_OUTLET_CONFLATING;
+    outlet->priority = request->priority;
+    outlet->slot_size_bytes = partition->domain->config.slot_size_bytes;
+    outlet->payload_room_bytes = outlet->slot_size_bytes - (uint32_t)sizeof(hl_event);
+    outlet->partition = partition;
+    outlet->bus = bus;
+    outlet->gate = is_handlers ? &always_open : bus->gate;
+    outlet->tail =
+        (hl_event_tail){.source = request->source,
+                        .priority = (uint8_t)request->priority,
+                        /* What a handler claims is staged: it counts for nothing until its commit
+                         * takes the mark off, and is seen when the handler returns. */
+                        .flags = is_handlers ? HL_EVENT_PADDING : HL_EVENT_EXTERNAL};
+    /* An executor that spins needs no waking, nor does one that publishes to itself. */
+    if (executor->wait == HL_WAIT_PARK && executor != request->publisher_executor)
+        outlet->sleeper = &executor->sleeper;
+}
+
 /* Fills in one lane whose ring is to lie at `memory`. */
 static hl_status make_lane(hl_bus *bus, hl_lane_request *request, hl_ring_memory *home,
                            unsigned char *memory)
 {
     hl_partition *const partition = request->partition;
+    hl_executor *const executor = partition->executor;
     const uint32_t slot_size = partition->domain->config.slot_size_bytes;
-    hl_lane *const lane = &partition->lanes[request->priority];
     const char *reason = NULL;
     hl_ring *const ring = hl_ring_init(
         memory, hl_ring_size_bytes(slot_size, request->slots), slot_size, request->slots,
@@ -39,36 +80,16 @@ static hl_status make_lane(hl_bus *bus, hl_lane_request *request, hl_ring_memory
                            reason);
     hl_outlet *const outlet = hl_allocate(1, sizeof *outlet);
     hl_inlet *const inlet = hl_allocate(1, sizeof *inlet);
-    if (lane->latency == NULL &&
-        (lane->latency = hl_allocate(1, hl_histogram_size_bytes(2))) != NULL)
-        hl_histogram_init(lane->latency, 2);
-    if (outlet == NULL || inlet == NULL || lane->latency == NULL) {
+    if (outlet == NULL || inlet == NULL ||
+        !hl_lane_make_latency(&partition->lanes[request->priority])) {
         free(outlet);
         free(inlet);
         return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a lane of domain %s",
                            partition->domain->name);
     }
-    outlet->kind = request->kind;
-    outlet->priority = request->priority;
-    outlet->payload_room_bytes = slot_size - (uint32_t)sizeof(hl_event);
-    outlet->partition = partition;
-    outlet->bus = bus;
-    /* The bus's gate does not concern a handler: what events cause passes while the bus closes. */
-    static const uint32_t always_open = HL_GATE_OPEN;
-    outlet->gate = request->kind == HL_OUTLET_HANDLER ? &always_open : bus->gate;
-    outlet->tail = (hl_event_tail){
-        .source = request->source,
-        .priority = (uint8_t)request->priority,
-        /* What a handler claims is staged: it counts for nothing until its commit takes the mark
-         * off, and is seen when the handler returns. */
-        .flags = request->kind == HL_OUTLET_HANDLER ? HL_EVENT_PADDING : HL_EVENT_EXTERNAL};
+    hl_outlet_init(outlet, bus, request);
     outlet->mask = request->slots - 1;
-    outlet->slot_size_bytes = slot_size;
     outlet->inlet = inlet;
-    hl_executor *const executor = partition->executor;
-    /* An executor that spins needs no waking, nor does one that publishes to itself. */
-    if (executor->wait == HL_WAIT_PARK && executor != request->publisher_executor)
-        outlet->sleeper = &executor->sleeper;
     if (request->kind == HL_OUTLET_SHARED) {
         hl_mpsc_open(ring, &outlet->shared);
         outlet->slots = hl_mpsc_slot(&outlet->shared, 0);
@@ -93,7 +114,16 @@ static hl_status make_lane(hl_bus *bus, hl_lane_request *request, hl_ring_memory
     inlet->retire = (hl_command){NULL, HL_COMMAND_RETIRE_INLET, inlet};
     home->rings_in_use++;
     request->outlet = outlet;
-    return HL_OK;
+    /* What a handler publishes there is staged in the ring. */
+    return hl_lane_conflates(partition, request->priority) ? hl_conflating_seat_make(bus, outlet)
+                                                           : HL_OK;
+}
+
+/* Whether events of the request lie in a ring, if only until their handler returns. */
+static bool has_ring(const hl_lane_request *request)
+{
+    return request->kind == HL_OUTLET_HANDLER ||
+           !hl_lane_conflates(request->partition, request->priority);
 }
 
 /* The lanes of one node, in one piece of memory. */
@@ -117,7 +147,7 @@ static hl_status make_node(hl_bus *bus, hl_lane_request *requests, uint32_t coun
                  home->memory.note);
     unsigned char *memory = home->memory.address;
     for (uint32_t i = 0; i < count && status == HL_OK; i++) {
-        if (requests[i].partition->numa_node != node)
+        if (requests[i].partition->numa_node != node || !has_ring(&requests[i]))
             continue;
         status = make_lane(bus, &requests[i], home, memory);
         memory += hl_round_up(hl_ring_size_bytes(
@@ -137,6 +167,8 @@ static void publish_lane(hl_outlet *outlet)
     const hl_priority priority = outlet->priority;
     outlet->next = partition->outlets[priority];
     partition->outlets[priority] = outlet;
+    if (inlet == NULL)
+        return;
     inlet->next_of_lane = partition->inlets[priority];
     partition->inlets[priority] = inlet;
     hl_executor_command(partition->executor, &inlet->link);
@@ -156,14 +188,18 @@ hl_status hl_lanes_make(hl_bus *bus, hl_lane_request *requests, uint32_t count)
     for (uint32_t i = 0; i < count; i++)
         requests[i].outlet = NULL;
     for (uint32_t i = 0; i < count && status == HL_OK; i++)
-        if (requests[i].outlet == NULL)
+        if (!has_ring(&requests[i]))
+            status = hl_conflating_outlet_make(bus, &requests[i]);
+        else if (requests[i].outlet == NULL)
             status = make_node(bus, requests, count, requests[i].partition->numa_node);
     for (uint32_t i = 0; i < count; i++) {
         hl_outlet *const outlet = requests[i].outlet;
         if (status == HL_OK) {
             publish_lane(outlet);
         } else if (outlet != NULL) {
-            drop_home(outlet->inlet->home);
+            if (outlet->inlet != NULL)
+                drop_home(outlet->inlet->home);
+            hl_conflating_seats_free(outlet);
             free_pair(outlet);
             requests[i].outlet = NULL;
         }
@@ -186,7 +222,9 @@ void hl_outlet_close(hl_outlet *outlet)
     kept->finishing += counts.finishing;
     kept->committed += counts.committed;
     kept->aborted += counts.aborted;
-    hl_executor_command(partition->executor, &outlet->inlet->retire);
+    if (outlet->inlet != NULL)
+        hl_executor_command(partition->executor, &outlet->inlet->retire);
+    hl_conflating_seats_free(outlet);
     free(outlet);
 }
 
@@ -197,11 +235,14 @@ void hl_inlet_free(hl_inlet *inlet)
         at = &(*at)->next_of_lane;
     *at = inlet->next_of_lane;
     drop_home(inlet->home);
+    free(inlet->conflated);
     free(inlet);
 }
 
 uint64_t hl_inlet_pending(const hl_inlet *inlet)
 {
+    if (inlet->conflated != NULL)
+        return hl_conflate_pending_puts(inlet->conflated->table);
     /* Slot by slot, not by peeking: a claim that was never committed hides what lies behind it from
      * the consumer, and that is to be counted too. */
     const uint64_t from = hl_ring_consumed(&inlet->consumer);

@@ -15,6 +15,7 @@
 #ifndef HL_BUS_LANE_H
 #define HL_BUS_LANE_H
 
+#include <pthread.h>
 #include <stdalign.h>
 
 #include <hotlane/bus.h>
@@ -27,6 +28,7 @@
 #include "ring/spsc.h"
 
 typedef struct hl_partition hl_partition;
+typedef struct hl_lane hl_lane;
 
 /*
  * What is counted at the door, by the publisher: attempts when a claim begins, `finishing` when a
@@ -53,6 +55,14 @@ static inline uint64_t hl_door_finishing(const hl_door_counts *counts)
 
 #define HL_SHARED_CELLS 8
 
+/* A number below `count` (a power of two) that is the calling thread's, though others may have the
+ * same: threads' handles are addresses, their upper bits, mixed, tell them apart. */
+static inline uint32_t hl_thread_mix(uint32_t count)
+{
+    const uint64_t mixed = (uint64_t)pthread_self() * 0x9E3779B97F4A7C15u;
+    return (uint32_t)(mixed >> 32) & (count - 1);
+}
+
 /* Memory of one or more rings; given back when the last of them is retired. Control plane only. */
 typedef struct hl_ring_memory {
     hl_memory memory;
@@ -60,12 +70,15 @@ typedef struct hl_ring_memory {
 } hl_ring_memory;
 
 typedef enum hl_outlet_kind {
-    HL_OUTLET_EXCLUSIVE, /* one publisher thread; commits stamp at once */
-    HL_OUTLET_HANDLER,   /* a partition's own; commits are staged until the handler returns HL_OK */
-    HL_OUTLET_SHARED     /* many threads; the lane's one MPSC ring */
+    HL_OUTLET_EXCLUSIVE,  /* one publisher thread; commits stamp at once */
+    HL_OUTLET_CONFLATING, /* likewise, on a lane that conflates (conflating.h) */
+    HL_OUTLET_HANDLER, /* a partition's own; commits are staged until the handler returns HL_OK */
+    HL_OUTLET_SHARED   /* many threads; the lane's one MPSC ring, or its table */
 } hl_outlet_kind;
 
 typedef struct hl_inlet hl_inlet;
+typedef struct hl_conflating_seat hl_conflating_seat;
+typedef struct hl_conflate_consumer hl_conflate_consumer;
 
 /* The last word of an event header: what the events of an outlet have in common. */
 typedef struct hl_event_tail {
@@ -84,7 +97,7 @@ typedef struct hl_outlet {
     hl_partition *partition;
     hl_bus *bus;
     hl_sleeper *sleeper;    /* of the executor that turns the partition; NULL: no need to wake it */
-    hl_inlet *inlet;        /* the other end */
+    hl_inlet *inlet;        /* the ring's other end; NULL: no ring, the lane conflates */
     const uint32_t *gate;   /* GATE (bus.h); a handler's: a word that is always open */
     uint64_t *announced;    /* ANNOUNCED: (ready.h) the executor's word for this priority, */
     uint64_t announced_bit; /* and the ring's group in it */
@@ -96,7 +109,9 @@ typedef struct hl_outlet {
     struct hl_outlet *next;  /* of the same lane; under the bus's lock */
     bool is_settled;         /* the bus has stopped; under the lock */
     hl_door_counts settled;  /* what was counted by then, in which every attempt has its outcome */
-    hl_mpsc_producer shared; /* HL_OUTLET_SHARED */
+    hl_mpsc_producer shared; /* HL_OUTLET_SHARED with a ring */
+    hl_conflating_seat *seats; /* at the lane's table; NULL: the lane does not conflate */
+    uint32_t seat_count;
 
     /* The publisher's thread writes. Its own pair of lines: others only read it for statistics. */
     alignas(128) hl_spsc_producer exclusive;
@@ -113,9 +128,10 @@ typedef struct hl_outlet {
 
 struct hl_inlet {
     /* The partition's thread writes. */
-    alignas(128) hl_ring_consumer consumer;
-    struct hl_inlet *next; /* of the same group (ready.h) */
-    uint64_t aged_at;      /* position at the last ageing */
+    alignas(128) hl_ring_consumer consumer; /* of a ring */
+    hl_conflate_consumer *conflated;        /* of a table (conflating.h); NULL: a ring */
+    struct hl_inlet *next;                  /* of the same group (ready.h) */
+    uint64_t aged_at;                       /* position at the last ageing */
     bool retiring;
     /* Read-only after it is made. */
     hl_partition *partition;
@@ -149,6 +165,12 @@ typedef struct hl_lane_request {
  */
 hl_status hl_lanes_make(hl_bus *bus, hl_lane_request *requests, uint32_t count);
 
+/* Fills in what an outlet is, whatever its events lie in. */
+void hl_outlet_init(hl_outlet *outlet, hl_bus *bus, const hl_lane_request *request);
+
+/* Makes the lane's histogram where there is none yet. False: no memory. */
+bool hl_lane_make_latency(hl_lane *lane);
+
 /* Unlinks an outlet from its partition, its counts kept, and has the executor retire the ring once
  * it is empty. Its publisher no longer uses it. Under the bus's lock. */
 void hl_outlet_close(hl_outlet *outlet);
@@ -157,7 +179,8 @@ void hl_outlet_close(hl_outlet *outlet);
  */
 void hl_inlet_free(hl_inlet *inlet);
 
-/* Events that lie in the ring unread, padding left out. Only when nothing moves. */
+/* Events that lie unread in the ring, padding left out; or in the table, those that a newer one has
+ * replaced and that are not counted as conflated yet. Only when nothing moves. */
 uint64_t hl_inlet_pending(const hl_inlet *inlet);
 
 /* One more event counted in a word that one thread writes and any may read. */

@@ -10,9 +10,6 @@
 
 /* ---- what it uses ---- */
 
-static const char *const priority_names[HL_PRIORITIES] = {"CRITICAL", "HIGH", "NORMAL", "LOW",
-                                                          "BACKGROUND"};
-
 /* The priorities (bit n: priority n) that a topic's events may have. */
 static uint32_t topic_priorities(const hl_topic_entry *topic)
 {
@@ -37,13 +34,10 @@ static uint32_t parse_priorities(const char *text, size_t bytes)
     const char *const end = text + bytes;
     for (;;) {
         const size_t length = strcspn(text, "|, ");
-        uint32_t found = 0;
-        for (uint32_t i = 0; i < HL_PRIORITIES; i++)
-            if (strlen(priority_names[i]) == length && memcmp(text, priority_names[i], length) == 0)
-                found = 1u << i;
-        if (found == 0)
+        const int found = hl_priority_find((hl_name){text, length});
+        if (found < 0)
             return 0;
-        priorities |= found;
+        priorities |= 1u << found;
         text += length;
         if (text >= end)
             return priorities;
@@ -384,6 +378,15 @@ hl_status hl_handler_lanes_make(hl_bus *bus, const hl_topic_entry *topic)
 
 /* ---- closing ---- */
 
+/* Claims of a conflating lane that are open: nobody waits for them. */
+static void count_aborted(hl_outlet *outlet)
+{
+    const hl_door_counts counts = hl_outlet_counts(outlet);
+    const uint64_t open = hl_door_open(&counts);
+    hl_count(&outlet->counts.finishing, open);
+    hl_count(&outlet->counts.aborted, open);
+}
+
 /* Claims that were never committed would hold up what lies behind them: they become padding. */
 static void abort_open_claims(hl_outlet *outlet)
 {
@@ -416,7 +419,9 @@ void hl_publisher_end(hl_publisher *publisher)
         hl_outlet *const outlet = publisher->outlets[i];
         if (outlet == NULL)
             continue;
-        if (!stopped && !publisher->is_handlers)
+        if (!stopped && outlet->kind == HL_OUTLET_CONFLATING)
+            count_aborted(outlet);
+        else if (!stopped && !publisher->is_handlers)
             abort_open_claims(outlet);
         hl_outlet_close(outlet);
     }

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "bus/bus.h"
+#include "bus/conflating.h"
 
 /* How long a publisher that waits for room polls, then yields, before it naps. */
 #define WAIT_POLLS  256
@@ -88,6 +89,20 @@ static inline void open_claim(hl_claim *claim, hl_outlet *outlet, uint64_t posit
         write_header(hl_claim_event(claim, i), of, tail);
 }
 
+/* The same for the cell of a conflating lane. */
+static void open_cell(hl_claim *claim, hl_outlet *outlet, hl_event *cell, uint32_t seat,
+                      const story *of, hl_event_tail tail)
+{
+    *claim = (hl_claim){.lane = outlet,
+                        .slots = (unsigned char *)cell,
+                        .position = seat,
+                        .count = 1,
+                        .event = cell,
+                        .payload = cell + 1,
+                        .payload_size = of->payload_size};
+    write_header(cell, of, tail);
+}
+
 /* Whether the lane takes events of this shape at all. */
 static inline hl_status check_shape(const hl_outlet *outlet, uint32_t payload_size, uint32_t gate)
 {
@@ -159,6 +174,23 @@ static hl_status admit(hl_bus *bus, const hl_outlet *outlet, hl_topic topic, uin
                : HL_OK;
 }
 
+/* A cell for the newest event of a key; of a handler, that stages elsewhere, only whether the key
+ * has room, which is then sure. */
+static hl_status claim_conflating(hl_outlet *outlet, const story *of, hl_event_tail tail,
+                                  hl_claim *ret_claim)
+{
+    uint32_t seat;
+    hl_event *cell;
+    const hl_status status = hl_conflating_claim(outlet, of->topic, of->key, &seat, &cell);
+    if (status != HL_OK)
+        return status;
+    if (outlet->kind == HL_OUTLET_HANDLER)
+        hl_conflating_abort(outlet, seat);
+    else
+        open_cell(ret_claim, outlet, cell, seat, of, tail);
+    return HL_OK;
+}
+
 /* What a handler claims is told by the event in hand, and noted for when the handler returns. */
 static inline void stage(hl_publisher *out, hl_outlet *outlet, uint64_t position, uint32_t count,
                          story *of)
@@ -204,6 +236,14 @@ static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publish
         hl_count(&outlet->counts.throttled, count);
         return status;
     }
+    story of = {key, 0, 0, topic.number, payload_size};
+    if (status == HL_OK && outlet->seats != NULL)
+        status = claim_conflating(outlet, &of, outlet->tail, ret_claim);
+    if (outlet->kind == HL_OUTLET_CONFLATING) {
+        if (status != HL_OK)
+            hl_count(&outlet->counts.rejected, 1);
+        return status;
+    }
     if (status == HL_OK && !hl_spsc_try_claim(&outlet->exclusive, count, &position))
         status = HL_FULL;
     if (status != HL_OK) {
@@ -211,7 +251,6 @@ static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publish
         if (status != HL_OK)
             return status;
     }
-    story of = {key, 0, 0, topic.number, payload_size};
     if (publisher->is_handlers)
         stage(publisher, outlet, position, count, &of);
     open_claim(ret_claim, outlet, position, count, &of, outlet->tail);
@@ -302,6 +341,10 @@ static hl_door_counts *my_cell(hl_outlet *outlet);
 /* The last step: the slots are the partition's. It is woken if it sleeps. */
 static inline void make_visible(hl_outlet *outlet, uint64_t position, uint32_t count)
 {
+    if (outlet->seats != NULL) {
+        hl_conflating_commit(outlet, (uint32_t)position);
+        return;
+    }
     if (outlet->kind == HL_OUTLET_SHARED)
         hl_mpsc_commit(&outlet->shared, position, count);
     else
@@ -388,8 +431,12 @@ void hl_abort(hl_claim *claim)
     if (count != 0 && outlet->kind != HL_OUTLET_HANDLER) {
         hl_door_counts *const counts = counts_of(outlet);
         if (begin_finish(outlet, counts, count)) {
-            set_flags(claim, 0, HL_EVENT_PADDING);
-            make_visible(outlet, claim->position, count);
+            if (outlet->seats != NULL) {
+                hl_conflating_abort(outlet, (uint32_t)claim->position);
+            } else {
+                set_flags(claim, 0, HL_EVENT_PADDING);
+                make_visible(outlet, claim->position, count);
+            }
             end_finish(outlet, &counts->aborted, count);
         }
     }
@@ -407,6 +454,17 @@ static uint32_t count_committed(const hl_outlet *outlet)
     return committed;
 }
 
+/* What a handler has committed to a lane that conflates: each is copied to where its key's newest
+ * lies. */
+static void conflate_staged(hl_outlet *outlet)
+{
+    for (uint32_t i = 0; i < outlet->staged_slots; i++) {
+        const hl_event *const event = hl_spsc_slot(&outlet->exclusive, outlet->staged_from + i);
+        if ((event->flags & HL_EVENT_PADDING) == 0)
+            hl_conflating_put(outlet, event); /* the claim has made sure of the key's room */
+    }
+}
+
 void hl_publisher_settle(hl_publisher *out, bool keep)
 {
     hl_outlet *outlet = out->staged;
@@ -416,10 +474,13 @@ void hl_publisher_settle(hl_publisher *out, bool keep)
         const uint32_t slots = outlet->staged_slots;
         const uint32_t committed = keep ? count_committed(outlet) : 0;
         hl_count(&outlet->counts.finishing, slots);
-        if (committed != 0)
+        if (committed != 0 && outlet->seats == NULL) {
             make_visible(outlet, outlet->staged_from, slots);
-        else
+        } else {
+            if (committed != 0)
+                conflate_staged(outlet);
             hl_spsc_rollback(&outlet->exclusive, outlet->staged_from);
+        }
         hl_count(&outlet->counts.aborted, slots - committed);
         hl_count(&outlet->counts.committed, committed);
         outlet->staged_slots = 0;
@@ -520,12 +581,8 @@ uint64_t hl_current_id(const hl_publisher *out)
 /* Each thread counts in a cell of its own as far as there are enough. */
 static hl_door_counts *my_cell(hl_outlet *outlet)
 {
-    /* Threads' handles are addresses: their upper bits, mixed, tell them apart. */
-    const uint64_t mixed = (uint64_t)pthread_self() * 0x9E3779B97F4A7C15u;
-    return &outlet->cells[mixed >> 61].counts;
+    return &outlet->cells[hl_thread_mix(HL_SHARED_CELLS)].counts;
 }
-
-_Static_assert(HL_SHARED_CELLS == 8, "3 bits choose a cell");
 
 static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
                               uint32_t payload_size, uint32_t count, bool may_wait,
@@ -550,7 +607,12 @@ static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, ui
     status = check_shape(outlet, payload_size, gate_of(outlet));
     if (status == HL_OK)
         status = admit(publisher->bus, outlet, topic, count);
-    if (status == HL_OK && !hl_mpsc_try_claim(producer, count, &position)) {
+    const story of = {key, 0, 0, topic.number, payload_size};
+    hl_event_tail tail = outlet->tail;
+    tail.source = publisher->source;
+    if (status == HL_OK && outlet->seats != NULL) {
+        status = claim_conflating(outlet, &of, tail, ret_claim);
+    } else if (status == HL_OK && !hl_mpsc_try_claim(producer, count, &position)) {
         const hl_domain_config *const domain = &outlet->partition->domain->config;
         uint64_t deadline_ns = 0;
         uint32_t tries = 0;
@@ -570,10 +632,8 @@ static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, ui
         hl_fetch_add_relaxed_u64(counter, count); /* COUNTED */
         return status;
     }
-    const story of = {key, 0, 0, topic.number, payload_size};
-    hl_event_tail tail = outlet->tail;
-    tail.source = publisher->source;
-    open_claim(ret_claim, outlet, position, count, &of, tail);
+    if (outlet->seats == NULL)
+        open_claim(ret_claim, outlet, position, count, &of, tail);
     return HL_OK;
 }
 

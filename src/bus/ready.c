@@ -40,8 +40,9 @@ static bool has_moved(hl_inlet *inlet)
 {
     bool moved = false;
     for (; inlet != NULL; inlet = inlet->next) {
-        const uint64_t consumed = hl_ring_consumed(&inlet->consumer);
-        moved |= consumed != inlet->aged_at || hl_ring_ready(&inlet->consumer);
+        const uint64_t consumed = inlet->conflated != NULL ? inlet->conflated->position
+                                                           : hl_ring_consumed(&inlet->consumer);
+        moved |= consumed != inlet->aged_at || hl_inlet_ready(inlet);
         inlet->aged_at = consumed;
     }
     return moved;

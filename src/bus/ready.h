@@ -27,6 +27,7 @@
 #define HL_BUS_READY_H
 
 #include "bus/lane.h"
+#include "ring/conflate.h"
 
 #define HL_GROUPS 64
 
@@ -56,6 +57,14 @@ static inline void hl_announce(const hl_outlet *outlet)
 void hl_level_link(hl_level *level, hl_inlet *inlet);
 void hl_level_unlink(hl_level *level, hl_inlet *inlet);
 
+/* Whether the inlet has something. */
+static inline bool hl_inlet_ready(const hl_inlet *inlet)
+{
+    if (__builtin_expect(inlet->conflated != NULL, 0))
+        return hl_conflate_ready(inlet->conflated);
+    return hl_ring_ready(&inlet->consumer);
+}
+
 /* An inlet that has something, of the groups in `mask`, each group in turn; NULL: none has. */
 static inline hl_inlet *hl_level_find(const hl_level *level, uint64_t mask)
 {
@@ -67,7 +76,7 @@ static inline hl_inlet *hl_level_find(const hl_level *level, uint64_t mask)
         }
         const uint32_t group = (uint32_t)__builtin_ctzll(half);
         for (hl_inlet *inlet = level->groups[group]; inlet != NULL; inlet = inlet->next)
-            if (hl_ring_ready(&inlet->consumer))
+            if (hl_inlet_ready(inlet))
                 return inlet;
         half &= half - 1;
     }
@@ -78,7 +87,7 @@ static inline hl_inlet *hl_level_find(const hl_level *level, uint64_t mask)
 static inline bool hl_group_ready(const hl_level *level, uint32_t group)
 {
     for (const hl_inlet *inlet = level->groups[group]; inlet != NULL; inlet = inlet->next)
-        if (hl_ring_ready(&inlet->consumer))
+        if (hl_inlet_ready(inlet))
             return true;
     return false;
 }

@@ -4,6 +4,7 @@
 
 #include "bus/bus.h"
 #include "bus/pattern.h"
+#include "config/domains.h"
 
 static int compare_names(const void *a, const void *b)
 {
@@ -89,6 +90,28 @@ static hl_status make_last_values(hl_bus *bus, hl_topic_entry *topic)
                                : hl_bus_fail(bus, HL_NO_MEMORY, "topic %s: no memory", topic->name);
 }
 
+/* A lane that conflates keeps only the newest of a key: other kinds must not come to lie there. */
+static hl_status check_conflation(hl_bus *bus, const char *name, const hl_topic_options *options,
+                                  const hl_domain *domain)
+{
+    const uint32_t conflated = hl_domain_conflates(&domain->config);
+    const int priority = options->priority < 0 ? (int)domain->config.priority : options->priority;
+    if (options->kind == HL_STATE || conflated == 0)
+        return HL_OK;
+    if ((conflated & 1u << priority) != 0)
+        return hl_bus_fail(bus, HL_NOT_ALLOWED,
+                           "topic %s: its lane keeps only the newest event of a key (domain %s: "
+                           "conflates \"%s\"): declare it of kind HL_STATE, or of another priority",
+                           name, domain->name, domain->config.conflates);
+    if (options->any_priority)
+        return hl_bus_fail(bus, HL_NOT_ALLOWED,
+                           "topic %s: with any_priority it could come into a lane that keeps only "
+                           "the newest event of a key (domain %s: conflates \"%s\"): declare it of "
+                           "kind HL_STATE, or without any_priority",
+                           name, domain->name, domain->config.conflates);
+    return HL_OK;
+}
+
 static hl_status make_topic(hl_bus *bus, const char *name, const hl_topic_options *options,
                             const hl_domain *domain, hl_topic_entry **ret_topic)
 {
@@ -170,6 +193,8 @@ static hl_status declare_locked(hl_bus *bus, const char *name, const hl_topic_op
     if (options == NULL)
         options = &defaults;
     hl_status status = check_options(bus, name, options, domain);
+    if (status == HL_OK)
+        status = check_conflation(bus, name, options, domain);
     if (status == HL_OK && bus->control->state >= HL_BUS_STOPPING)
         status = hl_bus_fail(bus, HL_CLOSED, "topic %s: the bus has stopped", name);
     if (status == HL_OK && bus->topic_count >= bus->max_topics)

@@ -1,6 +1,7 @@
 #include "config/domains.h"
 
 #include <string.h>
+#include <strings.h>
 
 const hl_domain_config *hl_config_domains(const hl_config *config, uint32_t *ret_count)
 {
@@ -54,4 +55,27 @@ bool hl_domain_publishes_to(const hl_domain_config *from, const hl_domain_config
             return true;
     }
     return false;
+}
+
+int hl_priority_find(hl_name name)
+{
+    static const char *const names[HL_PRIORITIES] = {"critical", "high", "normal", "low",
+                                                     "background"};
+    for (int i = 0; i < HL_PRIORITIES; i++)
+        if (strlen(names[i]) == name.bytes && strncasecmp(names[i], name.text, name.bytes) == 0)
+            return i;
+    return -1;
+}
+
+uint32_t hl_domain_conflates(const hl_domain_config *domain)
+{
+    uint32_t priorities = 0;
+    const char *cursor = domain->conflates;
+    hl_name name;
+    while (hl_domain_list_next(&cursor, &name)) {
+        const int priority = hl_priority_find(name);
+        if (priority >= 0)
+            priorities |= 1u << priority;
+    }
+    return priorities;
 }

@@ -35,6 +35,12 @@ bool hl_domain_find(const hl_domain_config *domains, uint32_t domain_count, hl_n
  * which hl_config_validate refuses, is given as one of 0 bytes; a comma at the end is nothing. */
 bool hl_domain_list_next(const char **cursor, hl_name *ret_name);
 
+/* The priority of that name, "LOW" or "low"; -1: it is none. */
+int hl_priority_find(hl_name name);
+
+/* The priorities (bit n: priority n) of the lanes that conflate; of a domain that is valid. */
+uint32_t hl_domain_conflates(const hl_domain_config *domain);
+
 /* Whether `from`'s handlers publish to `to`: its list names it or is "*". Both of a configuration
  * that is valid. */
 bool hl_domain_publishes_to(const hl_domain_config *from, const hl_domain_config *to);

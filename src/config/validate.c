@@ -141,6 +141,28 @@ static bool publishes_to_defect(const hl_config *config, const char *path, const
     return false;
 }
 
+static bool conflates_defect(const char *path, const char *list, hl_config_defect *ret_defect)
+{
+    uint32_t seen = 0;
+    const char *cursor = list;
+    hl_name name;
+    while (hl_domain_list_next(&cursor, &name)) {
+        const int priority = hl_priority_find(name);
+        if (priority < 0)
+            return found(ret_defect, path,
+                         "\"%.*s\" is no priority: use normal, low or background, split by ','",
+                         (int)name.bytes, name.text);
+        if (priority <= HL_HIGH)
+            return found(ret_defect, path, "%.*s is never conflated: use normal, low or background",
+                         (int)name.bytes, name.text);
+        if ((seen & 1u << priority) != 0)
+            return found(ret_defect, path, "%.*s stands there twice: once is enough",
+                         (int)name.bytes, name.text);
+        seen |= 1u << priority;
+    }
+    return false;
+}
+
 /* The path of a domain's field. */
 typedef struct field_path {
     char text[64];
@@ -165,7 +187,10 @@ static bool domain_defect(const hl_domain_config *domain, uint32_t i, hl_config_
         enum_defect(path_of(i, "full_policy").text, (int)domain->full_policy, HL_FULL_BLOCK,
                     "reject or block", ret_defect) ||
         enum_defect(path_of(i, "wait").text, (int)domain->wait, HL_WAIT_PARK,
-                    "auto, spin, backoff or park", ret_defect))
+                    "auto, spin, backoff or park", ret_defect) ||
+        conflates_defect(path_of(i, "conflates").text, domain->conflates, ret_defect) ||
+        range_defect(path_of(i, "conflate_keys").text, domain->conflate_keys, 0, 1u << 24,
+                     ret_defect))
         return true;
     if (domain->full_policy == HL_FULL_BLOCK && domain->block_timeout_ns == 0)
         return found(ret_defect, path_of(i, "block_timeout_ns").text,

@@ -22,6 +22,8 @@ typedef struct file_domain {
     uint32_t *ring_slots;
     uint32_t *handler_ring_slots;
     hl_full_policy *full_policy;
+    char *conflates;
+    uint32_t *conflate_keys;
     uint64_t *block_timeout_ns;
     char *publishes_to;
     hl_wait *wait;
@@ -89,6 +91,8 @@ static const cyaml_schema_field_t domain_fields[] = {
     CYAML_FIELD_STRING_PTR("publishes_to", OPTIONAL | CYAML_FLAG_POINTER, file_domain, publishes_to,
                            0, CYAML_UNLIMITED),
     CYAML_FIELD_ENUM_PTR("wait", ENUM, file_domain, wait, waits, ENTRIES(waits)),
+    CYAML_FIELD_STRING_PTR("conflates", TEXT, file_domain, conflates, 0, CYAML_UNLIMITED),
+    CYAML_FIELD_UINT_PTR("conflate_keys", OPTIONAL, file_domain, conflate_keys),
     CYAML_FIELD_END,
 };
 
@@ -204,6 +208,9 @@ static hl_domain_config make_domain(const file_domain *file)
     TAKE(&domain, file, full_policy);
     TAKE(&domain, file, block_timeout_ns);
     TAKE(&domain, file, wait);
+    TAKE(&domain, file, conflate_keys);
+    if (file->conflates != NULL)
+        domain.conflates = file->conflates;
     if (file->publishes_to != NULL)
         domain.publishes_to = file->publishes_to;
     return domain;

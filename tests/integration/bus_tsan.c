@@ -15,7 +15,8 @@
 
 #define ROUNDS 3u
 #define STEPS  (STRESS_SHARE == 1 ? 30000u : 10000u) /* of each thread in each round */
-#define TOPICS 4u
+#define TOPICS 5u
+#define TOP    4u /* the one whose lane conflates */
 
 typedef struct scene {
     hl_bus *bus;
@@ -38,7 +39,7 @@ typedef struct watcher {
 static bool is_fair(hl_status status)
 {
     return status == HL_OK || status == HL_FULL || status == HL_CLOSED || status == HL_TIMEOUT ||
-           status == HL_NO_LANE;
+           status == HL_NO_LANE || status == HL_BUSY;
 }
 
 static hl_status watch(const hl_event *event, hl_publisher *out, void *context)
@@ -73,10 +74,11 @@ static void *publish_exclusively(void *context)
     for (uint64_t step = 0; step < STEPS; step++) {
         if (publisher == NULL && hl_publisher_open(of->bus, name, NULL, &publisher) != HL_OK)
             break;
-        const hl_topic topic = of->topics[stress_below(&self->random, TOPICS)];
+        const uint32_t to = (uint32_t)stress_below(&self->random, TOPICS);
+        const uint32_t count = to == TOP ? 1 : 1 + (uint32_t)stress_below(&self->random, 3);
         hl_claim claim;
-        const hl_status status = hl_try_claim_run(publisher, topic, step % 8, 8,
-                                                  1 + stress_below(&self->random, 3), &claim);
+        const hl_status status =
+            hl_try_claim_run(publisher, of->topics[to], step % 8, 8, count, &claim);
         STRESS_CHECK(is_fair(status), "%s", hl_status_name(status));
         if (status == HL_OK) {
             for (uint32_t i = 0; i < claim.count; i++)
@@ -262,10 +264,23 @@ static void *look_on(void *context)
 
 static void make_bus(scene *of, hl_wait wait)
 {
-    const hl_domain_config domains[2] = {
-        {"a", HL_NORMAL, false, 1, 128, 64, 16, HL_FULL_REJECT, 0, "*", wait},
-        {"b", HL_HIGH, false, 1, 128, 64, 16, HL_FULL_BLOCK, HL_MILLISECOND, "*", wait}};
-    static const char *const names[TOPICS] = {"a.delta", "a.state", "b.delta", "b.other"};
+    hl_domain_config domains[2] = {{.name = "a",
+                                    .priority = HL_NORMAL,
+                                    .shards = 1,
+                                    .slot_size_bytes = 128,
+                                    .ring_slots = 64,
+                                    .handler_ring_slots = 16,
+                                    .publishes_to = "*",
+                                    .wait = wait,
+                                    .conflates = "low",
+                                    .conflate_keys = 8}};
+    domains[1] = domains[0];
+    domains[1].name = "b";
+    domains[1].priority = HL_HIGH;
+    domains[1].full_policy = HL_FULL_BLOCK;
+    domains[1].block_timeout_ns = HL_MILLISECOND;
+    domains[1].conflates = NULL;
+    static const char *const names[TOPICS] = {"a.delta", "a.state", "b.delta", "b.other", "a.top"};
     hl_config config = HL_CONFIG_INIT;
     hl_error error;
     config.domains = domains;
@@ -277,7 +292,8 @@ static void make_bus(scene *of, hl_wait wait)
     STRESS_CHECK(hl_bus_create(&config, &of->bus, &error) == HL_OK, "%s", error.text);
     for (uint32_t i = 0; i < TOPICS; i++) {
         hl_topic_options options = HL_TOPIC_OPTIONS_INIT;
-        options.kind = i == 1 ? HL_STATE : HL_DELTA;
+        options.kind = i == 1 || i == TOP ? HL_STATE : HL_DELTA;
+        options.priority = i == TOP ? HL_LOW : -1;
         STRESS_CHECK(hl_topic_declare(of->bus, names[i], &options, &of->topics[i]) == HL_OK, "%s",
                      names[i]);
     }

@@ -2,12 +2,27 @@
 
 #include <time.h>
 
+static hl_domain_config own_domain(const char *name, hl_priority priority, hl_wait wait)
+{
+    return (hl_domain_config){.name = name,
+                              .priority = priority,
+                              .fixed_priority = priority == HL_CRITICAL,
+                              .shards = 1,
+                              .slot_size_bytes = 128,
+                              .ring_slots = 64,
+                              .handler_ring_slots = 16,
+                              .full_policy = priority == HL_LOW ? HL_FULL_BLOCK : HL_FULL_REJECT,
+                              .block_timeout_ns = 60 * HL_SECOND,
+                              .publishes_to = "*",
+                              .wait = wait};
+}
+
 hl_bus *own_create(hl_wait wait)
 {
     const hl_domain_config domains[3] = {
-        {"market_data", HL_NORMAL, false, 1, 128, 64, 16, HL_FULL_REJECT, 0, "*", wait},
-        {"order", HL_CRITICAL, true, 1, 128, 64, 16, HL_FULL_REJECT, 0, "*", wait},
-        {"account", HL_LOW, false, 1, 128, 64, 16, HL_FULL_BLOCK, 60 * HL_SECOND, "*", wait},
+        own_domain("market_data", HL_NORMAL, wait),
+        own_domain("order", HL_CRITICAL, wait),
+        own_domain("account", HL_LOW, wait),
     };
     hl_config config = HL_CONFIG_INIT;
     config.domains = domains;

@@ -4,9 +4,11 @@
 
 uint64_t manual_now_ns = 1000 * HL_SECOND;
 
-#define DOMAIN(name, priority, fixed, shards, policy)                                           \
-    {                                                                                           \
-        name, priority, fixed, shards, 128, 8, 4, policy, 5 * HL_MILLISECOND, "*", HL_WAIT_AUTO \
+#define DOMAIN(name_, priority_, fixed, shards_, policy)                                         \
+    {                                                                                            \
+        .name = name_, .priority = priority_, .fixed_priority = fixed, .shards = shards_,        \
+        .slot_size_bytes = 128, .ring_slots = 8, .handler_ring_slots = 4, .full_policy = policy, \
+        .block_timeout_ns = 5 * HL_MILLISECOND, .publishes_to = "*"                              \
     }
 
 const hl_domain_config manual_domains[MANUAL_DOMAINS] = {

@@ -14,7 +14,7 @@ Test(open, uses_names_domains_and_priorities)
     cr_assert_eq(hl_topic_declare(bus, "market_data.any", &options, &any), HL_OK);
     hl_publisher *const late = open_publisher(bus, "late", "market_data");
     hl_publisher *const two = open_publisher(bus, "two", " market_data:HIGH|LOW , account");
-    hl_publisher *const none = open_publisher(bus, "none", "account:CRITICAL");
+    hl_publisher *const none = open_publisher(bus, "none", "account:critical");
     hl_claim claim;
     for (int priority = 0; priority < HL_PRIORITIES; priority++) {
         const hl_priority p = (hl_priority)priority;
@@ -54,7 +54,7 @@ Test(open, malformed_names_uses_and_options_are_refused_with_a_sentence)
         {"order:URGENT", HL_INVALID, "CRITICAL"},
         {"order:CRITICAL|URGENT", HL_INVALID, "CRITICAL"},
         {"order:CRITICAL|", HL_INVALID, "CRITICAL"},
-        {"order:critical", HL_INVALID, "CRITICAL"},
+        {"order:crit", HL_INVALID, "CRITICAL"},
         {"", HL_INVALID, "uses"},
     };
     hl_publisher *publisher = NULL;

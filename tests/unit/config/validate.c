@@ -162,6 +162,25 @@ Test(validate, refuses_values_outside_an_enum)
     expect_invalid(&s.config, "threads", "manual");
 }
 
+Test(validate, knows_which_lanes_may_conflate)
+{
+    subject s;
+    make_valid(&s);
+    s.domains[3].conflates = "normal,low , BACKGROUND";
+    s.domains[3].conflate_keys = 1u << 24;
+    expect_valid(&s.config);
+    s.domains[3].conflate_keys = (1u << 24) + 1;
+    expect_invalid(&s.config, "domains[3].conflate_keys", "16777216");
+    make_valid(&s);
+    s.domains[3].conflates = "low, urgent";
+    expect_invalid(&s.config, "domains[3].conflates",
+                   "\"urgent\" is no priority: use normal, low or background");
+    s.domains[3].conflates = "high";
+    expect_invalid(&s.config, "domains[3].conflates", "high is never conflated");
+    s.domains[3].conflates = "low,low";
+    expect_invalid(&s.config, "domains[3].conflates", "twice");
+}
+
 Test(validate, wants_a_time_where_a_publish_blocks)
 {
     subject s;

@@ -71,6 +71,8 @@ Test(yaml, the_example_states_the_defaults)
         cr_assert_eq(a->block_timeout_ns, b->block_timeout_ns);
         cr_assert_str_eq(a->publishes_to, b->publishes_to);
         cr_assert_eq(a->wait, b->wait);
+        cr_assert_null(a->conflates);
+        cr_assert_eq(a->conflate_keys, b->conflate_keys);
     }
     cr_assert_eq(config->size, plain.size);
     cr_assert_null(config->default_domain);
@@ -127,7 +129,9 @@ Test(yaml, the_example_has_every_key)
                                        "full_policy",
                                        "publishes_to",
                                        "block_timeout_ns",
-                                       "wait"};
+                                       "wait",
+                                       "conflates",
+                                       "conflate_keys"};
     static char text[65536];
     FILE *const file = fopen(EXAMPLE, "r");
     cr_assert_not_null(file);
@@ -163,7 +167,9 @@ Test(yaml, every_value_arrives)
                                    "    full_policy: block\n"
                                    "    block_timeout_ns: 6000000000\n"
                                    "    publishes_to: \"odd\"\n"
-                                   "    wait: backoff\n");
+                                   "    wait: backoff\n"
+                                   "    conflates: normal, low\n"
+                                   "    conflate_keys: 17\n");
     cr_assert_str_eq(config->default_domain, "odd");
     cr_assert_str_eq(config->lcores, "odd@1");
     cr_assert_eq(config->publisher_count, 2);
@@ -192,6 +198,8 @@ Test(yaml, every_value_arrives)
     cr_assert_eq(domain->block_timeout_ns, 6 * HL_SECOND);
     cr_assert_str_eq(domain->publishes_to, "odd");
     cr_assert_eq(domain->wait, HL_WAIT_BACKOFF);
+    cr_assert_str_eq(domain->conflates, "normal, low");
+    cr_assert_eq(domain->conflate_keys, 17);
     hl_config_free(config);
 }
 
@@ -260,7 +268,7 @@ Test(yaml, unknown_keys_have_place_and_remedy)
     EXPECT_BAD("domains:\n  - name: a\n    xyzzy: 3\n",
                ":3:5: unknown key \"xyzzy\": use one of name, priority, fixed_priority, shards, "
                "slot_size_bytes, ring_slots, handler_ring_slots, full_policy, block_timeout_ns, "
-               "publishes_to, wait");
+               "publishes_to, wait, conflates, conflate_keys");
     EXPECT_BAD("? [a, b]\n: c\n", ":1:3: a key is a plain word");
 }
 
