@@ -13,6 +13,7 @@
 #include "ring/order.h"
 
 #define HISTOGRAM_DIGITS 3u
+#define LOOK_SECONDS     0.001
 #define GAP_LIMITS_NS      \
     {                      \
         1e3, 1e4, 1e5, 1e6 \
@@ -124,6 +125,16 @@ hl_status perf_floor_round_trip_1_line(void *work, double *ret_ns, hl_error *err
 hl_status perf_floor_round_trip_2_lines(void *work, double *ret_ns, hl_error *error)
 {
     return round_trip(work, 2, ret_ns, error);
+}
+
+double perf_floor_look(void *context)
+{
+    perf_floor_work work = *(const perf_floor_work *)context;
+    work.seconds = LOOK_SECONDS;
+    double ns = 0;
+    hl_error ignored;
+    /* Where even this fails, what is measured next says why. */
+    return perf_floor_round_trip_1_line(&work, &ns, &ignored) == HL_OK && ns > 0 ? ns : 1;
 }
 
 /* ---- stream copy --------------------------------------------------------------------------- */

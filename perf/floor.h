@@ -70,6 +70,10 @@ hl_status perf_floor_round_trip_2_lines(void *work, double *ret_ns, hl_error *er
 hl_status perf_floor_stream_copy(void *work, double *ret_per_s, hl_error *error);
 hl_status perf_floor_core_copy(void *work, double *ret_per_s, hl_error *error);
 
+/* A short look at a round trip of one line, in ns: the pace that the machine has now, for
+ * perf_repeat_at_one_pace. Context: a perf_floor_work, whose seconds do not matter. */
+double perf_floor_look(void *work);
+
 /* Measures all of it. HL_SYSTEM, HL_INVALID: pinning; HL_NOT_CONSERVED: a message came damaged;
  * HL_NO_MEMORY. Works from the calling thread, which it neither pins nor moves. */
 hl_status perf_floor_measure(const perf_timer *timer, const perf_cores *cores,

@@ -9,6 +9,7 @@
 #ifndef HL_PERF_REPEAT_H
 #define HL_PERF_REPEAT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <hotlane/status.h>
@@ -50,5 +51,30 @@ typedef void (*perf_progress)(const char *case_name, uint32_t repeat, uint32_t r
  */
 hl_status perf_repeat(const perf_case *cases, uint32_t case_count, uint32_t repeats,
                       perf_progress progress, hl_error *error);
+
+#define PERF_PACE_ROUNDS 4u  /* at most so many times the repeats */
+#define PERF_PACE_WITHIN 1.6 /* probes that differ by less show the same pace */
+
+/*
+ * A machine whose hypervisor moves its CPUs has more than one pace: cores under one L3 cache now,
+ * under two a second later. Figures of different paces have no ratio. So something that shows the
+ * pace is looked at before and after each measurement.
+ */
+typedef struct perf_pace {
+    double (*probe)(void *context); /* above 0; about proportional to the pace */
+    void *context;
+    /* Out: */
+    double probed;     /* of the pace that the summaries are of: its first probe */
+    uint32_t measured; /* measurements made */
+    uint32_t left_out; /* of them: of another pace, or begun at one and ended at another */
+    bool mixed; /* no pace has a measurement of every case: all are in, whatever their pace */
+} perf_pace;
+
+/*
+ * As perf_repeat, and goes on until each case has `repeats` measurements of one pace, for at most
+ * PERF_PACE_ROUNDS times the repeats; then fewer must do, of the pace that has most.
+ */
+hl_status perf_repeat_at_one_pace(const perf_case *cases, uint32_t case_count, uint32_t repeats,
+                                  perf_pace *pace, perf_progress progress, hl_error *error);
 
 #endif

@@ -10,7 +10,7 @@
 
 #define FLOOR_REPEATS_MAX 5u
 #define FLOOR_SECONDS_MAX 0.2
-#define FLOOR_CASES       2u
+#define FLOOR_CASES       3u
 
 /* Behind a task's own values. */
 enum { PER_CYCLE, MISSES, SWITCHES, COUNTED_VALUES };
@@ -174,7 +174,7 @@ static void add_rows(perf_run *run, const perf_task *task, const perf_summary *s
     }
 }
 
-/* The floor's two cases that the scenarios' figures are multiples of. */
+/* The floor's cases that the scenarios' figures are multiples of. */
 static uint32_t add_floor_cases(const perf_run *run, perf_floor_work *work, perf_case *cases)
 {
     perf_floor *const floor = &run->result->floor;
@@ -184,11 +184,43 @@ static uint32_t add_floor_cases(const perf_run *run, perf_floor_work *work, perf
                               floor->stream_ahead};
     if (work->seconds > FLOOR_SECONDS_MAX)
         work->seconds = FLOOR_SECONDS_MAX;
+    cases[2] = (perf_case){"floor, round trip of a line", perf_floor_round_trip_1_line, work, 1,
+                           &floor->round_trip_1_line_ns};
     cases[0] = (perf_case){"floor, round trip", perf_floor_round_trip_2_lines, work, 1,
                            &floor->round_trip_2_lines_ns};
     cases[1] = (perf_case){"floor, stream copy", perf_floor_stream_copy, work, 1,
                            &floor->stream_copy_per_s};
     return FLOOR_CASES;
+}
+
+static void note_pace(perf_run *run, const perf_pace *pace)
+{
+    if (pace->mixed)
+        perf_result_note(run->result,
+                         "the CPUs were moved all the time: the figures are of different paces, "
+                         "and their ratios say little: measure again, or longer");
+    else if (pace->left_out != 0)
+        perf_result_note(run->result,
+                         "the CPUs were moved meanwhile: %u of %u measurements are left out; the "
+                         "others have a line's round trip of about %.0f ns",
+                         pace->left_out, pace->measured, pace->probed);
+}
+
+/* The floor and the cases in turn; with two cores, at one pace of theirs. */
+static hl_status repeat_with_floor(perf_run *run, perf_case *cases, uint32_t wanted,
+                                   hl_error *error)
+{
+    const perf_options *const options = run->options;
+    perf_floor_work floor_work;
+    const uint32_t floor_cases = add_floor_cases(run, &floor_work, cases + wanted);
+    if (floor_cases == 0)
+        return perf_repeat(cases, wanted, options->repeats, options->progress, error);
+    perf_pace pace = {.probe = perf_floor_look, .context = &floor_work};
+    const hl_status status = perf_repeat_at_one_pace(cases, wanted + floor_cases, options->repeats,
+                                                     &pace, options->progress, error);
+    if (status == HL_OK)
+        note_pace(run, &pace);
+    return status;
 }
 
 static hl_status run_counted(perf_run *run, const perf_task *tasks, uint32_t task_count,
@@ -208,12 +240,8 @@ static hl_status run_counted(perf_run *run, const perf_task *tasks, uint32_t tas
         cases[wanted++] = (perf_case){tasks[i].name, measure_counted, &counted[i],
                                       tasks[i].metric_count + COUNTED_VALUES, summaries[i]};
     }
-    if (status == HL_OK && wanted != 0) {
-        perf_floor_work floor_work;
-        const uint32_t with_floor = wanted + add_floor_cases(run, &floor_work, cases + wanted);
-        status =
-            perf_repeat(cases, with_floor, run->options->repeats, run->options->progress, error);
-    }
+    if (status == HL_OK && wanted != 0)
+        status = repeat_with_floor(run, cases, wanted, error);
     for (uint32_t i = 0; status == HL_OK && i < task_count; i++)
         if (perf_run_wants(run, tasks[i].name))
             add_rows(run, &tasks[i], summaries[i]);

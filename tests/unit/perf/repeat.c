@@ -59,6 +59,47 @@ Test(perf_repeat, cases_take_turns_and_each_repeat_begins_with_another)
     cr_assert_eq(of_c[0].count, 4);
 }
 
+/* A machine whose pace is a script: one letter a probe, n(ear), f(ar). */
+static double probe_script(void *context)
+{
+    const char **const next = context;
+    const char letter = **next;
+    if (letter != '\0')
+        (*next)++;
+    return letter == 'f' ? 490 : 120;
+}
+
+Test(perf_repeat, measurements_of_another_pace_are_left_out_and_made_again)
+{
+    traced a = {'a', 10};
+    perf_summary of_a[2];
+    const perf_case cases[] = {{"a", note, &a, 2, of_a}};
+    const char *script = "nn" /* 10 */ "ff" /* 11 */ "nf" /* 12 */ "nn" /* 13 */ "nn" /* 14 */;
+    perf_pace pace = {.probe = probe_script, .context = &script};
+    cr_assert_eq(perf_repeat_at_one_pace(cases, 1, 3, &pace, NULL, NULL), HL_OK);
+    cr_assert(of_a[0].min == 10 && of_a[0].median == 13 && of_a[0].max == 14);
+    cr_assert_eq(of_a[0].count, 3);
+    cr_assert(pace.measured == 5 && pace.left_out == 2 && !pace.mixed);
+    cr_assert_eq(pace.probed, 120);
+}
+
+Test(perf_repeat, with_no_pace_common_to_all_cases_all_is_in_and_it_says_so)
+{
+    traced a = {'a', 10}, b = {'b', 20};
+    perf_summary of_a[2], of_b[2];
+    const perf_case cases[] = {{"a", note, &a, 2, of_a}, {"b", note, &b, 2, of_b}};
+    /* One repeat, so up to four rounds: ab ba ab ba, a always near, b always far. */
+    const char *script = "nnff"
+                         "ffnn"
+                         "nnff"
+                         "ffnn";
+    perf_pace pace = {.probe = probe_script, .context = &script};
+    cr_assert_eq(perf_repeat_at_one_pace(cases, 2, 1, &pace, NULL, NULL), HL_OK);
+    cr_assert(pace.mixed && pace.measured == 8 && pace.left_out == 0);
+    cr_assert_eq(of_a[0].count, 4);
+    cr_assert_eq(of_b[0].median, 21.5);
+}
+
 static hl_status fail(void *context, double *ret_values, hl_error *error)
 {
     (void)context;
