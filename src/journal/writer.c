@@ -933,7 +933,12 @@ hl_status hl_journal_writer_open(const hl_journal_writer_options *options,
 /* All of it on the disk and sealed as clean. */
 static hl_status end_run(hl_journal_writer *writer)
 {
-    hl_status status = hl_journal_writer_commit(writer);
+    if (writer->state != HL_JOURNAL_RUNNING)
+        return writer->state == HL_JOURNAL_NO_SPACE ? HL_NO_SPACE : HL_FAILED;
+    hl_status status = write_group(writer);
+    /* Even when no one waits for it: the seal says that all before it is durable. */
+    if (status == HL_OK)
+        status = sync_written(writer);
     if (status == HL_OK && writer->rotation != NOT_ROTATING)
         status = rotate(writer);
     return status == HL_OK ? seal(writer, HL_FOOTER_CLEAN, false) : status;
