@@ -76,20 +76,20 @@ typedef struct hl_ladder_options {
     uint64_t order_delay_ns;   /* wait that is full load; 1 us..10 s; 0: not looked at */
     uint32_t cpu_pct;          /* busy time that is full load; 1..100; 0: not looked at */
     uint64_t arrivals_per_s;   /* rate that is full load; up to 1,000,000,000; 0: not looked at */
-    uint64_t step_up_ns;       /* between two steps up at least; 0..1 s */
+    uint64_t step_up_ns;       /* between two steps up at least, until the last shows; 0..1 s */
     uint32_t down_pct;         /* load under which it comes down; 1..95 */
     uint64_t step_down_ns;     /* under down_pct for so long: one step down, of four; 100 ms to
                                   1.25 s, so that all four take at most 5 s */
-    bool predictive;           /* step up by the forecast too */
+    bool predictive;           /* sample by the forecast too, before the lane is full */
     uint64_t horizon_ns;       /* how far ahead it looks; 1 ms..1 s */
     uint32_t level_weight_pct; /* Holt's alpha: weight of the newest rate; 1..100 */
     uint32_t trend_weight_pct; /* Holt's beta: weight of the newest trend; 1..100 */
 } hl_ladder_options;
 
-#define HL_LADDER_OPTIONS_INIT                                                               \
-    {                                                                                        \
-        sizeof(hl_ladder_options), true, 80, HL_MILLISECOND, 95, 0, 10 * HL_MILLISECOND, 60, \
-            HL_SECOND, false, 50 * HL_MILLISECOND, 40, 20                                    \
+#define HL_LADDER_OPTIONS_INIT                                                                \
+    {                                                                                         \
+        sizeof(hl_ladder_options), true, 80, HL_MILLISECOND, 95, 0, 100 * HL_MILLISECOND, 60, \
+            HL_SECOND, true, 100 * HL_MILLISECOND, 40, 20                                     \
     }
 
 /* How a pool of workers grows and shrinks with its backlog. */

@@ -16,6 +16,14 @@ static const struct {
     {HL_RUNG_SHED, HL_LOW},        {HL_RUNG_REFUSE, HL_NORMAL},
 };
 
+/* How high each part of the load may lead. What cannot tell more than "busy" does not refuse
+ * anything: that is for a lane that is full or an order that waits. */
+static const hl_stage highest[HL_LOAD_CAUSES] = {[HL_LOAD_OCCUPANCY] = 4,
+                                                 [HL_LOAD_ORDER_DELAY] = 4,
+                                                 [HL_LOAD_CPU] = 3,
+                                                 [HL_LOAD_ARRIVALS] = 4,
+                                                 [HL_LOAD_FORECAST] = 1};
+
 const char *hl_rung_name(hl_rung rung)
 {
     static const char *const names[HL_RUNGS] = {[HL_RUNG_CALM] = "calm",
@@ -60,47 +68,52 @@ static void learn_service(hl_ladder *ladder, const hl_load_rates *rates)
     ladder->service_per_s += SERVICE_WEIGHT * (now - ladder->service_per_s);
 }
 
-/* What the load will be in horizon_ns. */
-static hl_load foreseen(const hl_ladder *ladder, const hl_load_sample *sample)
+/* What the load will be in horizon_ns, in per mille. */
+static uint32_t foreseen(const hl_ladder *ladder, const hl_load_sample *sample)
 {
     const hl_ladder_options *const options = &ladder->options;
     const double rate = hl_forecast_rate(&ladder->arrivals, options->horizon_ns);
-    uint32_t permille = hl_load_share((uint64_t)rate, options->arrivals_per_s);
-    if (ladder->service_per_s > 0) {
-        const double growth = (rate - ladder->service_per_s) * (double)options->horizon_ns / 1e9;
-        const double used = (double)sample->lane_used + growth;
-        const uint32_t full = hl_load_share(used > 0 ? (uint64_t)used * 100 : 0,
-                                            sample->lane_slots * options->occupancy_pct);
-        permille = full > permille ? full : permille;
-    }
-    return (hl_load){permille, permille == 0 ? HL_LOAD_NONE : HL_LOAD_FORECAST};
+    const uint32_t of_limit = hl_load_share((uint64_t)rate, options->arrivals_per_s);
+    if (ladder->service_per_s <= 0)
+        return of_limit;
+    const double growth = (rate - ladder->service_per_s) * (double)options->horizon_ns / 1e9;
+    const double used = (double)sample->lane_used + growth;
+    const uint32_t of_lane = hl_load_share(used > 0 ? (uint64_t)used * 100 : 0,
+                                           sample->lane_slots * options->occupancy_pct);
+    return of_limit > of_lane ? of_limit : of_lane;
 }
 
 /* The load of the newest sample; that is then the last one. */
-static hl_load load_now(hl_ladder *ladder, const hl_load_sample *sample)
+static hl_load_parts parts_now(hl_ladder *ladder, const hl_load_sample *sample)
 {
     hl_load_rates rates = {0, 0, 0};
     if (ladder->has_sample)
         rates = hl_load_rates_between(&ladder->last, sample);
-    hl_load load = hl_load_of(&ladder->options, sample, &rates);
+    hl_load_parts parts = hl_load_parts_of(&ladder->options, sample, &rates);
     if (ladder->options.predictive && ladder->has_sample) {
         hl_forecast_add(&ladder->arrivals, (double)rates.arrivals_per_s, sample->now_ns);
         learn_service(ladder, &rates);
-        load = hl_load_worse(load, foreseen(ladder, sample));
+        parts.permille[HL_LOAD_FORECAST] = foreseen(ladder, sample);
     }
     ladder->last = *sample;
     ladder->has_sample = true;
-    return load;
+    return parts;
 }
 
-static void step_up(hl_ladder *ladder, hl_load load, uint64_t now_ns)
+/* One stage up, when a part of the load that may lead there is full and it is time. */
+static void step_up(hl_ladder *ladder, hl_load_parts parts, uint64_t now_ns)
 {
-    if (ladder->stage == HL_STAGES - 1 ||
+    for (int cause = 0; cause < HL_LOAD_CAUSES; cause++) {
+        if (highest[cause] <= ladder->stage)
+            parts.permille[cause] = 0;
+    }
+    const hl_load worst = hl_load_worst(&parts);
+    if (worst.permille < HL_LOAD_FULL ||
         (ladder->stage > 0 && now_ns - ladder->stepped_up_ns < ladder->options.step_up_ns))
         return;
     ladder->stage++;
     ladder->stepped_up_ns = now_ns;
-    ladder->cause = load.cause;
+    ladder->cause = worst.cause;
 }
 
 static void step_down(hl_ladder *ladder, uint64_t now_ns)
@@ -118,7 +131,8 @@ hl_ladder_change hl_ladder_step(hl_ladder *ladder, const hl_load_sample *sample)
     const hl_stage from = ladder->stage;
     /* A clock that stepped back: neither threshold's time has passed. */
     const bool is_later = !ladder->has_sample || sample->now_ns > ladder->last.now_ns;
-    const hl_load load = load_now(ladder, sample);
+    const hl_load_parts parts = parts_now(ladder, sample);
+    const hl_load load = hl_load_worst(&parts);
     if (!ladder->options.enabled || !is_later) {
         ladder->is_low = false;
         return (hl_ladder_change){from, from, load, ladder->cause};
@@ -127,10 +141,10 @@ hl_ladder_change hl_ladder_step(hl_ladder *ladder, const hl_load_sample *sample)
     if (is_low && !ladder->is_low)
         ladder->low_since_ns = sample->now_ns;
     ladder->is_low = is_low;
-    if (load.permille >= HL_LOAD_FULL)
-        step_up(ladder, load, sample->now_ns);
-    else if (is_low)
+    if (is_low)
         step_down(ladder, sample->now_ns);
+    else
+        step_up(ladder, parts, sample->now_ns);
     return (hl_ladder_change){from, ladder->stage, load, ladder->cause};
 }
 

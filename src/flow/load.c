@@ -38,23 +38,27 @@ uint32_t hl_load_share(uint64_t value, uint64_t threshold)
     return (uint32_t)scaled(value, HL_LOAD_FULL, threshold, HL_LOAD_PERMILLE_MAX);
 }
 
-hl_load hl_load_worse(hl_load one, hl_load other)
+hl_load_parts hl_load_parts_of(const hl_ladder_options *options, const hl_load_sample *sample,
+                               const hl_load_rates *rates)
 {
-    return other.permille > one.permille ? other : one;
+    hl_load_parts parts = {{0}};
+    /* used / (slots * pct / 100), without rounding the threshold. */
+    parts.permille[HL_LOAD_OCCUPANCY] =
+        hl_load_share(sample->lane_used * 100, sample->lane_slots * options->occupancy_pct);
+    parts.permille[HL_LOAD_ORDER_DELAY] =
+        hl_load_share(sample->order_delay_ns, options->order_delay_ns);
+    parts.permille[HL_LOAD_CPU] = hl_load_share(rates->busy_permille, options->cpu_pct * 10);
+    parts.permille[HL_LOAD_ARRIVALS] =
+        hl_load_share(rates->arrivals_per_s, options->arrivals_per_s);
+    return parts;
 }
 
-hl_load hl_load_of(const hl_ladder_options *options, const hl_load_sample *sample,
-                   const hl_load_rates *rates)
+hl_load hl_load_worst(const hl_load_parts *parts)
 {
-    /* used / (slots * pct / 100), without rounding the threshold. */
-    const hl_load parts[] = {
-        {hl_load_share(sample->lane_used * 100, sample->lane_slots * options->occupancy_pct),
-         HL_LOAD_OCCUPANCY},
-        {hl_load_share(sample->order_delay_ns, options->order_delay_ns), HL_LOAD_ORDER_DELAY},
-        {hl_load_share(rates->busy_permille, (uint64_t)options->cpu_pct * 10), HL_LOAD_CPU},
-        {hl_load_share(rates->arrivals_per_s, options->arrivals_per_s), HL_LOAD_ARRIVALS}};
     hl_load worst = {0, HL_LOAD_NONE};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        worst = hl_load_worse(worst, parts[i]);
+    for (int cause = 0; cause < HL_LOAD_CAUSES; cause++) {
+        if (parts->permille[cause] > worst.permille)
+            worst = (hl_load){parts->permille[cause], (hl_load_cause)cause};
+    }
     return worst;
 }

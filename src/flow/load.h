@@ -8,7 +8,7 @@
 #include <hotlane/flow.h>
 
 /* What was counted, as of now_ns. A lane that a `block` publisher keeps full because it replays as
- * fast as it can is no load: leave it out of lane_used. */
+ * fast as it can is no load: leave it out of lane_used, and the time for it out of busy_ns. */
 typedef struct hl_load_sample {
     uint64_t now_ns;         /* bus clock */
     uint64_t lane_used;      /* slots taken in the partition's fullest lane */
@@ -27,6 +27,11 @@ typedef struct hl_load_rates {
     uint32_t busy_permille;
 } hl_load_rates;
 
+/* In per mille of each part's threshold, at most HL_LOAD_PERMILLE_MAX. */
+typedef struct hl_load_parts {
+    uint32_t permille[HL_LOAD_CAUSES]; /* that of HL_LOAD_NONE is 0 */
+} hl_load_parts;
+
 typedef struct hl_load {
     uint32_t permille;   /* of the worst part; at most HL_LOAD_PERMILLE_MAX */
     hl_load_cause cause; /* that part; HL_LOAD_NONE when it is 0 */
@@ -42,11 +47,11 @@ hl_load_rates hl_load_rates_between(const hl_load_sample *before, const hl_load_
 /* value / threshold in per mille, at most HL_LOAD_PERMILLE_MAX; 0 when the threshold is 0. */
 uint32_t hl_load_share(uint64_t value, uint64_t threshold);
 
-/* The worse of two; the first when they are equal. */
-hl_load hl_load_worse(hl_load one, hl_load other);
+/* Each part by the thresholds of `options`; FORECAST is 0. */
+hl_load_parts hl_load_parts_of(const hl_ladder_options *options, const hl_load_sample *sample,
+                               const hl_load_rates *rates);
 
-/* The load by the thresholds of `options`. */
-hl_load hl_load_of(const hl_ladder_options *options, const hl_load_sample *sample,
-                   const hl_load_rates *rates);
+/* The worst of them, the first of equals. */
+hl_load hl_load_worst(const hl_load_parts *parts);
 
 #endif

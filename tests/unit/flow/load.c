@@ -4,6 +4,13 @@
 
 static const hl_load_sample at_0 = {.now_ns = 5 * HL_SECOND, .lane_slots = 1000};
 
+static hl_load load_of(const hl_ladder_options *options, const hl_load_sample *sample,
+                       hl_load_rates rates)
+{
+    const hl_load_parts parts = hl_load_parts_of(options, sample, &rates);
+    return hl_load_worst(&parts);
+}
+
 /* With every threshold on: 80 %, 1 ms, 90 %, 10,000 a second. */
 static hl_ladder_options options_on(void)
 {
@@ -19,7 +26,7 @@ Test(load, nothing_is_no_load)
 {
     const hl_ladder_options options = options_on();
     const hl_load_rates none = {0, 0, 0};
-    const hl_load load = hl_load_of(&options, &at_0, &none);
+    const hl_load load = load_of(&options, &at_0, none);
     cr_assert_eq(load.permille, 0);
     cr_assert_eq(load.cause, HL_LOAD_NONE);
 }
@@ -30,20 +37,20 @@ Test(load, each_part_is_full_at_its_threshold)
     const hl_load_rates none = {0, 0, 0};
     hl_load_sample sample = at_0;
     sample.lane_used = 800;
-    hl_load load = hl_load_of(&options, &sample, &none);
+    hl_load load = load_of(&options, &sample, none);
     cr_assert_eq(load.permille, HL_LOAD_FULL);
     cr_assert_eq(load.cause, HL_LOAD_OCCUPANCY);
     sample.lane_used = 799;
-    cr_assert_lt(hl_load_of(&options, &sample, &none).permille, HL_LOAD_FULL);
+    cr_assert_lt(load_of(&options, &sample, none).permille, HL_LOAD_FULL);
     sample = at_0;
     sample.order_delay_ns = HL_MILLISECOND;
-    load = hl_load_of(&options, &sample, &none);
+    load = load_of(&options, &sample, none);
     cr_assert_eq(load.permille, HL_LOAD_FULL);
     cr_assert_eq(load.cause, HL_LOAD_ORDER_DELAY);
-    load = hl_load_of(&options, &at_0, &(hl_load_rates){0, 0, 900});
+    load = load_of(&options, &at_0, (hl_load_rates){0, 0, 900});
     cr_assert_eq(load.permille, HL_LOAD_FULL);
     cr_assert_eq(load.cause, HL_LOAD_CPU);
-    load = hl_load_of(&options, &at_0, &(hl_load_rates){10000, 0, 0});
+    load = load_of(&options, &at_0, (hl_load_rates){10000, 0, 0});
     cr_assert_eq(load.permille, HL_LOAD_FULL);
     cr_assert_eq(load.cause, HL_LOAD_ARRIVALS);
 }
@@ -54,7 +61,7 @@ Test(load, the_worst_part_counts)
     hl_load_sample sample = at_0;
     sample.lane_used = 400;
     sample.order_delay_ns = 3 * HL_MILLISECOND;
-    const hl_load load = hl_load_of(&options, &sample, &(hl_load_rates){5000, 5000, 1000});
+    const hl_load load = load_of(&options, &sample, (hl_load_rates){5000, 5000, 1000});
     cr_assert_eq(load.permille, 3000);
     cr_assert_eq(load.cause, HL_LOAD_ORDER_DELAY);
 }
@@ -68,7 +75,7 @@ Test(load, a_threshold_of_0_is_not_looked_at)
     options.arrivals_per_s = 0;
     const hl_load_sample sample = {
         .now_ns = 1, .lane_used = 10, .lane_slots = 10, .order_delay_ns = UINT64_MAX};
-    const hl_load load = hl_load_of(&options, &sample, &(hl_load_rates){UINT64_MAX, 0, 1000});
+    const hl_load load = load_of(&options, &sample, (hl_load_rates){UINT64_MAX, 0, 1000});
     cr_assert_eq(load.permille, 0);
     cr_assert_eq(load.cause, HL_LOAD_NONE);
 }
