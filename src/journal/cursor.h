@@ -11,8 +11,8 @@
 #define HL_CURSOR_NAME_SIZE 65u
 
 typedef struct hl_cursor_position {
-    char partition[HL_PARTITION_NAME_SIZE]; /* zero bytes behind the name */
-    uint64_t next_sequence;                 /* all before it is done with */
+    char partition[HL_PARTITION_DIRECTORY_SIZE]; /* zero bytes behind the name */
+    uint64_t next_sequence;                      /* all before it is done with */
 } hl_cursor_position;
 
 /* HL_INVALID and a sentence when it is none. */

@@ -21,7 +21,7 @@ hl_status hl_filter_check(const hl_journal_filter *filter, hl_error *error)
     return HL_OK;
 }
 
-hl_block_filter hl_filter_for_blocks(const hl_journal_filter *filter, const hl_names *names,
+hl_block_filter hl_filter_for_blocks(const hl_journal_filter *filter, const hl_segment_names *names,
                                      uint16_t partition, uint32_t topics[HL_FILTER_TOPICS])
 {
     hl_block_filter blocks = {.by_key = filter->by_key,

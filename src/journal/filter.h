@@ -39,7 +39,7 @@ static inline bool hl_filter_is_selective(const hl_journal_filter *filter)
 #define HL_FILTER_TOPICS 64u /* more wanted topics than this are not looked up one by one */
 
 /* What to look for in a segment's blocks. `topics` is memory that the result points at. */
-hl_block_filter hl_filter_for_blocks(const hl_journal_filter *filter, const hl_names *names,
+hl_block_filter hl_filter_for_blocks(const hl_journal_filter *filter, const hl_segment_names *names,
                                      uint16_t partition, uint32_t topics[HL_FILTER_TOPICS]);
 
 #endif

@@ -6,7 +6,7 @@
 #include "bus/pattern.h"
 #include "journal/dictionary.h"
 
-void hl_names_clear(hl_names *names)
+void hl_segment_names_clear(hl_segment_names *names)
 {
     for (uint32_t i = 0; i < names->topic_room; i++) {
         free(names->topics[i].name);
@@ -18,9 +18,9 @@ void hl_names_clear(hl_names *names)
     }
 }
 
-void hl_names_free(hl_names *names)
+void hl_segment_names_free(hl_segment_names *names)
 {
-    hl_names_clear(names);
+    hl_segment_names_clear(names);
     free(names->topics);
     free(names->sources);
     names->topics = NULL;
@@ -42,7 +42,7 @@ static void *grow(void *old, uint32_t *room, uint32_t number, size_t size)
     return grown;
 }
 
-static bool add_topic(hl_names *names, const hl_dictionary_record *record, char *name)
+static bool add_topic(hl_segment_names *names, const hl_dictionary_record *record, char *name)
 {
     hl_named_topic *const topics =
         grow(names->topics, &names->topic_room, record->number, sizeof *topics);
@@ -61,7 +61,7 @@ static bool add_topic(hl_names *names, const hl_dictionary_record *record, char 
     return true;
 }
 
-static bool add_source(hl_names *names, uint32_t number, char *name)
+static bool add_source(hl_segment_names *names, uint32_t number, char *name)
 {
     char **const sources = grow(names->sources, &names->source_room, number, sizeof *sources);
     if (sources == NULL)
@@ -72,7 +72,7 @@ static bool add_source(hl_names *names, uint32_t number, char *name)
     return true;
 }
 
-bool hl_names_add(hl_names *names, const hl_dictionary_record *record)
+bool hl_segment_names_add(hl_segment_names *names, const hl_dictionary_record *record)
 {
     const bool is_topic = record->entry == HL_DICTIONARY_TOPIC;
     if ((!is_topic && record->entry != HL_DICTIONARY_SOURCE) ||

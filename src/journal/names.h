@@ -20,29 +20,30 @@ typedef struct hl_named_topic {
     uint8_t priority; /* hl_priority */
 } hl_named_topic;
 
-typedef struct hl_names {
+typedef struct hl_segment_names {
     const char *pattern; /* a valid one; NULL: all topics are wanted. Outlives this */
     hl_named_topic *topics;
     uint32_t topic_room;
     char **sources;
     uint32_t source_room;
-} hl_names;
+} hl_segment_names;
 
 /* A new segment begins. Also at the end, to free what it holds. */
-void hl_names_clear(hl_names *names);
-void hl_names_free(hl_names *names);
+void hl_segment_names_clear(hl_segment_names *names);
+void hl_segment_names_free(hl_segment_names *names);
 
 /* A good dictionary record. False: no memory. */
-bool hl_names_add(hl_names *names, const hl_dictionary_record *record);
+bool hl_segment_names_add(hl_segment_names *names, const hl_dictionary_record *record);
 
 /* NULL: not known. */
-static inline const hl_named_topic *hl_names_topic(const hl_names *names, uint32_t number)
+static inline const hl_named_topic *hl_segment_names_topic(const hl_segment_names *names,
+                                                           uint32_t number)
 {
     return number < names->topic_room && names->topics[number].name != NULL ? &names->topics[number]
                                                                             : NULL;
 }
 
-static inline const char *hl_names_source(const hl_names *names, uint16_t number)
+static inline const char *hl_segment_names_source(const hl_segment_names *names, uint16_t number)
 {
     return number < names->source_room ? names->sources[number] : NULL;
 }

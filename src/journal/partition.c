@@ -24,9 +24,9 @@ static bool parse_shard(const char *text, uint16_t *ret_shard)
     return true;
 }
 
-bool hl_partition_name_parse(const char *text, hl_partition_name *ret_name)
+bool hl_partition_directory_parse(const char *text, hl_partition_directory *ret_name)
 {
-    hl_partition_name name = {0};
+    hl_partition_directory name = {0};
     const char *const dot = strchr(text, '.');
     const size_t domain_size = dot != NULL ? (size_t)(dot - text) : strlen(text);
     if (domain_size == 0 || domain_size >= sizeof name.domain || strchr(text, '/') != NULL)
@@ -43,8 +43,8 @@ bool hl_partition_name_parse(const char *text, hl_partition_name *ret_name)
 typedef struct search {
     const hl_io *io;
     const char *directory;
-    const hl_partition_name *wanted; /* NULL: all */
-    hl_partition_name *names;
+    const hl_partition_directory *wanted; /* NULL: all */
+    hl_partition_directory *names;
     size_t count;
     size_t room;
 } search;
@@ -55,7 +55,7 @@ static int pass(void *argument, const char *name)
     return 1; /* one entry is enough to know that it is a directory */
 }
 
-static bool is_wanted(const search *this, const hl_partition_name *name)
+static bool is_wanted(const search *this, const hl_partition_directory *name)
 {
     return this->wanted == NULL || strcmp(this->wanted->text, name->text) == 0 ||
            (!this->wanted->sharded && strcmp(this->wanted->domain, name->domain) == 0);
@@ -64,9 +64,9 @@ static bool is_wanted(const search *this, const hl_partition_name *name)
 static int add(void *argument, const char *text)
 {
     search *const this = argument;
-    hl_partition_name name;
+    hl_partition_directory name;
     char path[HL_JOURNAL_PATH_SIZE];
-    if (!hl_partition_name_parse(text, &name) || !is_wanted(this, &name))
+    if (!hl_partition_directory_parse(text, &name) || !is_wanted(this, &name))
         return 0;
     const int length = snprintf(path, sizeof path, "%s/%s", this->directory, text);
     if (length < 0 || (size_t)length >= sizeof path ||
@@ -74,7 +74,7 @@ static int add(void *argument, const char *text)
         return 0; /* a file, or gone by now */
     if (this->count == this->room) {
         const size_t room = this->room == 0 ? 16 : this->room * 2;
-        hl_partition_name *const names = realloc(this->names, room * sizeof *names);
+        hl_partition_directory *const names = realloc(this->names, room * sizeof *names);
         if (names == NULL)
             return -ENOMEM;
         this->names = names;
@@ -86,16 +86,16 @@ static int add(void *argument, const char *text)
 
 static int by_domain_and_shard(const void *left, const void *right)
 {
-    const hl_partition_name *const a = left, *const b = right;
+    const hl_partition_directory *const a = left, *const b = right;
     const int domains = strcmp(a->domain, b->domain);
     return domains != 0 ? domains : (a->shard > b->shard) - (a->shard < b->shard);
 }
 
 hl_status hl_partition_list(const hl_io *io, const char *directory, const char *wanted,
-                            hl_partition_name **ret_names, size_t *ret_count, hl_error *error)
+                            hl_partition_directory **ret_names, size_t *ret_count, hl_error *error)
 {
-    hl_partition_name one;
-    if (wanted != NULL && !hl_partition_name_parse(wanted, &one))
+    hl_partition_directory one;
+    if (wanted != NULL && !hl_partition_directory_parse(wanted, &one))
         return hl_error_set(error, HL_INVALID,
                             "\"%.80s\": no partition: it is a domain's name, or with its shard "
                             "\"order.3\"",

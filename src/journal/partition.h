@@ -9,17 +9,17 @@
 #include "journal/format.h"
 #include "journal/io.h"
 
-#define HL_PARTITION_NAME_SIZE (HL_JOURNAL_DOMAIN_SIZE + 8u)
+#define HL_PARTITION_DIRECTORY_SIZE (HL_JOURNAL_DOMAIN_SIZE + 8u)
 
-typedef struct hl_partition_name {
-    char text[HL_PARTITION_NAME_SIZE];
+typedef struct hl_partition_directory {
+    char text[HL_PARTITION_DIRECTORY_SIZE];
     char domain[HL_JOURNAL_DOMAIN_SIZE];
     uint16_t shard;
     bool sharded; /* the name has a number */
-} hl_partition_name;
+} hl_partition_directory;
 
 /* False when no partition has such a name. */
-bool hl_partition_name_parse(const char *text, hl_partition_name *ret_name);
+bool hl_partition_directory_parse(const char *text, hl_partition_directory *ret_name);
 
 /*
  * The partitions there are, by domain and shard. `wanted`: "order" with all its shards, "order.3",
@@ -28,6 +28,6 @@ bool hl_partition_name_parse(const char *text, hl_partition_name *ret_name);
  *   partition's name; HL_SYSTEM, HL_NO_MEMORY.
  */
 hl_status hl_partition_list(const hl_io *io, const char *directory, const char *wanted,
-                            hl_partition_name **ret_names, size_t *ret_count, hl_error *error);
+                            hl_partition_directory **ret_names, size_t *ret_count, hl_error *error);
 
 #endif

@@ -84,7 +84,8 @@ static hl_status watch(hl_journal_reader *reader, const char *path, uint32_t eve
     return HL_OK;
 }
 
-static hl_status add_lane(hl_journal_reader *reader, const hl_partition_name *name, hl_error *error)
+static hl_status add_lane(hl_journal_reader *reader, const hl_partition_directory *name,
+                          hl_error *error)
 {
     reader_lane **const lanes =
         realloc(reader->lanes, (reader->lane_count + 1) * sizeof(reader_lane *));
@@ -110,7 +111,7 @@ static hl_status add_lane(hl_journal_reader *reader, const hl_partition_name *na
     return HL_OK;
 }
 
-static bool has_lane(const hl_journal_reader *reader, const hl_partition_name *name)
+static bool has_lane(const hl_journal_reader *reader, const hl_partition_directory *name)
 {
     for (size_t i = 0; i < reader->lane_count; i++)
         if (strcmp(reader->lanes[i]->stream.name.text, name->text) == 0)
@@ -121,7 +122,7 @@ static bool has_lane(const hl_journal_reader *reader, const hl_partition_name *n
 /* A lane for each partition that has none yet. */
 static hl_status add_lanes(hl_journal_reader *reader, hl_error *error)
 {
-    hl_partition_name *names = NULL;
+    hl_partition_directory *names = NULL;
     size_t count = 0;
     hl_status status = hl_partition_list(hl_packed_io_table(reader->packed), reader->directory,
                                          reader->partition, &names, &count, error);

@@ -35,7 +35,7 @@ static step stop(stepping *this, hl_status status)
 /* ---- opening ---- */
 
 hl_status hl_stream_open(hl_stream *stream, hl_packed_io *packed, const char *directory,
-                         const hl_partition_name *name, const hl_journal_filter *filter,
+                         const hl_partition_directory *name, const hl_journal_filter *filter,
                          bool salvage, hl_error *error)
 {
     *stream = (hl_stream){.io = hl_packed_io_table(packed),
@@ -60,13 +60,13 @@ void hl_stream_leave(hl_stream *stream)
         hl_segment_walk_close(&stream->walk);
     stream->open = false;
     hl_footer_free(&stream->footer);
-    hl_names_clear(&stream->names);
+    hl_segment_names_clear(&stream->names);
 }
 
 void hl_stream_close(hl_stream *stream)
 {
     hl_stream_leave(stream);
-    hl_names_free(&stream->names);
+    hl_segment_names_free(&stream->names);
     hl_tail_view_close(&stream->tail);
     free(stream->segments);
     stream->segments = NULL;
@@ -146,8 +146,8 @@ hl_status hl_stream_enter(hl_stream *stream, hl_segment_name name, hl_error *err
 
 static bool names_known(const hl_stream *stream, const hl_event *event)
 {
-    return hl_names_topic(&stream->names, event->topic) != NULL &&
-           hl_names_source(&stream->names, event->source) != NULL;
+    return hl_segment_names_topic(&stream->names, event->topic) != NULL &&
+           hl_segment_names_source(&stream->names, event->source) != NULL;
 }
 
 /* A dictionary record by its place in the footer; a bad one is met again by who reads there. */
@@ -171,7 +171,7 @@ static bool add_name_at(hl_stream *stream, uint64_t offset)
     if (hl_io_read_all(stream->io, file, record, length, offset) == (int64_t)length &&
         hl_record_check(stream->walk.header.salt, stream->walk.seed, record, length, offset) ==
             HL_RECORD_GOOD)
-        added = hl_names_add(&stream->names, (const hl_dictionary_record *)record);
+        added = hl_segment_names_add(&stream->names, (const hl_dictionary_record *)record);
     free(record);
     return added;
 }
@@ -209,7 +209,7 @@ static hl_status find_names(hl_stream *stream, const hl_event *event, hl_error *
         hl_record_word word;
         memcpy(&word, walk.record, sizeof word);
         if (hl_record_kind_of(word) == HL_RECORD_DICTIONARY &&
-            !hl_names_add(&stream->names, walk.record))
+            !hl_segment_names_add(&stream->names, walk.record))
             status = hl_error_set(error, HL_NO_MEMORY, "%s: out of memory", walk.path);
     }
     stream->named_through = walk.next > stream->walk.offset || !names_known(stream, event)
@@ -507,13 +507,13 @@ static step take_event(stepping *this, const hl_event *event)
         if (status != HL_OK)
             return stop(this, status);
     }
-    const hl_named_topic *const topic = hl_names_topic(&stream->names, event->topic);
+    const hl_named_topic *const topic = hl_segment_names_topic(&stream->names, event->topic);
     if (!hl_filter_passes(stream->filter, event, topic, stream->partition))
         return STEP_ON;
     *this->item = (hl_stream_item){.kind = HL_JOURNAL_EVENT,
                                    .event = event,
                                    .topic = topic,
-                                   .source = hl_names_source(&stream->names, event->source),
+                                   .source = hl_segment_names_source(&stream->names, event->source),
                                    .first_sequence = event->sequence,
                                    .last_sequence = event->sequence};
     return STEP_ITEM;
@@ -536,7 +536,7 @@ static step take_dictionary(stepping *this)
     hl_stream *const stream = this->stream;
     if (stream->named_through >= stream->walk.offset)
         stream->named_through = stream->walk.next;
-    return hl_names_add(&stream->names, stream->walk.record)
+    return hl_segment_names_add(&stream->names, stream->walk.record)
                ? STEP_ON
                : stop(this, hl_error_set(this->error, HL_NO_MEMORY, "%s: out of memory",
                                          stream->walk.path));

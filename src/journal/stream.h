@@ -35,7 +35,7 @@ typedef struct hl_stream {
     hl_packed_io *packed; /* below `io`, for its sentences */
     const hl_journal_filter *filter;
     bool salvage;
-    hl_partition_name name;
+    hl_partition_directory name;
     char directory[HL_JOURNAL_PATH_SIZE];
     /* The directory. */
     hl_stream_segment *segments;
@@ -48,7 +48,7 @@ typedef struct hl_stream {
     hl_segment_name current;
     hl_segment_walk walk;
     hl_loaded_footer footer; /* footer.footer NULL: none */
-    hl_names names;
+    hl_segment_names names;
     uint64_t named_through; /* dictionary records before it have been read */
     /* Where it stands. */
     uint64_t expected;        /* sequence of the next event or gap; 0: that of the first segment */
@@ -69,7 +69,7 @@ typedef struct hl_stream {
 
 /* `io` is packed's table. The filter's pattern is a valid one; all outlive the stream. */
 hl_status hl_stream_open(hl_stream *stream, hl_packed_io *packed, const char *directory,
-                         const hl_partition_name *name, const hl_journal_filter *filter,
+                         const hl_partition_directory *name, const hl_journal_filter *filter,
                          bool salvage, hl_error *error);
 void hl_stream_close(hl_stream *stream);
 
