@@ -32,8 +32,9 @@ static bool is_good(hl_segment_walk *walk, uint64_t offset, hl_record_kind kind)
     return hl_record_kind_of(word) == kind;
 }
 
-/* A good trailer at the file's end and a good footer where it points: the segment is whole, so that
- * whatever is bad before them is damage. */
+/* A good trailer at the file's end and a good footer where it points: they were written when all
+ * before the seal was durable. Of the last segment's seal itself parts may be torn off all the
+ * same. */
 static void look_for_seal(examination *this)
 {
     hl_segment_walk *const walk = this->walk;
@@ -48,7 +49,9 @@ static void look_for_seal(examination *this)
     const hl_footer *const footer = walk->record;
     this->seal_offset = footer_offset;
     this->sealed_last = footer->last_sequence;
-    this->durable_end = UINT64_MAX;
+    if (this->options->is_last && footer->records_end <= footer_offset &&
+        footer->records_end >= HL_JOURNAL_HEADER_SIZE + sizeof(hl_group))
+        this->durable_end = footer->records_end - sizeof(hl_group);
     this->durable_is_known = true;
 }
 
@@ -268,8 +271,7 @@ static void end_at_seal(examination *this, hl_record_kind kind)
 {
     hl_segment_walk *const walk = this->walk;
     if (!take_seal(this, kind)) {
-        /* Torn off in the last segment, as long as no trailer says that it had been whole. */
-        if (!this->options->is_last || this->seal_offset != UINT64_MAX)
+        if (!this->options->is_last) /* there it is torn off */
             add_damage(this, walk->offset, walk->file_size, HL_RECORD_BAD_FIELDS);
     } else if (this->sealed_last >= this->findings.next_sequence) {
         /* The footer knows of events that no record holds. */
