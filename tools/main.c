@@ -18,6 +18,7 @@ static const hl_command commands[] = {
     {"topology", "the machine, the placement plan, the tuning checks: text, JSON, SVG",
      hl_command_topology},
     {"check", "check a configuration file, and its plan on this machine", hl_command_check},
+    {"dlq", "dead letters in a file: ls, show, redrive, purge", hl_command_dlq},
     {"perf", "measure this machine, the rings and the bus", hl_command_perf},
 };
 

@@ -1,0 +1,280 @@
+#include "dlq_options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "config/nearest.h"
+
+static const char *const actions[] = {"ls", "show", "redrive", "purge"};
+
+#define ACTIONS (sizeof actions / sizeof *actions)
+
+void dlq_options_print_usage(FILE *stream)
+{
+    fputs(
+        "usage: hotlane dlq ls|show|redrive|purge [OPTION...] FILE\n\n"
+        "Dead letters: events that a subscription could not handle, in the file that a bus keeps\n"
+        "them in (`--dlq FILE`).\n\n"
+        "  ls       a line a letter\n"
+        "  show     all that is known of each: event, payload, reason, history\n"
+        "  redrive  mark letters, so that the bus gives each to the one subscription that failed,\n"
+        "           when it next starts on this file; nothing is delivered by this command. While\n"
+        "           a bus runs on the file it holds it: then redrive from within (hl_dlq_redrive)\n"
+        "  purge    remove letters for good; not those of a running bus, as above\n\n"
+        "Which letters; all that is said must hold:\n"
+        "  --id N               that one\n"
+        "  --topic PATTERN      `order.*`, `order.>`\n"
+        "  --subscription NAME  its name, or its pattern as it was subscribed\n"
+        "  --from TIME          last failed then or later\n"
+        "  --to TIME            last failed before then. TIME: 2026-11-21, 2026-11-21T10:28:30.5Z\n"
+        "                       (UTC), or ns since the epoch\n"
+        "  --reason NAME        exhausted, rejected, retry_full, breaker_open, hold_full, "
+        "stopped,\n"
+        "                       no_worker, slow\n"
+        "  --state NAME         waiting, asked (to be redriven), redriving\n"
+        "  --all                redrive and purge want this said, where nothing else is\n\n"
+        "  --salvage  ls, show: pass over damage, and show the letters that are whole\n"
+        "  --json     one JSON object\n"
+        "  --help     this text\n\n"
+        "Exit status: 0 done, 1 failed (no letter was meant, a damaged or locked file), 2 wrong\n"
+        "usage.\n",
+        stream);
+}
+
+/* ------- values ------- */
+
+/* Digits in `text` from `at` on, `count` of them, as a number; -1: there is another character. */
+static int digits(const char *text, int count)
+{
+    int number = 0;
+    for (int i = 0; i < count; i++) {
+        if (!isdigit((unsigned char)text[i]))
+            return -1;
+        number = number * 10 + (text[i] - '0');
+    }
+    return number;
+}
+
+static bool number_parse(const char *text, uint64_t *ret_number)
+{
+    char *end = NULL;
+    errno = 0;
+    const unsigned long long number = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno != 0)
+        return false;
+    *ret_number = number;
+    return true;
+}
+
+/* ".5" as ns, and what follows; a fraction of up to nine digits. */
+static const char *fraction_parse(const char *text, uint64_t *ret_ns)
+{
+    uint64_t ns = 0;
+    int count = 0;
+    for (text++; isdigit((unsigned char)*text) && count < 9; text++, count++)
+        ns = ns * 10 + (uint64_t)(*text - '0');
+    if (count == 0)
+        return NULL;
+    for (; count < 9; count++)
+        ns *= 10;
+    *ret_ns = ns;
+    return text;
+}
+
+/* "T10:28", "T10:28:30", "T10:28:30.5", and what follows. */
+static const char *clock_parse(const char *text, struct tm *date, uint64_t *ret_ns)
+{
+    date->tm_hour = digits(text + 1, 2);
+    if (date->tm_hour < 0 || date->tm_hour > 23 || text[3] != ':')
+        return NULL;
+    date->tm_min = digits(text + 4, 2);
+    if (date->tm_min < 0 || date->tm_min > 59)
+        return NULL;
+    text += 6;
+    if (*text != ':')
+        return text;
+    date->tm_sec = digits(text + 1, 2);
+    if (date->tm_sec < 0 || date->tm_sec > 59)
+        return NULL;
+    text += 3;
+    return *text == '.' ? fraction_parse(text, ret_ns) : text;
+}
+
+/* Years that 64 bits of ns hold: 1970 to 2553. */
+static bool date_parse(const char *text, struct tm *date)
+{
+    const int year = digits(text, 4);
+    if (year < 1970 || year > 2553 || text[4] != '-')
+        return false;
+    const int month = digits(text + 5, 2);
+    if (month < 1 || month > 12 || text[7] != '-')
+        return false;
+    const int day = digits(text + 8, 2);
+    *date = (struct tm){.tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day};
+    struct tm same = *date;
+    timegm(&same); /* moves a 31st that is none on to the next month */
+    return day >= 1 && same.tm_mon == date->tm_mon;
+}
+
+bool dlq_time_parse(const char *text, uint64_t *ret_ns)
+{
+    if (number_parse(text, ret_ns))
+        return true;
+    struct tm date;
+    uint64_t ns = 0;
+    if (!date_parse(text, &date))
+        return false;
+    text += 10;
+    if (*text == 'T')
+        text = clock_parse(text, &date, &ns);
+    if (text == NULL || strcmp(text + (*text == 'Z'), "") != 0)
+        return false;
+    *ret_ns = (uint64_t)timegm(&date) * 1000000000u + ns;
+    return true;
+}
+
+static int reason_parse(const char *text)
+{
+#define REASON(code, value, name, sentence) \
+    if (strcmp(text, name) == 0)            \
+        return value;
+    HL_DEAD_REASON_LIST(REASON)
+#undef REASON
+    return 0;
+}
+
+static int state_parse(const char *text)
+{
+    for (int state = HL_DEAD_WAITING; state <= HL_DEAD_REDRIVING; state++) {
+        if (strcmp(text, hl_dead_state_name((hl_dead_state)state)) == 0)
+            return state;
+    }
+    return 0;
+}
+
+/* ------- the line ------- */
+
+static dlq_parse wrong(const char *what, const char *value, const char *right)
+{
+    fprintf(stderr, "dlq: %s: \"%s\": %s\n", what, value, right);
+    return DLQ_PARSE_WRONG;
+}
+
+static dlq_parse take_option(int option, const char *value, dlq_options *options)
+{
+    hl_dlq_filter *const filter = &options->filter;
+    options->filtered |= strchr("itSfTrs", option) != NULL;
+    switch (option) {
+    case 'i':
+        if (!number_parse(value, &filter->id) || filter->id == 0)
+            return wrong("--id", value, "use a letter's number, from 1");
+        return DLQ_PARSE_OK;
+    case 't':
+        filter->topic = value;
+        return DLQ_PARSE_OK;
+    case 'S':
+        filter->subscription = value;
+        return DLQ_PARSE_OK;
+    case 'f':
+    case 'T':
+        if (!dlq_time_parse(value, option == 'f' ? &filter->from_ns : &filter->to_ns))
+            return wrong(option == 'f' ? "--from" : "--to", value,
+                         "use 2026-11-21, 2026-11-21T10:28:30Z, or ns since the epoch");
+        return DLQ_PARSE_OK;
+    case 'r':
+        filter->reason = reason_parse(value);
+        return filter->reason != 0 ? DLQ_PARSE_OK
+                                   : wrong("--reason", value, "`hotlane dlq --help` lists them");
+    case 's':
+        filter->state = state_parse(value);
+        return filter->state != 0 ? DLQ_PARSE_OK
+                                  : wrong("--state", value, "use waiting, asked or redriving");
+    case 'a':
+        options->all = true;
+        return DLQ_PARSE_OK;
+    case 'v':
+        options->salvage = true;
+        return DLQ_PARSE_OK;
+    case 'j':
+        options->json = true;
+        return DLQ_PARSE_OK;
+    case 'h':
+        return DLQ_PARSE_HELP;
+    default: /* getopt has named the option */
+        return DLQ_PARSE_WRONG;
+    }
+}
+
+static dlq_parse take_action(const char *word, dlq_options *options)
+{
+    for (size_t i = 0; i < ACTIONS; i++) {
+        if (strcmp(word, actions[i]) == 0) {
+            options->action = (dlq_action)i;
+            return DLQ_PARSE_OK;
+        }
+    }
+    const char *const nearest = hl_nearest(word, actions, ACTIONS);
+    fprintf(stderr, "dlq: there is no \"%s\": ", word);
+    if (nearest != NULL)
+        fprintf(stderr, "did you mean \"%s\"?\n", nearest);
+    else
+        fputs("use ls, show, redrive or purge\n", stderr);
+    return DLQ_PARSE_WRONG;
+}
+
+static dlq_parse check_whole(const dlq_options *options)
+{
+    const bool changes = options->action == DLQ_REDRIVE || options->action == DLQ_PURGE;
+    if (changes && !options->filtered && !options->all) {
+        fprintf(stderr, "dlq %s: which letters? Say --all, or --id, --topic, --subscription, ...\n",
+                actions[options->action]);
+        return DLQ_PARSE_WRONG;
+    }
+    if (changes && options->salvage) {
+        fprintf(stderr, "dlq %s: --salvage is for ls and show: a damaged file is not written to\n",
+                actions[options->action]);
+        return DLQ_PARSE_WRONG;
+    }
+    if (options->all && options->filtered) {
+        fputs("dlq: --all, and a filter beside it: say one of the two\n", stderr);
+        return DLQ_PARSE_WRONG;
+    }
+    return DLQ_PARSE_OK;
+}
+
+dlq_parse dlq_options_parse(int argc, char **argv, dlq_options *ret_options)
+{
+    static const struct option known[] = {{"id", required_argument, NULL, 'i'},
+                                          {"topic", required_argument, NULL, 't'},
+                                          {"subscription", required_argument, NULL, 'S'},
+                                          {"from", required_argument, NULL, 'f'},
+                                          {"to", required_argument, NULL, 'T'},
+                                          {"reason", required_argument, NULL, 'r'},
+                                          {"state", required_argument, NULL, 's'},
+                                          {"all", no_argument, NULL, 'a'},
+                                          {"salvage", no_argument, NULL, 'v'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    dlq_options options = {.filter = HL_DLQ_FILTER_INIT};
+    for (int option; (option = getopt_long(argc, argv, "h", known, NULL)) != -1;) {
+        const dlq_parse taken = take_option(option, optarg, &options);
+        if (taken != DLQ_PARSE_OK)
+            return taken;
+    }
+    if (argc - optind != 2) {
+        fputs("dlq: name what to do (ls, show, redrive, purge) and one file\n", stderr);
+        return DLQ_PARSE_WRONG;
+    }
+    options.path = argv[optind + 1];
+    if (take_action(argv[optind], &options) != DLQ_PARSE_OK)
+        return DLQ_PARSE_WRONG;
+    const dlq_parse checked = check_whole(&options);
+    if (checked == DLQ_PARSE_OK)
+        *ret_options = options;
+    return checked;
+}

@@ -1,0 +1,38 @@
+/*
+ * The options of `hotlane dlq`.
+ */
+#ifndef HL_TOOLS_DLQ_OPTIONS_H
+#define HL_TOOLS_DLQ_OPTIONS_H
+
+#include <stdio.h>
+
+#include <hotlane/dlq.h>
+
+typedef enum dlq_action { DLQ_LS, DLQ_SHOW, DLQ_REDRIVE, DLQ_PURGE } dlq_action;
+
+typedef struct dlq_options {
+    dlq_action action;
+    const char *path; /* argv's memory, as all texts here */
+    hl_dlq_filter filter;
+    bool filtered; /* something was said about which letters */
+    bool all;
+    bool salvage;
+    bool json;
+} dlq_options;
+
+typedef enum dlq_parse {
+    DLQ_PARSE_OK,
+    DLQ_PARSE_HELP, /* --help was asked for */
+    DLQ_PARSE_WRONG /* a sentence was printed to stderr */
+} dlq_parse;
+
+/* Reads the command line; argv[0] is the subcommand. */
+dlq_parse dlq_options_parse(int argc, char **argv, dlq_options *ret_options);
+
+/* "2026-11-21", "2026-11-21T10:28", with ":30", ".5" and a closing Z (all UTC), or ns since the
+ * epoch. False: it is none of these, or out of range. */
+bool dlq_time_parse(const char *text, uint64_t *ret_ns);
+
+void dlq_options_print_usage(FILE *stream);
+
+#endif
