@@ -49,6 +49,9 @@ typedef struct hl_io {
     /* What was written to the file, and its size, lie on the disk when it gives 0. An error says
      * that something may be lost for good: it must not be tried again and believed. */
     int (*sync)(void *context, hl_io_file file);
+    /* A hint that these bytes may go down now, so that a later sync has less to wait for. Does not
+     * wait, and promises nothing. */
+    void (*flush_ahead)(void *context, hl_io_file file, uint64_t offset, uint64_t size);
     /* The names made, renamed and removed in it likewise. */
     int (*sync_directory)(void *context, const char *path);
     int64_t (*size)(void *context, hl_io_file file);

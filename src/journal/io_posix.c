@@ -95,6 +95,13 @@ static int posix_sync(void *context, hl_io_file file)
     return result_of(fdatasync(file));
 }
 
+static void posix_flush_ahead(void *context, hl_io_file file, uint64_t offset, uint64_t size)
+{
+    (void)context;
+    /* Its errors are not lost: the next sync reports them. */
+    (void)sync_file_range(file, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
+}
+
 static int posix_sync_directory(void *context, const char *path)
 {
     (void)context;
@@ -216,6 +223,7 @@ const hl_io *hl_io_posix(void)
         .pread = posix_pread,
         .preallocate = posix_preallocate,
         .sync = posix_sync,
+        .flush_ahead = posix_flush_ahead,
         .sync_directory = posix_sync_directory,
         .size = posix_size,
         .truncate = posix_truncate,

@@ -248,9 +248,14 @@ hl_status hl_journal_recover(const hl_io *io, const char *directory, hl_damage_p
     char path[HL_JOURNAL_PATH_SIZE];
     if (snprintf(path, sizeof path, "%s/%s", directory, HL_SEGMENT_SPARE) >= (int)sizeof path)
         return hl_error_set(error, HL_INVALID, "%.200s...: the path is too long", directory);
-    const int result = io->unlink(io->context, path);
+    int result = io->unlink(io->context, path);
     if (result < 0 && result != -ENOENT)
         return hl_io_error(error, result, path, "remove the half-made segment");
+    /* The names that are there may be so in memory only: the next segment's header will say that it
+     * follows one of them. */
+    result = io->sync_directory(io->context, directory);
+    if (result < 0)
+        return hl_io_error(error, result, directory, "sync the directory");
     hl_segment_name *names = NULL;
     hl_recovery recovery = {.was_clean = true, .next_sequence = 1};
     hl_status status = hl_segment_list(io, directory, &names, &recovery.segments, error);

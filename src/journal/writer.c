@@ -24,8 +24,9 @@
 #define RETRY_NS_DEFAULT      100000000ull
 #define ALIGNMENT_MAX         4096u
 /* A mark on a quiet journal: until then a bad last record could be taken for a torn tail. */
-#define MARK_DELAY_NS 10000000ull
-#define GROUP_ROOM    (ALIGNMENT_MAX + sizeof(hl_group))
+#define MARK_DELAY_NS   10000000ull
+#define FLUSH_AHEAD_MIN (256u << 10)
+#define GROUP_ROOM      (ALIGNMENT_MAX + sizeof(hl_group))
 
 /* A rotation is done in steps, each of which may have to wait for room on the disk. */
 typedef enum rotation_step {
@@ -210,6 +211,10 @@ static hl_status write_group(hl_journal_writer *writer)
     writer->done += done;
     if (result < 0)
         return stopped_by_io(writer, result, writer->path, "write");
+    /* The disk works while the next group is put together. A small group is synced at once or
+     * waits. */
+    if (writer->used >= FLUSH_AHEAD_MIN)
+        writer->io->flush_ahead(writer->io->context, writer->file, writer->offset, writer->used);
     group_written(writer);
     return HL_OK;
 }
