@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/allocate.h"
 #include "base/error.h"
 
 /* The record at `offset`, good and of this kind, into `record`. */
@@ -44,7 +43,7 @@ hl_status hl_footer_load(const hl_footer_source *source, hl_loaded_footer *ret_l
     *ret_loaded = (hl_loaded_footer){0};
     if (!find(source, &offset, &size))
         return HL_OK;
-    hl_footer *const footer = hl_allocate(1, (size_t)size);
+    hl_footer *const footer = malloc((size_t)size);
     if (footer == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "%s: out of memory", source->path);
     if (read_record(source, offset, HL_RECORD_FOOTER, footer, (size_t)size))
@@ -58,6 +57,34 @@ void hl_footer_free(hl_loaded_footer *loaded)
 {
     free(loaded->footer);
     loaded->footer = NULL;
+}
+
+hl_status hl_footer_cache_get(hl_footer_cache *cache, const hl_footer_source *source,
+                              const hl_footer **ret_footer, hl_error *error)
+{
+    hl_loaded_footer loaded;
+    for (uint32_t i = 0; i < HL_FOOTERS_KEPT; i++)
+        if (cache->kept[i].loaded.footer != NULL && cache->kept[i].salt == source->salt) {
+            *ret_footer = cache->kept[i].loaded.footer;
+            return HL_OK;
+        }
+    const hl_status status = hl_footer_load(source, &loaded, error);
+    if (status != HL_OK)
+        return status;
+    if (loaded.footer != NULL) {
+        const uint32_t slot = cache->next++ % HL_FOOTERS_KEPT;
+        hl_footer_free(&cache->kept[slot].loaded);
+        cache->kept[slot].salt = source->salt;
+        cache->kept[slot].loaded = loaded;
+    }
+    *ret_footer = loaded.footer;
+    return HL_OK;
+}
+
+void hl_footer_cache_free(hl_footer_cache *cache)
+{
+    for (uint32_t i = 0; i < HL_FOOTERS_KEPT; i++)
+        hl_footer_free(&cache->kept[i].loaded);
 }
 
 bool hl_footer_peek(const hl_footer_source *source, hl_footer *ret_footer)

@@ -29,6 +29,22 @@ hl_status hl_footer_load(const hl_footer_source *source, hl_loaded_footer *ret_l
                          hl_error *error);
 void hl_footer_free(hl_loaded_footer *loaded);
 
+/* The footers used last, so that going to and fro does not read them again. Zero it to begin. */
+#define HL_FOOTERS_KEPT 8u
+typedef struct hl_footer_cache {
+    struct {
+        uint64_t salt; /* says which segment */
+        hl_loaded_footer loaded;
+    } kept[HL_FOOTERS_KEPT];
+    uint32_t next;
+} hl_footer_cache;
+
+/* hl_footer_load, from the cache where it can be. *ret_footer is the cache's, until the next call;
+ * NULL as there. */
+hl_status hl_footer_cache_get(hl_footer_cache *cache, const hl_footer_source *source,
+                              const hl_footer **ret_footer, hl_error *error);
+void hl_footer_cache_free(hl_footer_cache *cache);
+
 /* The footer without its tables, which are large. False: it cannot be told. Its CRC, which is over
  * the tables too, is not checked: good for choosing where to look, not for what is true. */
 bool hl_footer_peek(const hl_footer_source *source, hl_footer *ret_footer);

@@ -59,7 +59,7 @@ void hl_stream_leave(hl_stream *stream)
     if (stream->open)
         hl_segment_walk_close(&stream->walk);
     stream->open = false;
-    hl_footer_free(&stream->footer);
+    stream->footer = NULL;
     hl_segment_names_clear(&stream->names);
 }
 
@@ -67,6 +67,7 @@ void hl_stream_close(hl_stream *stream)
 {
     hl_stream_leave(stream);
     hl_segment_names_free(&stream->names);
+    hl_footer_cache_free(&stream->footers);
     hl_tail_view_close(&stream->tail);
     free(stream->segments);
     stream->segments = NULL;
@@ -130,7 +131,7 @@ hl_status hl_stream_enter(hl_stream *stream, hl_segment_name name, hl_error *err
     const hl_footer_source source = {stream->io, stream->walk.file, stream->walk.path,
                                      stream->walk.header.salt};
     if (hl_filter_is_selective(stream->filter))
-        status = hl_footer_load(&source, &stream->footer, error);
+        status = hl_footer_cache_get(&stream->footers, &source, &stream->footer, error);
     stream->has_current = true;
     stream->current = name;
     stream->partition = stream->walk.header.partition;
@@ -178,7 +179,7 @@ static bool add_name_at(hl_stream *stream, uint64_t offset)
 
 static bool add_names_of_footer(hl_stream *stream)
 {
-    const hl_footer *const footer = stream->footer.footer;
+    const hl_footer *const footer = stream->footer;
     const uint64_t *const offsets = hl_footer_dictionary(footer);
     for (uint32_t i = 0; i < footer->dictionary_entries; i++)
         if (!add_name_at(stream, offsets[i]))
@@ -191,8 +192,7 @@ static bool add_names_of_footer(hl_stream *stream)
 static hl_status find_names(hl_stream *stream, const hl_event *event, hl_error *error)
 {
     hl_segment_walk walk;
-    if (stream->footer.footer != NULL && add_names_of_footer(stream) &&
-        names_known(stream, event)) {
+    if (stream->footer != NULL && add_names_of_footer(stream) && names_known(stream, event)) {
         stream->named_through = stream->walk.next;
         return HL_OK;
     }
@@ -234,7 +234,7 @@ static bool is_too_late(hl_stream *stream, hl_footer *ret_footer)
 
 void hl_stream_use_index(hl_stream *stream)
 {
-    const hl_footer *const footer = stream->footer.footer;
+    const hl_footer *const footer = stream->footer;
     hl_footer late;
     stream->skip_at = NEVER;
     if (is_too_late(stream, &late)) {
@@ -261,7 +261,7 @@ void hl_stream_use_index(hl_stream *stream)
 /* The walk stands at the beginning of stream->block, or just before it. */
 static void skip_blocks(hl_stream *stream)
 {
-    const hl_footer *const footer = stream->footer.footer;
+    const hl_footer *const footer = stream->footer;
     const hl_footer_block *const blocks = hl_footer_blocks(footer);
     uint32_t topics[HL_FILTER_TOPICS];
     const hl_block_filter filter =

@@ -47,7 +47,8 @@ typedef struct hl_stream {
     bool has_current;
     hl_segment_name current;
     hl_segment_walk walk;
-    hl_loaded_footer footer; /* footer.footer NULL: none */
+    const hl_footer *footer; /* the cache's; NULL: none, or not asked for yet */
+    hl_footer_cache footers;
     hl_segment_names names;
     uint64_t named_through; /* dictionary records before it have been read */
     /* Where it stands. */

@@ -111,12 +111,13 @@ static hl_status go_to(hl_stream *stream, target wanted, hl_error *error)
     hl_segment_walk *const walk = &stream->walk;
     const hl_footer_source source = {stream->io, walk->file, walk->path, walk->header.salt};
     stream->expected = walk->header.first_sequence;
-    if (stream->footer.footer == NULL) {
-        const hl_status status = hl_footer_load(&source, &stream->footer, error);
+    if (stream->footer == NULL) {
+        const hl_status status =
+            hl_footer_cache_get(&stream->footers, &source, &stream->footer, error);
         if (status != HL_OK)
             return status;
     }
-    const hl_footer *const footer = stream->footer.footer;
+    const hl_footer *const footer = stream->footer;
     if (footer == NULL) {
         go_near(stream, wanted);
     } else if (footer->blocks > 0) {
