@@ -19,7 +19,7 @@ typedef struct test_disk {
 
 void test_disk_init(test_disk *disk);
 
-/* A new directory under /tmp, removed with what is in it when the test ends well. */
+/* A new directory of the test's own, removed with what is in it when the test ends well. */
 char *letters_directory(void);
 void letters_remove(char *directory);
 /* directory/name; static memory, good until the next call. */
