@@ -1,0 +1,64 @@
+/*
+ * Keeping a journal within bounds: removing what is old, packing what is sealed. Whole segments
+ * only, the oldest of a partition first, never the newest (its writer's, or what the next one goes
+ * on from). May run beside the writer and any number of readers, in any process; twice at once does
+ * no harm.
+ *
+ * What a cursor, or the oldest kept snapshot, still has to read is never removed unless forced, and
+ * then it is told and written to the audit log. A cursor or snapshot says nothing about partitions
+ * that it does not name.
+ */
+#ifndef HL_JOURNAL_RETENTION_H
+#define HL_JOURNAL_RETENTION_H
+
+#include "journal/packed.h"
+#include "journal/partition.h"
+#include "journal/segment.h"
+
+typedef enum hl_retention_action {
+    HL_RETENTION_REMOVED = 0,
+    HL_RETENTION_REMOVED_NEEDED, /* forced: `detail` names who needed it */
+    HL_RETENTION_HELD,           /* due, but needed by `detail` */
+    HL_RETENTION_PACKED,
+    HL_RETENTION_NOT_PACKED /* `detail` says why */
+} hl_retention_action;
+
+typedef struct hl_retention_step {
+    hl_retention_action action;
+    const char *partition;
+    const char *path;
+    uint64_t bytes_before;
+    uint64_t bytes_after; /* packed; else 0 */
+    const char *detail;   /* why: "older than the limit", "cursor bridge" */
+} hl_retention_step;
+
+typedef struct hl_retention_options {
+    const char *directory;
+    const char *partition;       /* as hl_partition_list */
+    uint64_t now_ns;             /* ns since the Unix epoch; 0: by the clock */
+    uint64_t keep_ns;            /* removed when all in it is older than this; 0: no limit */
+    uint64_t keep_bytes;         /* of all partitions' files together; 0: no limit */
+    bool force;                  /* remove even what is needed */
+    bool dry_run;                /* tell, and change nothing */
+    bool pack;                   /* pack sealed segments that are not */
+    bool compress;               /* when packing */
+    int level;                   /* of compression; 0: the default */
+    const hl_journal_keys *keys; /* when packing: encrypt with the newest; NULL: do not */
+    void *context;
+    void (*told)(void *context, const hl_retention_step *step); /* NULL: nobody */
+} hl_retention_options;
+
+typedef struct hl_retention_result {
+    uint64_t removed, packed, held;
+    uint64_t bytes_before, bytes_after; /* of all segments that were looked at */
+} hl_retention_result;
+
+/*
+ * HL_OK; HL_DAMAGED: a cursor is damaged, so what it needs is not known (nothing is removed; remove
+ * the cursor or force); HL_NOT_FOUND, HL_SYSTEM, HL_NO_SPACE, HL_NO_MEMORY, HL_INVALID: what was
+ * done before stays done.
+ */
+hl_status hl_retention_apply(const hl_io *io, const hl_retention_options *options,
+                             hl_retention_result *ret_result, hl_error *error);
+
+#endif
