@@ -36,6 +36,10 @@ const char *hl_rung_name(hl_rung rung)
 hl_status hl_ladder_options_check(const hl_ladder_options *options, const char *place,
                                   hl_error *error)
 {
+    const hl_status size = hl_option_size_check(options->size, sizeof *options,
+                                                "HL_LADDER_OPTIONS_INIT", place, error);
+    if (size != HL_OK)
+        return size;
     const hl_option_range ranges[] = {
         {"occupancy_pct", options->occupancy_pct, 1, 100, true},
         {"order_delay_ns", options->order_delay_ns, HL_MICROSECOND, 10 * HL_SECOND, true},

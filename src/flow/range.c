@@ -4,6 +4,17 @@
 
 #include "base/error.h"
 
+hl_status hl_option_size_check(size_t size, size_t known, const char *init, const char *place,
+                               hl_error *error)
+{
+    if (size == known)
+        return HL_OK;
+    return hl_error_set(error, HL_INVALID,
+                        "%s.size: %zu, this library knows %zu: begin with %s, and build against "
+                        "this version's headers",
+                        place, size, known, init);
+}
+
 hl_status hl_option_ranges_check(const hl_option_range *ranges, size_t count, const char *place,
                                  hl_error *error)
 {

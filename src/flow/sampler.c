@@ -39,6 +39,10 @@ struct hl_sampler {
 hl_status hl_sampling_options_check(const hl_sampling_options *options, const char *place,
                                     hl_error *error)
 {
+    const hl_status size = hl_option_size_check(options->size, sizeof *options,
+                                                "HL_SAMPLING_OPTIONS_INIT", place, error);
+    if (size != HL_OK)
+        return size;
     const hl_option_range ranges[] = {
         {"window_ns", options->window_ns, WINDOW_MIN_NS, WINDOW_MAX_NS, true},
         {"max_keys", options->max_keys, 1, KEYS_MAX, false},

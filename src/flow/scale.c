@@ -13,6 +13,10 @@
 hl_status hl_scale_options_check(const hl_scale_options *options, const char *place,
                                  hl_error *error)
 {
+    const hl_status size =
+        hl_option_size_check(options->size, sizeof *options, "HL_SCALE_OPTIONS_INIT", place, error);
+    if (size != HL_OK)
+        return size;
     const hl_option_range ranges[] = {
         {"max_workers", options->max_workers, 1, WORKERS_MAX, false},
         {"min_workers", options->min_workers, 1, WORKERS_MAX, false},

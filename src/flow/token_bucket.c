@@ -11,6 +11,10 @@
 hl_status hl_throttle_options_check(const hl_throttle_options *options, const char *place,
                                     hl_error *error)
 {
+    const hl_status size = hl_option_size_check(options->size, sizeof *options,
+                                                "HL_THROTTLE_OPTIONS_INIT", place, error);
+    if (size != HL_OK)
+        return size;
     const hl_option_range ranges[] = {{"rate_per_s", options->rate_per_s, 1, RATE_MAX, true},
                                       {"burst", options->burst, 1, RATE_MAX, true}};
     const hl_status status =

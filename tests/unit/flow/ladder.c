@@ -265,6 +265,16 @@ Test(ladder, every_rung_has_a_name)
     cr_assert_str_eq(hl_rung_name(HL_RUNGS), "?");
 }
 
+Test(ladder, options_of_another_size_are_refused)
+{
+    hl_ladder_options options = HL_LADDER_OPTIONS_INIT;
+    options.size--;
+    hl_error error = {0};
+    cr_assert_eq(hl_ladder_options_check(&options, "p", &error), HL_INVALID);
+    cr_assert_not_null(strstr(error.text, "p.size: "), "%s", error.text);
+    cr_assert_not_null(strstr(error.text, "HL_LADDER_OPTIONS_INIT"), "%s", error.text);
+}
+
 Test(ladder, bad_options_are_told_with_place_and_remedy)
 {
     hl_error error = {0};

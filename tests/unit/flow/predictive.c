@@ -241,7 +241,7 @@ static void compare_all(uint32_t cpu_pct)
     compare("lobster", "lobster/GOOG_2012-06-21_34200000_57600000_message_10.csv.zst", options,
             &without, &with);
     compare("dbn", "databento/esh4-glbx-mdp3-20231225.mbo.dbn.zst", options, &without, &with);
-    cr_log_warn("with the forecast, CPU %s: %.2f of the losses, %.2f of the late events, %.2f of "
+    cr_log_info("with the forecast, CPU %s: %.2f of the losses, %.2f of the late events, %.2f of "
                 "the mean delay",
                 cpu_pct == 0 ? "not looked at" : "looked at", with.lost / without.lost,
                 with.late / without.late, with.delay_ns / without.delay_ns);

@@ -185,6 +185,16 @@ Test(sampler, does_as_a_model_does)
         against_a_model(seed);
 }
 
+Test(sampler, options_of_another_size_are_refused)
+{
+    hl_sampling_options options = HL_SAMPLING_OPTIONS_INIT;
+    options.size--;
+    hl_error error = {0};
+    cr_assert_eq(hl_sampling_options_check(&options, "p", &error), HL_INVALID);
+    cr_assert_not_null(strstr(error.text, "p.size: "), "%s", error.text);
+    cr_assert_not_null(strstr(error.text, "HL_SAMPLING_OPTIONS_INIT"), "%s", error.text);
+}
+
 Test(sampler, bad_options_are_told_with_place_and_remedy)
 {
     const struct {

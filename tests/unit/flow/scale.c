@@ -137,6 +137,16 @@ Test(scale, a_clock_that_steps_back_begins_its_times_anew)
     cr_assert_eq(step(&scale, 1100, 0, 0, 3).workers, 2);
 }
 
+Test(scale, options_of_another_size_are_refused)
+{
+    hl_scale_options options = HL_SCALE_OPTIONS_INIT;
+    options.size--;
+    hl_error error = {0};
+    cr_assert_eq(hl_scale_options_check(&options, "p", &error), HL_INVALID);
+    cr_assert_not_null(strstr(error.text, "p.size: "), "%s", error.text);
+    cr_assert_not_null(strstr(error.text, "HL_SCALE_OPTIONS_INIT"), "%s", error.text);
+}
+
 Test(scale, bad_options_are_told_with_place_and_remedy)
 {
     hl_error error = {0};

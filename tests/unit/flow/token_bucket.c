@@ -163,6 +163,16 @@ Test(token_bucket, threads_share_exactly_what_there_is)
     cr_assert_geq(taken, 19999);
 }
 
+Test(token_bucket, options_of_another_size_are_refused)
+{
+    hl_throttle_options options = HL_THROTTLE_OPTIONS_INIT;
+    options.size--;
+    hl_error error = {0};
+    cr_assert_eq(hl_throttle_options_check(&options, "p", &error), HL_INVALID);
+    cr_assert_not_null(strstr(error.text, "p.size: "), "%s", error.text);
+    cr_assert_not_null(strstr(error.text, "HL_THROTTLE_OPTIONS_INIT"), "%s", error.text);
+}
+
 Test(token_bucket, bad_options_are_told_with_place_and_remedy)
 {
     const struct {

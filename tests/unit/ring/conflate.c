@@ -303,6 +303,10 @@ static void against_a_model(uint64_t seed, uint64_t start_position)
         }
         cr_assert_eq(committed, taken + conflated + hl_conflate_pending(table));
         cr_assert_eq(hl_conflate_pending(table), waits);
+        uint64_t pending_puts = 0;
+        for (uint32_t key = 0; key < KEYS; key++)
+            pending_puts += unread[key];
+        cr_assert_eq(hl_conflate_pending_puts(table), pending_puts);
     }
 }
 
