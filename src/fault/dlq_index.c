@@ -31,7 +31,7 @@ static void close_gaps(hl_dlq_index *index)
             index->entries[kept++] = index->entries[i];
     }
     index->count = kept;
-    index->gone = 0;
+    index->gone = index->first = 0;
 }
 
 bool hl_dlq_index_reserve(hl_dlq_index *index)
@@ -78,6 +78,8 @@ bool hl_dlq_index_put(hl_dlq_index *index, const hl_dlq_entry *entry)
         memmove(there + 1, there, (index->count - at) * sizeof *there);
         index->count++;
     }
+    if (at < index->first)
+        index->first = at;
     *there = *entry;
     count_in(index, there);
     return true;
@@ -85,7 +87,8 @@ bool hl_dlq_index_put(hl_dlq_index *index, const hl_dlq_entry *entry)
 
 hl_dlq_entry *hl_dlq_index_from(const hl_dlq_index *index, uint64_t id)
 {
-    for (size_t i = position_of(index, id); i < index->count; i++) {
+    const size_t at = position_of(index, id);
+    for (size_t i = at < index->first ? index->first : at; i < index->count; i++) {
         if (index->entries[i].state != 0)
             return &index->entries[i];
     }
@@ -112,4 +115,6 @@ void hl_dlq_index_remove(hl_dlq_index *index, hl_dlq_entry *entry)
     count_out(index, entry);
     entry->state = 0;
     index->gone++;
+    while (index->first < index->count && index->entries[index->first].state == 0)
+        index->first++;
 }

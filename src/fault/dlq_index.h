@@ -21,7 +21,8 @@ typedef struct hl_dlq_entry {
 typedef struct hl_dlq_index {
     hl_dlq_entry *entries; /* by id */
     size_t count, room;
-    size_t gone;                              /* of count */
+    size_t gone;  /* of count */
+    size_t first; /* all positions below are gone: the oldest are dropped one after the other */
     uint64_t in_state[HL_DEAD_REDRIVING + 1]; /* letters by state */
     uint64_t bytes;                           /* of the records of all letters */
 } hl_dlq_index;

@@ -378,3 +378,64 @@ Test(dlq_file, a_process_that_dies_in_a_rewrite_leaves_the_old_file)
     cr_assert_null(gone);
     sample_free(&made);
 }
+
+/* ------- each call in turn ------- */
+
+/* Opens a file that has letters and a torn end, adds, purges and rewrites, closes. What was said to
+ * be so is put into `ret_acknowledged`: letters that must be there, or not, whatever failed. */
+typedef struct acknowledged {
+    bool added, purged;
+} acknowledged;
+
+static void use(test_disk *disk, const char *path, acknowledged *ret_acknowledged)
+{
+    hl_dlq_options options = HL_DLQ_OPTIONS_INIT;
+    options.path = path;
+    hl_dlq *dlq = NULL;
+    hl_error error = {HL_OK, ""};
+    *ret_acknowledged = (acknowledged){false, false};
+    if (hl_dlq_open_on(&disk->io, &options, &dlq, &error) != HL_OK) {
+        cr_assert_not_null(strstr(error.text, "a.dlq"), "%s", error.text);
+        return;
+    }
+    hl_dead_letters *const letters = letters_ring(dlq, 64);
+    post_and_drain(letters, LETTERS + 1, &error);
+    ret_acknowledged->added = hl_dlq_sync(dlq, &error) == HL_OK;
+    hl_dlq_filter first = HL_DLQ_FILTER_INIT;
+    first.id = 1;
+    ret_acknowledged->purged = hl_dlq_purge(dlq, &first, NULL, &error) == HL_OK;
+    hl_dlq_rewrite(dlq, &error);
+    hl_dead_letters_destroy(letters);
+    hl_dlq_close(dlq, &error);
+}
+
+Test(dlq_file, whichever_call_fails_what_was_acknowledged_holds)
+{
+    sample made;
+    sample_make(&made);
+    const size_t torn = made.size - sizeof(hl_dlq_head) - sizeof(hl_dlq_synced) + 10;
+    test_disk disk;
+    uint64_t call = 1;
+    do {
+        letters_write_file(made.path, made.bytes, torn);
+        test_disk_init(&disk);
+        disk.fail_at = call;
+        acknowledged said;
+        use(&disk, made.path, &said);
+        hl_dlq *const dlq = letters_open(made.path);
+        const uint64_t count = whole_letters(dlq);
+        hl_dead_letter *letter = NULL;
+        cr_assert_eq(hl_dlq_get(dlq, LETTERS, &letter, NULL), HL_OK, "call %d", (int)call);
+        hl_dead_letter_free(letter);
+        if (said.added)
+            cr_assert_geq(count, LETTERS, "call %d", (int)call);
+        if (said.purged)
+            cr_assert_eq(hl_dlq_get(dlq, 1, &letter, NULL), HL_NOT_FOUND, "call %d", (int)call);
+        if (said.added && said.purged)
+            cr_assert_eq(count, LETTERS, "call %d", (int)call);
+        letters_close(dlq);
+        call++;
+    } while (disk.calls >= disk.fail_at);
+    cr_assert_gt(call, 20);
+    sample_free(&made);
+}

@@ -10,30 +10,79 @@
 
 /* ------- the disk ------- */
 
+/* Whether it is this call's turn to fail. */
+static bool fails(void *context)
+{
+    test_disk *const disk = context;
+    return ++disk->calls == disk->fail_at;
+}
+
+static int disk_open(void *context, const char *path, unsigned flags)
+{
+    return fails(context) ? -EIO : hl_io_posix()->open(NULL, path, flags);
+}
+
 static int64_t disk_pwrite(void *context, hl_io_file file, const void *bytes, size_t size,
                            uint64_t offset)
 {
-    test_disk *const disk = context;
-    disk->writes++;
+    const test_disk *const disk = context;
+    if (fails(context))
+        return -EIO;
     if (offset >= disk->room_bytes)
         return -ENOSPC;
     const uint64_t room = disk->room_bytes - offset;
     return hl_io_posix()->pwrite(NULL, file, bytes, size < room ? size : (size_t)room, offset);
 }
 
+static int64_t disk_pread(void *context, hl_io_file file, void *bytes, size_t size, uint64_t offset)
+{
+    return fails(context) ? -EIO : hl_io_posix()->pread(NULL, file, bytes, size, offset);
+}
+
 static int disk_sync(void *context, hl_io_file file)
 {
-    test_disk *const disk = context;
-    disk->syncs++;
-    return disk->fail_sync ? -EIO : hl_io_posix()->sync(NULL, file);
+    const test_disk *const disk = context;
+    return fails(context) || disk->fail_sync ? -EIO : hl_io_posix()->sync(NULL, file);
+}
+
+static int disk_sync_directory(void *context, const char *path)
+{
+    return fails(context) ? -EIO : hl_io_posix()->sync_directory(NULL, path);
+}
+
+static int64_t disk_size(void *context, hl_io_file file)
+{
+    return fails(context) ? -EIO : hl_io_posix()->size(NULL, file);
+}
+
+static int disk_truncate(void *context, hl_io_file file, uint64_t size)
+{
+    return fails(context) ? -EIO : hl_io_posix()->truncate(NULL, file, size);
+}
+
+static int disk_rename(void *context, const char *from, const char *to)
+{
+    return fails(context) ? -EIO : hl_io_posix()->rename(NULL, from, to);
+}
+
+static int disk_lock(void *context, const char *path, hl_io_owner *ret_owner)
+{
+    return fails(context) ? -EIO : hl_io_posix()->lock(NULL, path, ret_owner);
 }
 
 void test_disk_init(test_disk *disk)
 {
     *disk = (test_disk){.io = *hl_io_posix(), .room_bytes = UINT64_MAX};
     disk->io.context = disk;
+    disk->io.open = disk_open;
     disk->io.pwrite = disk_pwrite;
+    disk->io.pread = disk_pread;
     disk->io.sync = disk_sync;
+    disk->io.sync_directory = disk_sync_directory;
+    disk->io.size = disk_size;
+    disk->io.truncate = disk_truncate;
+    disk->io.rename = disk_rename;
+    disk->io.lock = disk_lock;
 }
 
 /* ------- files ------- */

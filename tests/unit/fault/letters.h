@@ -14,7 +14,8 @@ typedef struct test_disk {
     hl_io io;            /* its context is this */
     uint64_t room_bytes; /* no write goes beyond this offset: -ENOSPC */
     bool fail_sync;
-    uint64_t writes, syncs;
+    uint64_t calls;   /* of any operation that can fail */
+    uint64_t fail_at; /* this call gives -EIO; 0: none */
 } test_disk;
 
 void test_disk_init(test_disk *disk);
