@@ -150,15 +150,19 @@ static bool concerns(const name_change *change, const char *directory)
 
 /* ---- what may go wrong ---- */
 
-/* 0, or the failure that is due. */
+/* 0, or the failure that is due. Of a call that changes nothing. */
+static int look_in(sim_disk *disk)
+{
+    return disk->fail_call > 0 && --disk->fail_call == 0 ? -disk->fail_error : 0;
+}
+
+/* Of a call that may change the disk. */
 static int enter(sim_disk *disk)
 {
     if (disk->before != NULL)
         disk->before(disk->before_context);
     disk->calls++;
-    if (disk->fail_call > 0 && --disk->fail_call == 0)
-        return -disk->fail_error;
-    return 0;
+    return look_in(disk);
 }
 
 static uint64_t used_bytes(const sim_disk *disk)
@@ -316,11 +320,7 @@ static int sim_open(void *context, const char *path, unsigned flags)
 {
     sim_disk *const disk = context;
     const bool changes = (flags & (HL_IO_CREATE | HL_IO_EMPTY)) != 0;
-    int result = 0;
-    if (changes)
-        result = enter(disk);
-    else if (disk->fail_call > 0 && --disk->fail_call == 0)
-        result = -disk->fail_error;
+    const int result = changes ? enter(disk) : look_in(disk);
     if (result < 0)
         return result;
     const int at = find(disk->entries, disk->entry_count, path);
@@ -377,8 +377,9 @@ static int64_t sim_pwrite(void *context, hl_io_file file, const void *bytes, siz
 static int64_t sim_pread(void *context, hl_io_file file, void *bytes, size_t size, uint64_t offset)
 {
     sim_disk *const disk = context;
-    if (disk->fail_call > 0 && --disk->fail_call == 0)
-        return -disk->fail_error;
+    const int failure = look_in(disk);
+    if (failure < 0)
+        return failure;
     const file_node *const source = node_of(disk, file);
     if (offset >= source->size)
         return 0;
@@ -544,8 +545,9 @@ static int sim_list(void *context, const char *path, int (*each)(void *argument,
                     void *argument)
 {
     sim_disk *const disk = context;
-    if (disk->fail_call > 0 && --disk->fail_call == 0)
-        return -disk->fail_error;
+    const int failure = look_in(disk);
+    if (failure < 0)
+        return failure;
     if (find(disk->entries, disk->entry_count, path) < 0)
         return -ENOENT;
     int result = 0;
@@ -558,8 +560,9 @@ static int sim_list(void *context, const char *path, int (*each)(void *argument,
 static int sim_lock(void *context, const char *path, hl_io_owner *ret_owner)
 {
     sim_disk *const disk = context;
-    if (disk->fail_call > 0 && --disk->fail_call == 0)
-        return -disk->fail_error;
+    const int failure = look_in(disk);
+    if (failure < 0)
+        return failure;
     for (int i = 0; i < OPEN_LIMIT; i++)
         if (strcmp(disk->lock_path[i], path) == 0) {
             *ret_owner = (hl_io_owner){.pid = 1};
@@ -682,6 +685,11 @@ void sim_fail_call(sim_disk *disk, uint64_t nth, int error)
 {
     disk->fail_call = nth;
     disk->fail_error = error;
+}
+
+bool sim_fail_is_pending(const sim_disk *disk)
+{
+    return disk->fail_call > 0;
 }
 
 void sim_fail_sync(sim_disk *disk, uint64_t nth, int error)

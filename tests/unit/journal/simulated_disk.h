@@ -51,6 +51,9 @@ void sim_watch(sim_disk *disk, void (*before)(void *context), void *context);
 /* The n-th call from now on (1: the next) gives -error, once; 0: none. */
 void sim_fail_call(sim_disk *disk, uint64_t nth, int error);
 
+/* True while the call that is to fail has not come. */
+bool sim_fail_is_pending(const sim_disk *disk);
+
 /* The n-th sync from now on gives -error, once; 0: none. */
 void sim_fail_sync(sim_disk *disk, uint64_t nth, int error);
 
