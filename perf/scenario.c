@@ -77,6 +77,28 @@ static hl_status measure_floor(const perf_scenario *scenario, const perf_run *ru
     return perf_floor_measure(&run->timer, &run->cores, &options, ret_floor, error);
 }
 
+bool perf_run_wants(perf_run *run, const char *case_name)
+{
+    const bool wanted = run->options->only == NULL || strstr(case_name, run->options->only) != NULL;
+    const size_t length = strlen(run->case_names);
+    if (length + sizeof ", " + strlen(case_name) <= sizeof run->case_names) {
+        sprintf(run->case_names + length, "%s%s", length == 0 ? "" : ", ", case_name);
+        run->cases_named++;
+    }
+    run->cases++;
+    run->cases_wanted += wanted;
+    return wanted;
+}
+
+static hl_status refuse_unknown_case(const perf_run *run, const char *scenario, hl_error *error)
+{
+    char more[32] = "";
+    if (run->cases_named < run->cases)
+        snprintf(more, sizeof more, " and %u more", run->cases - run->cases_named);
+    return hl_error_set(error, HL_NOT_FOUND, "%s: no case has \"%s\" in its name: there are %s%s",
+                        scenario, run->options->only, run->case_names, more);
+}
+
 hl_status perf_scenario_run(const perf_scenario *scenario, const perf_options *options,
                             perf_result **ret_result, hl_error *error)
 {
@@ -104,6 +126,8 @@ hl_status perf_scenario_run(const perf_scenario *scenario, const perf_options *o
     if (run.result == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "no memory for the result");
     status = scenario->run(&run, error);
+    if (status == HL_OK && run.cases != 0 && run.cases_wanted == 0)
+        status = refuse_unknown_case(&run, scenario->name, error);
     if (status == HL_OK && run.result->out_of_memory)
         status = hl_error_set(error, HL_NO_MEMORY, "no memory for the rows");
     if (status != HL_OK) {
@@ -113,11 +137,6 @@ hl_status perf_scenario_run(const perf_scenario *scenario, const perf_options *o
     perf_environment_end(&run.result->environment);
     *ret_result = run.result;
     return HL_OK;
-}
-
-bool perf_run_wants(const perf_run *run, const char *case_name)
-{
-    return run->options->only == NULL || strstr(case_name, run->options->only) != NULL;
 }
 
 /* The median that a value of this unit is a multiple of; 0: of none. */
@@ -243,7 +262,7 @@ static hl_status run_counted(perf_run *run, const perf_task *tasks, uint32_t tas
     if (status == HL_OK && wanted != 0)
         status = repeat_with_floor(run, cases, wanted, error);
     for (uint32_t i = 0; status == HL_OK && i < task_count; i++)
-        if (perf_run_wants(run, tasks[i].name))
+        if (is_wanted(run, tasks[i].name))
             add_rows(run, &tasks[i], summaries[i]);
     free(summaries);
     free(counted);
@@ -275,7 +294,7 @@ hl_status perf_scenario_floor(perf_run *run, hl_error *error)
         {"core_copy_128", "msgs_per_s", false, floor->core_copy_per_s, 0, ""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (rows[i].figure.count != 0 && perf_run_wants(run, rows[i].name))
+        if (perf_run_wants(run, rows[i].name) && rows[i].figure.count != 0)
             perf_result_add(run->result, &rows[i]);
     return HL_OK;
 }

@@ -26,12 +26,18 @@ typedef struct perf_options {
         NULL, NULL, 0.3, 5, 0, NULL \
     }
 
+#define PERF_CASE_NAMES_BYTES 360u
+
 /* What a running scenario works with. */
 typedef struct perf_run {
     const perf_options *options;
     perf_timer timer;
     perf_cores cores;
     perf_result *result;
+    uint32_t cases; /* that perf_run_wants was asked for */
+    uint32_t cases_wanted;
+    uint32_t cases_named;
+    char case_names[PERF_CASE_NAMES_BYTES]; /* of those, for a --case that fits none */
 } perf_run;
 
 typedef struct perf_scenario {
@@ -49,8 +55,10 @@ const perf_scenario *perf_scenario_find(const char *name);
 
 /*
  * Refuses a debug build; chooses the cores, measures the floor, runs the scenario. HL_OK:
- * *ret_result is the caller's. HL_UNSUPPORTED, HL_INVALID, HL_NOT_CONSERVED (a message was lost or
- * damaged), HL_SYSTEM, HL_NO_MEMORY with a sentence.
+ * *ret_result is the caller's. Else a sentence:
+ * - HL_INVALID: an option is out of its range, or a CPU is not to be had.
+ * - HL_NOT_FOUND: no case's name contains options->only.
+ * - HL_UNSUPPORTED, HL_NOT_CONSERVED (a message was lost or damaged), HL_SYSTEM, HL_NO_MEMORY.
  */
 hl_status perf_scenario_run(const perf_scenario *scenario, const perf_options *options,
                             perf_result **ret_result, hl_error *error);
@@ -82,14 +90,14 @@ typedef struct perf_task {
 } perf_task;
 
 /* Measures the tasks that --case leaves, and adds their rows. Between two cores the floor's round
- * trip of two lines and its stream copy take turns with them, so that a machine that changes pace
- * changes both; the result's floor then has those figures. Around each task the CPU's counters run,
- * where there are any. */
+ * trips and its stream copy take turns with them, all at one pace of the machine (repeat.h); the
+ * result's floor then has those figures. Around each task the CPU's counters run, where there are
+ * any. */
 hl_status perf_run_tasks(perf_run *run, const perf_task *tasks, uint32_t task_count,
                          hl_error *error);
 
-/* Whether --case leaves a case of that name. */
-bool perf_run_wants(const perf_run *run, const char *case_name);
+/* Whether --case leaves a case of that name. To be asked for each case that there is. */
+bool perf_run_wants(perf_run *run, const char *case_name);
 
 /* Measures bus_128_single once: events a second through the whole bus. */
 hl_status perf_bus_measure_single(perf_run *run, double *ret_per_s, hl_error *error);

@@ -257,7 +257,8 @@ static hl_exit run_scenario(const perf_scenario *scenario, int argc, char **argv
         fputs("\r\033[K", stderr);
     if (status != HL_OK) {
         fprintf(stderr, "perf: %s\n", error.text);
-        return HL_EXIT_FAILED;
+        const bool asked_wrongly = status == HL_INVALID || status == HL_NOT_FOUND;
+        return asked_wrongly ? HL_EXIT_USAGE : HL_EXIT_FAILED;
     }
     const hl_exit outcome = show(result, &arguments);
     perf_result_destroy(result);

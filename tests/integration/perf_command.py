@@ -57,7 +57,8 @@ def check_scenario(name, cases):
             expect(case in rows, f"{name}: lacks the row {case}")
     for case, row in rows.items():
         expect(row["min"] <= row["median"] <= row["max"], f"{name}: {case}: {row}")
-        expect(row["repeats"] == 2, f"{name}: {case}: {row}")
+        # Fewer or more of one pace where the machine changes its own.
+        expect(1 <= row["repeats"] <= 8, f"{name}: {case}: {row}")
         expect(row["better"] in ("higher", "lower"), f"{name}: {case}: {row}")
 
 
@@ -131,8 +132,11 @@ def check_refusals():
         (["hopp"], 2, "did you mean \"hop\""),
         (["hop", "--seconds", "x"], 2, "wants a number"),
         (["hop", "--repeats", "0"], 2, "1..1000"),
-        (["hop", "--seconds", "0"], 1, "0.01..3600"),
-        (["hop", "--cores", "sender=1"], 1, "not a role"),
+        (["hop", "--seconds", "0"], 2, "0.01..3600"),
+        (["hop", "--stall", "-1"], 2, "0..60000"),
+        (["hop", "--cores", "sender=1"], 2, "not a role"),
+        (["ring", "--case", "nothing", *SHORT], 2, "spsc_64_64_single"),
+        (["floor", "--case", "nothing", *SHORT], 2, "stream_copy_128"),
         (["compare", "one.json"], 2, "two files"),
         (["compare", "/no/such.json", "/no/such.json"], 1, "/no/such.json"),
         (["instructions", "--update"], 2, "--budget"),
