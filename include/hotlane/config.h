@@ -86,12 +86,26 @@ typedef struct hl_config {
     uint64_t (*clock)(void *context); /* ns since the epoch, never stepping back; NULL: the TSC */
     void *clock_context;
     uint64_t ring_start_position; /* where positions begin; for tests of the counters' wrap */
+    /* The pool that runs async handlers: as many threads as it may have are made with the bus, and
+     * sleep unless they are needed; and one more, for taps. What makes it grow and shrink: flow.h.
+     */
+    uint32_t max_workers;               /* 0..64; 0: no pool, and no async subscription */
+    uint32_t min_workers;               /* 1..max_workers */
+    uint64_t worker_grow_backlog;       /* more events than this wait: one more worker, */
+    uint64_t worker_grow_below_per_s;   /* if they handle fewer than this a second; 0: whatever */
+    uint64_t worker_grow_after_ns;      /* and it has been so for so long */
+    uint64_t worker_shrink_backlog;     /* fewer events than this wait, */
+    uint64_t worker_shrink_after_ns;    /* for so long: one worker less, */
+    uint64_t worker_shrink_above_per_s; /* if they handle more than this a second; 0: whatever (an
+                                           idle pool would never shrink) */
+    uint64_t worker_pause_ns;           /* between two changes, until the last one shows */
 } hl_config;
 
 #define HL_CONFIG_INIT                                                           \
     {                                                                            \
         sizeof(hl_config), NULL, 0, NULL, NULL, NULL, 0, 65536, 65536, 256, 64,  \
-            50 * HL_MICROSECOND, 4096, HL_THREADS_OWN, true, true, NULL, NULL, 0 \
+            50 * HL_MICROSECOND, 4096, HL_THREADS_OWN, true, true, NULL, NULL, 0, 0, 1, \
+            1000, 5000, 0, 10, HL_SECOND, 0, 100 * HL_MILLISECOND                       \
     }
 
 #ifdef __cplusplus

@@ -30,6 +30,8 @@ typedef enum hl_priority {
 #define HL_EVENT_CONFLATED 0x04u /* stands for older events of its key too */
 #define HL_EVENT_RETRIED   0x08u /* delivered again after a failure */
 #define HL_EVENT_IMAGE     0x10u /* part of an initial image: the newest value as of the start */
+#define HL_EVENT_LOST      0x20u /* no event, but the news that some were lost (hl_lost) */
+#define HL_EVENT_EJECTED   0x40u /* no event, but the news of being detached (hl_ejected) */
 #define HL_EVENT_PADDING   0x80u /* an aborted claim: never seen by a handler */
 
 typedef struct hl_event {

@@ -38,6 +38,44 @@ typedef struct hl_batch {
 /* A batch handler: as hl_handler, for a batch. `out` carries the causation of the last event. */
 typedef hl_status (*hl_batch_handler)(const hl_batch *batch, hl_publisher *out, void *context);
 
+/* Whether the handler runs on the partition's thread or on one of the pool's workers, and which of
+ * its events may run beside each other there. */
+typedef enum hl_async {
+    HL_ASYNC_NONE = 0,  /* inline: on the partition's thread, the event in its slot */
+    HL_ASYNC_UNORDERED, /* any worker, any number at once */
+    HL_ASYNC_BY_KEY,    /* events of one key one after the other, in their order */
+    HL_ASYNC_ORDERED    /* one at a time, in the partition's order */
+} hl_async;
+
+/* What an async subscriber and the bus owe each other when it does not keep up. */
+typedef enum hl_contract {
+    HL_CONTRACT_LOSSLESS = 0, /* an event is taken from its lane only when there is room for it in
+                                 each lossless queue that it goes to; until then that publisher's
+                                 ring waits, others go on */
+    HL_CONTRACT_LATEST,       /* conflated: of each topic and key the newest value; state topics
+                                 only */
+    HL_CONTRACT_LOSSY,        /* what finds no room is lost, counted and told (HL_EVENT_LOST) */
+    HL_CONTRACT_EJECT         /* detached when it falls behind, and told so (HL_EVENT_EJECTED) */
+} hl_contract;
+
+/* The payload of an event with HL_EVENT_LOST: of the sequences from first to last in the event's
+ * partition, `count` were for this subscriber and did not reach it. Such an event comes before the
+ * next one that does; its topic and key are those of the last that was lost. (Contract latest: all
+ * that was lost so far.) */
+typedef struct hl_lost {
+    uint64_t count;
+    uint64_t first_sequence;
+    uint64_t last_sequence;
+} hl_lost;
+
+/* The payload of an event with HL_EVENT_EJECTED, the last one of a subscriber that was detached: it
+ * got nothing of its partition behind `last_sequence`, and will not before it is attached again. */
+typedef struct hl_ejected {
+    uint64_t last_sequence;
+    uint64_t behind; /* events that waited */
+    uint64_t age_ns; /* how long the oldest of them had */
+} hl_ejected;
+
 typedef struct hl_subscription_options {
     size_t size;
     const char *name;       /* for reports; copied; NULL: the pattern */
@@ -51,12 +89,25 @@ typedef struct hl_subscription_options {
     uint64_t batch_wait_ns; /* how long the oldest event waits for company; 0: until the run ends */
     bool batch_urgent;      /* batch CRITICAL and HIGH events too; else each is a batch of one */
     void (*on_closed)(void *context); /* called once when a deferred unsubscribe is complete */
+    hl_async async;
+    /* The rest: only with async. */
+    hl_contract contract;
+    bool tap;               /* for a monitor: lossy, and run by a thread that serves taps alone */
+    uint32_t queue_events;  /* room of a queue, of which there is one for each partition, by key one
+                               for each partition and worker; power of two, 2..2^24 */
+    uint32_t latest_keys;   /* contract latest, instead of queue_events: of all its topics in a
+                               partition; 1..16,777,215. What is of a key beyond it is lost */
+    uint32_t eject_behind;  /* contract eject: more events than this wait in a queue;
+                               1..queue_events */
+    uint64_t eject_age_ns;  /* contract eject: one has waited so long when the next one comes; 0: by
+                               number alone */
 } hl_subscription_options;
 
 #define HL_SUBSCRIPTION_OPTIONS_INIT                                             \
     {                                                                            \
         sizeof(hl_subscription_options), NULL, 0, NULL, false, false, NULL, 100, \
-            10 * HL_MILLISECOND, false, NULL                                     \
+            10 * HL_MILLISECOND, false, NULL, HL_ASYNC_NONE,                     \
+            HL_CONTRACT_LOSSLESS, false, 1024, 4096, 1024, 0                     \
     }
 
 #ifdef __cplusplus

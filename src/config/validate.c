@@ -17,6 +17,7 @@
 #define REGISTRY_MAX    UINT32_C(1048576)
 #define GUARD_MAX       UINT32_C(65536)
 #define KEYS_MAX        UINT32_C(16777216)
+#define WORKERS_MAX     64
 
 /* Every check below answers true when it found a defect, and has then described it. */
 
@@ -287,6 +288,38 @@ static bool default_domain_defect(const hl_config *config, hl_config_defect *ret
     return unknown_domain(config, "default_domain", name, ret_defect);
 }
 
+/* The ranges of hl_scale_options (flow.h). */
+static bool workers_defect(const hl_config *config, hl_config_defect *ret_defect)
+{
+    if (range_defect("max_workers", config->max_workers, 0, WORKERS_MAX, ret_defect))
+        return true;
+    if (config->max_workers == 0)
+        return false;
+    if (range_defect("min_workers", config->min_workers, 1, config->max_workers, ret_defect))
+        return true;
+    if (config->worker_grow_backlog == 0)
+        return found(ret_defect, "worker_grow_backlog",
+                     "0: use the number of waiting events that is too many, such as 1000");
+    if (config->worker_shrink_backlog == 0 ||
+        config->worker_shrink_backlog >= config->worker_grow_backlog)
+        return found(ret_defect, "worker_shrink_backlog",
+                     "%" PRIu64 " leaves nothing between it and worker_grow_backlog: use 1 to "
+                     "%" PRIu64,
+                     config->worker_shrink_backlog, config->worker_grow_backlog - 1);
+    if (config->worker_grow_after_ns > 60 * HL_SECOND)
+        return found(ret_defect, "worker_grow_after_ns", "more than a minute: use 0 to %" PRIu64,
+                     60 * HL_SECOND);
+    if (config->worker_shrink_after_ns < 10 * HL_MILLISECOND ||
+        config->worker_shrink_after_ns > 3600 * HL_SECOND)
+        return found(ret_defect, "worker_shrink_after_ns",
+                     "%" PRIu64 " is out of range: use %" PRIu64 " to %" PRIu64,
+                     config->worker_shrink_after_ns, 10 * HL_MILLISECOND, 3600 * HL_SECOND);
+    if (config->worker_pause_ns > 60 * HL_SECOND)
+        return found(ret_defect, "worker_pause_ns", "more than a minute: use 0 to %" PRIu64,
+                     60 * HL_SECOND);
+    return false;
+}
+
 bool hl_config_find_defect(const hl_config *config, hl_config_defect *ret_defect)
 {
     if (config->size != sizeof(hl_config))
@@ -305,7 +338,8 @@ bool hl_config_find_defect(const hl_config *config, hl_config_defect *ret_defect
            range_defect("max_keys_per_state_topic", config->max_keys_per_state_topic, 1, KEYS_MAX,
                         ret_defect) ||
            enum_defect("threads", (int)config->threads, HL_THREADS_MANUAL, "own or manual",
-                       ret_defect);
+                       ret_defect) ||
+           workers_defect(config, ret_defect);
 }
 
 hl_status hl_config_validate(const hl_config *config, hl_error *error)

@@ -47,6 +47,15 @@ typedef struct file_config {
     bool *huge_pages;
     bool *lock_memory;
     uint64_t *ring_start_position;
+    uint32_t *max_workers;
+    uint32_t *min_workers;
+    uint64_t *worker_grow_backlog;
+    uint64_t *worker_grow_below_per_s;
+    uint64_t *worker_grow_after_ns;
+    uint64_t *worker_shrink_backlog;
+    uint64_t *worker_shrink_after_ns;
+    uint64_t *worker_shrink_above_per_s;
+    uint64_t *worker_pause_ns;
 } file_config;
 
 /* What hl_config_load hands out: its strings are the file's. */
@@ -123,6 +132,15 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_BOOL_PTR("huge_pages", OPTIONAL, file_config, huge_pages),
     CYAML_FIELD_BOOL_PTR("lock_memory", OPTIONAL, file_config, lock_memory),
     CYAML_FIELD_UINT_PTR("ring_start_position", OPTIONAL, file_config, ring_start_position),
+    CYAML_FIELD_UINT_PTR("max_workers", OPTIONAL, file_config, max_workers),
+    CYAML_FIELD_UINT_PTR("min_workers", OPTIONAL, file_config, min_workers),
+    CYAML_FIELD_UINT_PTR("worker_grow_backlog", OPTIONAL, file_config, worker_grow_backlog),
+    CYAML_FIELD_UINT_PTR("worker_grow_below_per_s", OPTIONAL, file_config, worker_grow_below_per_s),
+    CYAML_FIELD_UINT_PTR("worker_grow_after_ns", OPTIONAL, file_config, worker_grow_after_ns),
+    CYAML_FIELD_UINT_PTR("worker_shrink_backlog", OPTIONAL, file_config, worker_shrink_backlog),
+    CYAML_FIELD_UINT_PTR("worker_shrink_after_ns", OPTIONAL, file_config, worker_shrink_after_ns),
+    CYAML_FIELD_UINT_PTR("worker_shrink_above_per_s", OPTIONAL, file_config, worker_shrink_above_per_s),
+    CYAML_FIELD_UINT_PTR("worker_pause_ns", OPTIONAL, file_config, worker_pause_ns),
     CYAML_FIELD_END,
 };
 
@@ -272,6 +290,15 @@ static void take_settings(hl_config *config, const file_config *file)
     TAKE(config, file, huge_pages);
     TAKE(config, file, lock_memory);
     TAKE(config, file, ring_start_position);
+    TAKE(config, file, max_workers);
+    TAKE(config, file, min_workers);
+    TAKE(config, file, worker_grow_backlog);
+    TAKE(config, file, worker_grow_below_per_s);
+    TAKE(config, file, worker_grow_after_ns);
+    TAKE(config, file, worker_shrink_backlog);
+    TAKE(config, file, worker_shrink_after_ns);
+    TAKE(config, file, worker_shrink_above_per_s);
+    TAKE(config, file, worker_pause_ns);
 }
 
 static hl_status make_config(const hl_document *document, loaded_config *loaded, hl_error *error)

@@ -1,0 +1,509 @@
+#include "bus/async.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include <hotlane/system.h>
+
+#include "bus/async_queue.h"
+#include "bus/bus.h"
+#include "bus/hold.h"
+#include "bus/pattern.h"
+
+#define QUEUE_MOST     (UINT32_C(1) << 24)
+#define KEYS_MOST      ((UINT32_C(1) << 24) - 1)
+#define LOOKS_AN_AGE   8 /* how often in eject_age_ns the oldest is looked at */
+#define LEAST_ROOM     64 /* bytes behind a queue's event header: news must fit */
+#define NOBODY         0
+
+/* ---- the options ---- */
+
+static bool is_lossy(const hl_subscription_options *options)
+{
+    return options->tap || options->contract == HL_CONTRACT_LOSSY;
+}
+
+static hl_status check_queue(hl_bus *bus, const char *pattern,
+                             const hl_subscription_options *options)
+{
+    const uint32_t slots = options->queue_events;
+    if (slots < 2 || slots > QUEUE_MOST || (slots & (slots - 1)) != 0)
+        return hl_bus_fail(bus, HL_INVALID,
+                           "subscription \"%s\": queue_events is %u: use a power of two from 2 to "
+                           "%u",
+                           pattern, slots, QUEUE_MOST);
+    if (options->contract == HL_CONTRACT_EJECT &&
+        (options->eject_behind < 1 || options->eject_behind > slots))
+        return hl_bus_fail(bus, HL_INVALID,
+                           "subscription \"%s\": eject_behind is %u: use 1 to %u, which is "
+                           "queue_events",
+                           pattern, options->eject_behind, slots);
+    return HL_OK;
+}
+
+/* Only state topics may be conflated. */
+static hl_status check_latest(hl_bus *bus, const char *pattern,
+                              const hl_subscription_options *options)
+{
+    if (options->async == HL_ASYNC_UNORDERED)
+        return hl_bus_fail(bus, HL_INVALID,
+                           "subscription \"%s\": contract latest keeps each key's order: take it "
+                           "HL_ASYNC_BY_KEY or HL_ASYNC_ORDERED",
+                           pattern);
+    if (options->latest_keys < 1 || options->latest_keys > KEYS_MOST)
+        return hl_bus_fail(bus, HL_INVALID, "subscription \"%s\": latest_keys is %u: use 1 to %u",
+                           pattern, options->latest_keys, KEYS_MOST);
+    for (uint32_t i = 0; i < bus->topic_count; i++) {
+        const hl_topic_entry *const topic = bus->entries[i];
+        if (topic->options.kind != HL_STATE && hl_pattern_matches(pattern, topic->name))
+            return hl_bus_fail(bus, HL_NOT_ALLOWED,
+                               "subscription \"%s\": contract latest would conflate topic %s, which "
+                               "is not of kind HL_STATE: narrow the pattern, or use another contract",
+                               pattern, topic->name);
+    }
+    return HL_OK;
+}
+
+hl_status hl_async_check(hl_bus *bus, const char *pattern, const hl_subscription_options *options)
+{
+    if (options->async == HL_ASYNC_NONE) {
+        if (options->tap || options->contract != HL_CONTRACT_LOSSLESS)
+            return hl_bus_fail(bus, HL_INVALID,
+                               "subscription \"%s\": a contract, or a tap, is of async "
+                               "subscriptions: choose one of enum hl_async",
+                               pattern);
+        return HL_OK;
+    }
+    if ((unsigned)options->async > HL_ASYNC_ORDERED ||
+        (unsigned)options->contract > HL_CONTRACT_EJECT)
+        return hl_bus_fail(bus, HL_INVALID,
+                           "subscription \"%s\": async is %d and contract %d: use the values of "
+                           "enum hl_async and enum hl_contract",
+                           pattern, (int)options->async, (int)options->contract);
+    if (options->batch != NULL)
+        return hl_bus_fail(bus, HL_INVALID,
+                           "subscription \"%s\": a batch handler runs on the partition's thread: "
+                           "give an async subscription a handler",
+                           pattern);
+    if (options->tap && options->contract != HL_CONTRACT_LOSSY &&
+        options->contract != HL_CONTRACT_LOSSLESS)
+        return hl_bus_fail(bus, HL_INVALID,
+                           "subscription \"%s\": a tap is lossy: leave its contract out", pattern);
+    if (bus->pools[HL_POOL_WORKERS] == NULL)
+        return hl_bus_fail(bus, HL_NOT_ALLOWED,
+                           "subscription \"%s\" is async, but the bus has no workers: set "
+                           "max_workers in its configuration",
+                           pattern);
+    return options->contract == HL_CONTRACT_LATEST ? check_latest(bus, pattern, options)
+                                                   : check_queue(bus, pattern, options);
+}
+
+/* ---- making ---- */
+
+static const hl_async_kind *kind_of(const hl_subscription_options *options)
+{
+    if (options->contract == HL_CONTRACT_LATEST)
+        return &hl_async_latest;
+    return options->async == HL_ASYNC_UNORDERED ? &hl_async_unordered : &hl_async_ordered;
+}
+
+static bool make_box(hl_async *async, uint32_t i)
+{
+    const hl_subscription *const subscription = async->subscription;
+    const hl_partition *const partition =
+        &subscription->bus->partitions[subscription->first_partition + i];
+    const uint32_t least = (uint32_t)sizeof(hl_event) + LEAST_ROOM;
+    const uint32_t slot = partition->domain->config.slot_size_bytes;
+    hl_async_box *const box = &async->boxes[i];
+    box->async = async;
+    box->cell = &subscription->cells[i];
+    box->queues = &async->queues[(size_t)i * async->strand_count];
+    box->cell->delivery = &async->kind->delivery;
+    box->cell->waiting = box;
+    for (uint32_t s = 0; s < async->strand_count; s++) {
+        box->queues[s].box = box;
+        box->queues[s].partition = partition;
+        if (!async->kind->make(&box->queues[s], slot > least ? slot : least))
+            return false;
+    }
+    return true;
+}
+
+bool hl_async_make(hl_subscription *subscription)
+{
+    const hl_subscription_options *const options = &subscription->options;
+    hl_async *const async = hl_allocate(1, sizeof *async);
+    if (async == NULL)
+        return false;
+    subscription->async = async;
+    async->subscription = subscription;
+    async->pool = subscription->bus->pools[options->tap ? HL_POOL_TAPS : HL_POOL_WORKERS];
+    async->kind = kind_of(options);
+    async->contract = is_lossy(options) ? HL_CONTRACT_LOSSY : options->contract;
+    async->is_shared = async->kind == &hl_async_unordered;
+    async->strand_count = options->async == HL_ASYNC_BY_KEY ? async->pool->count : 1;
+    async->box_count = subscription->partition_count;
+    async->strands = hl_allocate(async->strand_count, sizeof *async->strands);
+    async->boxes = hl_allocate(async->box_count, sizeof *async->boxes);
+    async->queues =
+        hl_allocate((size_t)async->box_count * async->strand_count, sizeof *async->queues);
+    async->shares = hl_allocate(async->pool->count, sizeof *async->shares);
+    bool whole = async->strands != NULL && async->boxes != NULL && async->queues != NULL &&
+                 async->shares != NULL;
+    for (uint32_t i = 0; whole && i < async->box_count; i++)
+        whole = make_box(async, i);
+    for (uint32_t i = 0; whole && i < async->pool->count; i++)
+        async->shares[i].next_strand = i % async->strand_count;
+    return whole;
+}
+
+void hl_async_free(hl_async *async)
+{
+    if (async == NULL)
+        return;
+    for (uint32_t i = 0; async->queues != NULL && i < async->box_count * async->strand_count; i++)
+        free(async->queues[i].memory);
+    free(async->strands);
+    free(async->boxes);
+    free(async->queues);
+    free(async->shares);
+    free(async);
+}
+
+/* ---- the partition's side ---- */
+
+static hl_async_queue *queue_for(const hl_async_box *box, uint64_t key)
+{
+    return &box->queues[hl_shard_of(key, box->async->strand_count)];
+}
+
+bool hl_async_has_room(const hl_cell *cell, uint64_t key)
+{
+    const hl_async_box *const box = cell->waiting;
+    return box->async->kind->has_room(queue_for(box, key));
+}
+
+static void eject(hl_partition *partition, hl_async_box *box, uint64_t behind, uint64_t age_ns)
+{
+    const hl_subscription *const subscription = box->async->subscription;
+    /* Relaxed: the partition's own; for others, see TOLD. */
+    hl_store_relaxed_u32(&box->cell->state, HL_CELL_EJECTED);
+    hl_count(&box->ejections, 1);
+    box->ejected = (hl_ejected){partition->sequence, behind, age_ns};
+    hl_store_release_u32(&box->eject, HL_EJECT_UNTOLD); /* TOLD: release, after what it says. */
+    hl_system_eject news = {.partition = partition->number,
+                            .behind = behind,
+                            .age_ns = age_ns,
+                            .last_sequence = partition->sequence};
+    snprintf(news.subscription, sizeof news.subscription, "%s", subscription->name);
+    hl_notice(partition->bus, HL_TOPIC_EJECT, subscription->serial, &news, sizeof news);
+}
+
+void hl_async_check_pace(hl_partition *partition, hl_async_queue *queue)
+{
+    hl_async_box *const box = queue->box;
+    const hl_subscription_options *const options = &box->async->subscription->options;
+    const uint64_t now_ns = partition->executor->now_ns;
+    const hl_event *oldest;
+    const uint64_t behind = box->async->kind->waiting(queue, &oldest);
+    uint64_t age_ns = 0;
+    if (options->eject_age_ns != 0 && now_ns >= box->next_look_ns && oldest != NULL) {
+        age_ns = now_ns > oldest->published_ns ? now_ns - oldest->published_ns : 0;
+        box->next_look_ns = now_ns + options->eject_age_ns / LOOKS_AN_AGE;
+    }
+    if (behind > options->eject_behind || queue->lost.count != 0 ||
+        (options->eject_age_ns != 0 && age_ns > options->eject_age_ns))
+        eject(partition, box, behind, age_ns);
+}
+
+void hl_async_reattach(hl_partition *partition, hl_cell *cell)
+{
+    hl_async_box *const box = cell->waiting;
+    /* Relaxed: the partition's own. */
+    if (hl_load_relaxed_u32(&cell->state) != HL_CELL_EJECTED)
+        return;
+    hl_store_release_u32(&box->eject, HL_EJECT_NONE); /* TOLD: release; it was told. */
+    hl_store_relaxed_u32(&cell->state, HL_CELL_WAITING); /* Relaxed: the partition's own. */
+    for (uint32_t i = 0; i < box->async->strand_count; i++)
+        box->queues[i].lost = (hl_lost){0}; /* it was told that all was */
+    hl_cell_attach(partition, cell);
+}
+
+/* ---- a worker's side: one event ---- */
+
+bool hl_async_must_stop(const hl_worker *worker, const hl_async_queue *queue)
+{
+    return hl_command_waiting(&worker->executor->commands) ||
+           hl_subscription_is_ending(queue->box->async->subscription);
+}
+
+/* What the handler published stands or falls with its status. */
+static hl_status call(hl_worker *worker, const hl_async *async, uint64_t id, const hl_event *event)
+{
+    const hl_subscription *const subscription = async->subscription;
+    hl_publisher *const out = worker->out;
+    out->event = event;
+    out->event_id = id;
+    const hl_status status = subscription->handler(event, out, subscription->context);
+    if (out->staged != NULL) {
+        hl_publisher_settle(out, status == HL_OK);
+        /* Relaxed: HELD tells the next holder. */
+        if (!async->is_shared)
+            hl_store_relaxed_u32(&worker->strand->published_by, worker->index + 1);
+    }
+    out->event = NULL;
+    return status;
+}
+
+static void count_finished(const hl_worker *worker)
+{
+    uint64_t *const finished = &worker->executor->finished[worker->pool->kind];
+    /* DRAINED: release, after what the handler published is counted. */
+    hl_store_release_u64(finished, hl_load_relaxed_u64(finished) + 1);
+}
+
+void hl_async_run(hl_worker *worker, const hl_async_queue *queue, const hl_event *event)
+{
+    hl_async *const async = queue->box->async;
+    hl_async_share *const share = &async->shares[worker->index];
+    const uint64_t id = hl_event_id_of(queue->partition->number, event->sequence);
+    if ((event->flags & HL_EVENT_LOST) != 0) {
+        (void)call(worker, async, id, event); /* news has no other outcome than being told */
+    } else {
+        hl_count(&share->taken, 1);
+        if (call(worker, async, id, event) == HL_OK) {
+            hl_count(&share->handled, 1);
+        } else {
+            hl_count(&share->failures, 1);
+            hl_count(&share->skipped, 1);
+        }
+        hl_count(&worker->executor->events, 1);
+    }
+    count_finished(worker);
+}
+
+/* ---- news of an ejection ---- */
+
+static bool box_is_empty(const hl_async_box *box)
+{
+    for (uint32_t i = 0; i < box->async->strand_count; i++)
+        if (box->async->kind->ready(&box->queues[i]))
+            return false;
+    return true;
+}
+
+static bool is_untold(const hl_async_box *box)
+{
+    return hl_load_relaxed_u32(&box->eject) == HL_EJECT_UNTOLD; /* TOLD: relaxed, a hint. */
+}
+
+/* Tells it, behind the last event; by whoever has the first strand. */
+static uint32_t tell_ejection(hl_worker *worker, hl_async_box *box)
+{
+    uint32_t untold = HL_EJECT_UNTOLD;
+    union {
+        hl_event event;
+        unsigned char room[sizeof(hl_event) + sizeof(hl_ejected)];
+    } news = {.event = {.flags = HL_EVENT_EJECTED, .payload_size = sizeof(hl_ejected)}};
+    if (!is_untold(box) || !box_is_empty(box) ||
+        /* TOLD: acquire, what is told is seen. */
+        !hl_compare_exchange_acq_rel_u32(&box->eject, &untold, HL_EJECT_TOLD))
+        return 0;
+    const hl_subscription *const subscription = box->async->subscription;
+    const uint32_t partition = subscription->first_partition + (uint32_t)(box - box->async->boxes);
+    news.event.sequence = box->ejected.last_sequence;
+    memcpy(news.room + sizeof(hl_event), &box->ejected, sizeof box->ejected);
+    (void)call(worker, box->async, hl_event_id_of(partition, news.event.sequence), &news.event);
+    return 1;
+}
+
+/* ---- a worker's side: strands ---- */
+
+static hl_async_queue *queue_at(const hl_async *async, uint32_t box, uint32_t strand)
+{
+    return &async->queues[(size_t)box * async->strand_count + strand];
+}
+
+static bool strand_is_ready(const hl_async *async, uint32_t strand)
+{
+    for (uint32_t i = 0; i < async->box_count; i++)
+        if (async->kind->ready(queue_at(async, i, strand)) ||
+            (strand == 0 && is_untold(&async->boxes[i]) && box_is_empty(&async->boxes[i])))
+            return true;
+    return false;
+}
+
+/* Whether the worker might take it now; a hint. */
+static bool may_take(const hl_worker *worker, const hl_async *async, uint32_t index)
+{
+    const hl_strand *const strand = &async->strands[index];
+    const uint32_t me = worker->index + 1;
+    if (!hl_worker_is_active(worker))
+        /* What has only waited for this worker's output still may. Relaxed: a hint. */
+        return !async->is_shared && hl_load_relaxed_u32(&strand->published_by) == me &&
+               hl_load_relaxed_u32(&strand->holder) == NOBODY && strand_is_ready(async, index);
+    if (async->is_shared)
+        return strand_is_ready(async, index);
+    /* Relaxed both: hints. */
+    const uint32_t last = hl_load_relaxed_u32(&strand->last);
+    if (hl_load_relaxed_u32(&strand->holder) != NOBODY || !strand_is_ready(async, index))
+        return false;
+    /* Its last holder is awake and looks for work: it has it in its cache. */
+    return last == NOBODY || last == me ||
+           hl_load_relaxed_u32(&worker->pool->workers[last - 1].searching) == 0; /* a hint */
+}
+
+static void give_back(hl_strand *strand)
+{
+    hl_store_release_u32(&strand->holder, NOBODY); /* HELD: release, all that was done with it. */
+}
+
+static bool take_strand(const hl_worker *worker, const hl_async *async, uint32_t index)
+{
+    hl_strand *const strand = &async->strands[index];
+    const uint32_t me = worker->index + 1;
+    uint32_t nobody = NOBODY;
+    if (async->is_shared)
+        return true;
+    /* HELD: acquire, the queues are as the last holder left them. */
+    if (!hl_compare_exchange_acq_rel_u32(&strand->holder, &nobody, me))
+        return false;
+    /* Relaxed both: HELD orders them. */
+    const uint32_t publisher = hl_load_relaxed_u32(&strand->published_by);
+    if (publisher != NOBODY && publisher != me) {
+        const hl_worker *const former = &worker->pool->workers[publisher - 1];
+        if (!hl_worker_outputs_taken(former)) {
+            give_back(strand);
+            /* It may be what the partition waits for; it does not look unless it is awake. */
+            hl_executor_wake(former->executor);
+            return false;
+        }
+        hl_store_relaxed_u32(&strand->published_by, NOBODY);
+    }
+    hl_store_relaxed_u32(&strand->last, me); /* Relaxed: a hint to others. */
+    return true;
+}
+
+static uint32_t run_strand(hl_worker *worker, hl_async *async, uint32_t index, uint32_t max)
+{
+    uint32_t handled = 0;
+    hl_worker_found(worker);
+    worker->strand = &async->strands[index];
+    /* SERVING: relaxed, the fence orders it. */
+    hl_store_relaxed_ptr((void **)(void *)&worker->serving, async->subscription);
+    hl_fence_store_load(); /* SERVING: before `closing` is loaded. */
+    for (uint32_t i = 0; i < async->box_count; i++) {
+        if (handled < max)
+            handled += async->kind->serve(worker, queue_at(async, i, index), max - handled);
+        if (index == 0 && !hl_subscription_is_ending(async->subscription))
+            handled += tell_ejection(worker, &async->boxes[i]);
+    }
+    /* SERVING: release, all that handlers did comes before the context is freed. */
+    hl_store_release_ptr((void **)(void *)&worker->serving, NULL);
+    return handled;
+}
+
+uint32_t hl_async_serve(hl_worker *worker, hl_async *async, uint32_t max)
+{
+    hl_async_share *const share = &async->shares[worker->index];
+    if (hl_subscription_is_ending(async->subscription))
+        return 0;
+    for (uint32_t i = 0; i < async->strand_count; i++) {
+        const uint32_t strand = (share->next_strand + i) % async->strand_count;
+        if (!may_take(worker, async, strand) || !take_strand(worker, async, strand))
+            continue;
+        share->next_strand = (strand + 1) % async->strand_count;
+        const uint32_t handled =
+            run_strand(worker, async, strand, max < HL_ASYNC_RUN ? max : HL_ASYNC_RUN);
+        if (!async->is_shared)
+            give_back(&async->strands[strand]);
+        /* What is left there may be for another, as this one goes on to what waits elsewhere. */
+        if (handled != 0 && strand_is_ready(async, strand))
+            hl_pool_notify(worker->pool);
+        if (handled != 0)
+            return handled;
+    }
+    return 0;
+}
+
+bool hl_async_has_work(const hl_worker *worker, const hl_async *async)
+{
+    if (hl_subscription_is_ending(async->subscription))
+        return false;
+    for (uint32_t i = 0; i < async->strand_count; i++) {
+        const hl_strand *const strand = &async->strands[i];
+        if (!hl_worker_is_active(worker)) {
+            if (may_take(worker, async, i))
+                return true;
+            continue;
+        }
+        /* Whoever else searches: before a sleep, what is there counts. Relaxed: a hint. */
+        if ((async->is_shared || hl_load_relaxed_u32(&strand->holder) == NOBODY) &&
+            strand_is_ready(async, i))
+            return true;
+    }
+    return false;
+}
+
+bool hl_async_waits(const hl_link *links)
+{
+    for (const hl_link *link = links; link != NULL; link = link->next_of_worker) {
+        const hl_async *const async = link->subscription->async;
+        for (uint32_t i = 0; i < async->strand_count; i++)
+            /* Relaxed: a hint. */
+            if ((async->is_shared || hl_load_relaxed_u32(&async->strands[i].holder) == NOBODY) &&
+                strand_is_ready(async, i))
+                return true;
+    }
+    return false;
+}
+
+/* ---- the end, and the counts ---- */
+
+uint64_t hl_async_drain(hl_async *async, hl_executor *executor)
+{
+    uint64_t all = 0;
+    for (uint32_t i = 0; i < async->box_count * async->strand_count; i++) {
+        uint64_t slots;
+        const uint64_t events = async->kind->drain(&async->queues[i], &slots);
+        hl_count(&async->queues[i].box->cancelled, events);
+        hl_count(&executor->finished[async->pool->kind], slots);
+        all += events;
+    }
+    /* Relaxed: under the bus's lock, or after the last link (DROP, subscription.h). */
+    hl_store_relaxed_u32(&async->is_drained, 1);
+    return all;
+}
+
+void hl_async_add_up(const hl_async *async, hl_subscription_stats *sum)
+{
+    uint64_t taken = 0, done = 0, queued = 0;
+    /* Relaxed all: counters of one writer each; what comes last first, so that a live reading shows
+     * the difference as running, and as queued. */
+    for (uint32_t i = 0; i < async->pool->count; i++) {
+        const hl_async_share *const share = &async->shares[i];
+        const uint64_t handled = hl_load_relaxed_u64(&share->handled); /* Relaxed: as above. */
+        const uint64_t skipped = hl_load_relaxed_u64(&share->skipped); /* Relaxed: as above. */
+        sum->handled += handled;
+        sum->skipped += skipped;
+        sum->failures += hl_load_relaxed_u64(&share->failures); /* Relaxed: as above. */
+        done += handled + skipped;
+        taken += hl_load_relaxed_u64(&share->taken); /* Relaxed: as above. */
+    }
+    for (uint32_t i = 0; i < async->box_count; i++) {
+        const hl_async_box *const box = &async->boxes[i];
+        const uint64_t cancelled = hl_load_relaxed_u64(&box->cancelled); /* Relaxed: as above. */
+        sum->cancelled += cancelled;
+        taken += cancelled;
+        done += cancelled;
+        queued += hl_load_relaxed_u64(&box->queued);            /* Relaxed: as above. */
+        sum->lost += hl_load_relaxed_u64(&box->lost);           /* Relaxed: as above. */
+        sum->conflated += hl_load_relaxed_u64(&box->conflated); /* Relaxed: as above. */
+        sum->ejections += hl_load_relaxed_u64(&box->ejections); /* Relaxed: as above. */
+        sum->ejected |= hl_load_relaxed_u32(&box->cell->state) == HL_CELL_EJECTED; /* as above */
+    }
+    /* At rest nothing is there: what is missing shows. */
+    const bool is_drained = hl_load_relaxed_u32(&async->is_drained) != 0; /* Relaxed: as above. */
+    sum->queued += !is_drained && queued > taken ? queued - taken : 0;
+    sum->running += taken > done ? taken - done : 0;
+}

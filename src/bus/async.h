@@ -1,0 +1,162 @@
+/*
+ * Async subscriptions: their events are copied into queues, from which the workers of a pool
+ * (pool.h) take them.
+ *
+ *     partition --delivery--> queue --+
+ *     partition --delivery--> queue --+--> strand --one worker at a time--> handler
+ *
+ * Each partition that a subscription reaches has a cell with queues of its own; the partition is
+ * their only producer. A strand is the queues of which one worker at a time may take: ordered whole,
+ * there is one strand with a queue of each cell; by key, there are as many strands as the pool may
+ * have workers, and the key picks one; unordered, the one strand is for all at once, and its queues
+ * are rings with many consumers.
+ *
+ * Why strands, not a queue for each worker: whoever is free takes a strand for a run, so that a
+ * worker that is stuck in a handler holds up the strand in its hand alone; and the pool grows and
+ * shrinks at once, for no key changes its strand: nothing is dealt anew, and nothing can be lost or
+ * reordered by it. With a queue for each worker, keys could move only when their queue is empty: a
+ * pool that grows because of a backlog would not get at that backlog.
+ *
+ * The order of what handlers publish is kept, too: a strand whose last worker has published moves to
+ * another one only when that was taken by the partitions, for the two have different rings.
+ *
+ *   HELD     strand.holder: a worker takes it (compare-exchange, acquire) and gives it back (store
+ *            release): the next one sees the queues' consumer ends, and all that handlers did.
+ *   TOLD     box.eject: the partition stores HL_EJECT_UNTOLD (release) after what is to be told; a
+ *            worker takes it (acquire) to HL_EJECT_TOLD; reattaching begins (store release) with
+ *            HL_EJECT_NONE.
+ *   DRAINED  (executor.h) executor.handed, finished: copies put into queues, counted before they can
+ *            be seen; and those that are done with, counted (release) after what their handlers
+ *            published. Stop loads `finished` (acquire), then `handed`: equal sums mean that nothing
+ *            is in a queue.
+ */
+#ifndef HL_BUS_ASYNC_H
+#define HL_BUS_ASYNC_H
+
+#include "bus/delivery.h"
+#include "bus/pool.h"
+#include "ring/conflate.h"
+#include "ring/mpmc.h"
+
+#define HL_ASYNC_RUN 64 /* most events of a strand before its worker looks at others */
+
+typedef struct hl_async_queue hl_async_queue;
+
+/* What the three kinds of queues do in their own way. */
+typedef struct hl_async_kind {
+    hl_delivery delivery;
+    /* Fills in the queue's ends. The control plane. False: no memory. */
+    bool (*make)(hl_async_queue *queue, uint32_t slot_size_bytes);
+    /* Whether something waits in it. Any thread. */
+    bool (*ready)(const hl_async_queue *queue);
+    /* Runs the handler for what waits, for at most `max` events. A worker that has its strand. */
+    uint32_t (*serve)(hl_worker *worker, hl_async_queue *queue, uint32_t max);
+    /* Takes out what is left, when nobody else uses it any more: the events, and (to *ret_slots)
+     * with what was told of losses. */
+    uint64_t (*drain)(hl_async_queue *queue, uint64_t *ret_slots);
+    /* Events that wait, for its partition's thread; and the oldest, or NULL. */
+    uint64_t (*waiting)(hl_async_queue *queue, const hl_event **ret_oldest);
+    bool (*has_room)(hl_async_queue *queue);
+} hl_async_kind;
+
+/* Of one worker and subscription; that worker alone writes. */
+typedef struct hl_async_share {
+    alignas(128) uint64_t taken, handled, skipped, failures;
+    uint32_t next_strand; /* where it looks first */
+} hl_async_share;
+
+typedef struct hl_strand {
+    alignas(128) uint32_t holder; /* HELD: a worker's index + 1; 0: nobody */
+    uint32_t last;                /* the last holder; relaxed: a hint */
+    uint32_t published_by;        /* the last holder whose handlers published; relaxed: a hint to
+                                     others than the holder */
+} hl_strand;
+
+typedef enum hl_eject_state {
+    HL_EJECT_NONE = 0,
+    HL_EJECT_UNTOLD,
+    HL_EJECT_TOLD
+} hl_eject_state;
+
+/* What a cell's `waiting` points to. The partition's thread writes it. */
+typedef struct hl_async_box {
+    alignas(128) hl_async *async;
+    hl_cell *cell;
+    hl_async_queue *queues; /* by strand */
+    uint64_t queued;        /* put into a queue, and not conflated since */
+    uint64_t lost, conflated;
+    uint64_t ejections;
+    uint64_t cancelled;    /* what was left in the queues at the end */
+    uint32_t eject;        /* TOLD: hl_eject_state */
+    hl_ejected ejected;    /* TOLD */
+    uint64_t next_look_ns; /* at the age of the oldest */
+} hl_async_box;
+
+struct hl_async_queue {
+    /* Read-only after it is made. */
+    alignas(128) hl_async_box *box;
+    const hl_partition *partition;
+    void *memory;
+    hl_ring *ring;      /* ordered, unordered */
+    hl_mpmc shared;     /* unordered */
+    hl_conflate *table; /* latest */
+    /* The partition's thread writes. */
+    alignas(128) hl_spsc_producer producer;
+    hl_conflate_publisher publisher;
+    hl_lost lost; /* not told yet; latest: in all */
+    hl_event lost_last;
+    /* The strand's holder writes. */
+    alignas(128) hl_ring_consumer consumer;
+    hl_conflate_consumer reader;
+    uint64_t taken; /* ordered: the consumer's position; relaxed: a hint to others */
+};
+
+struct hl_async {
+    hl_subscription *subscription;
+    hl_pool *pool;
+    const hl_async_kind *kind;
+    hl_contract contract;
+    bool is_shared;      /* unordered: any number of workers in its one strand */
+    uint32_t is_drained; /* its end: nothing is left in its queues */
+    uint32_t strand_count, box_count;
+    hl_strand *strands;
+    hl_async_box *boxes;    /* by cell */
+    hl_async_queue *queues; /* by cell, then strand */
+    hl_async_share *shares; /* by worker */
+};
+
+/* Checks the options of an async subscription, and those that only one may have. Under the lock. */
+hl_status hl_async_check(hl_bus *bus, const char *pattern, const hl_subscription_options *options);
+
+/* Makes its queues, and fills in cell->delivery and cell->waiting of all its cells. Under the lock.
+ * False: no memory; hl_async_free is due all the same. */
+bool hl_async_make(hl_subscription *subscription);
+void hl_async_free(hl_async *async); /* NULL is nothing */
+
+/* Ejects a subscription that is too far behind. The partition's thread, after an event came. */
+void hl_async_check_pace(hl_partition *partition, hl_async_queue *queue);
+
+/* Whether a cell with contract lossless has room for an event. The partition's thread. */
+bool hl_async_has_room(const hl_cell *cell, uint64_t key);
+
+/* The handler for a run of at most `max` events of a strand that has something. A worker. The number
+ * of events; 0: there was nothing that it may take. */
+uint32_t hl_async_serve(hl_worker *worker, hl_async *async, uint32_t max);
+
+/* Whether there is something that the worker may take. */
+bool hl_async_has_work(const hl_worker *worker, const hl_async *async);
+
+/* Whether something waits, that nobody has in hand, in the subscriptions of a list. */
+bool hl_async_waits(const hl_link *links);
+
+/* All links have let go: what is left in the queues is cancelled and counted, on behalf of
+ * `executor`. The number of events. */
+uint64_t hl_async_drain(hl_async *async, hl_executor *executor);
+
+/* Adds what the workers and boxes have counted. */
+void hl_async_add_up(const hl_async *async, hl_subscription_stats *sum);
+
+/* Takes up again what was ejected. The partition's thread. */
+void hl_async_reattach(hl_partition *partition, hl_cell *cell);
+
+#endif

@@ -1,0 +1,363 @@
+#include "bus/async_queue.h"
+
+#include "bus/bus.h"
+
+/* Where the news of what the latest-value table has lost lies, beside the keys of topics. */
+#define NEWS_GROUP HL_CONFLATE_MAX_GROUP
+#define NEWS_KEY   0
+
+_Static_assert(sizeof(hl_lost) <= 64 && sizeof(hl_ejected) <= 64, "a queue's slot has room for it");
+
+/* ---- the partition's side ---- */
+
+/* All but the first 8 bytes, which are the queue's. */
+static inline void copy_event(void *slot, const hl_event *event)
+{
+    memcpy((char *)slot + 8, (const char *)event + 8,
+           sizeof *event - 8 + event->payload_size);
+}
+
+static inline hl_async_queue *queue_of(const hl_async_box *box, uint64_t key)
+{
+    return &box->queues[hl_shard_of(key, box->async->strand_count)];
+}
+
+/* Before the copies can be seen: what is finished was handed over. */
+static inline void count_handed(const hl_async_queue *queue, uint64_t slots)
+{
+    const hl_async_box *const box = queue->box;
+    hl_count(&queue->partition->executor->handed[box->async->pool->kind], slots);
+}
+
+/* What could not be told yet is told in the slot. */
+static void write_news(hl_async_queue *queue, void *slot)
+{
+    hl_event *const news = slot;
+    copy_event(slot, &queue->lost_last);
+    news->flags |= HL_EVENT_LOST;
+    news->payload_size = sizeof queue->lost;
+    memcpy(news + 1, &queue->lost, sizeof queue->lost);
+}
+
+static void note_lost(hl_async_queue *queue, const hl_event *event)
+{
+    if (queue->lost.count++ == 0)
+        queue->lost.first_sequence = event->sequence;
+    queue->lost.last_sequence = event->sequence;
+    queue->lost_last = *event;
+    queue->lost_last.payload_size = 0;
+    hl_count(&queue->box->lost, 1);
+}
+
+static void take_ordered(hl_partition *partition, hl_cell *cell, const hl_event *event)
+{
+    hl_async_box *const box = cell->waiting;
+    hl_async_queue *const queue = queue_of(box, event->key);
+    const uint32_t news = queue->lost.count != 0;
+    uint64_t position;
+    if (__builtin_expect(hl_spsc_try_claim(&queue->producer, 1 + news, &position), 1)) {
+        count_handed(queue, 1 + news);
+        hl_count(&box->queued, 1);
+        if (news != 0) {
+            write_news(queue, hl_spsc_slot(&queue->producer, position));
+            queue->lost.count = 0;
+        }
+        copy_event(hl_spsc_slot(&queue->producer, position + news), event);
+        hl_spsc_commit(&queue->producer, position, 1 + news);
+    } else {
+        note_lost(queue, event);
+    }
+    if (box->async->contract == HL_CONTRACT_EJECT)
+        hl_async_check_pace(partition, queue);
+    hl_pool_notify(box->async->pool);
+}
+
+static void take_unordered(hl_partition *partition, hl_cell *cell, const hl_event *event)
+{
+    hl_async_box *const box = cell->waiting;
+    hl_async_queue *const queue = box->queues;
+    const uint32_t news = queue->lost.count != 0;
+    uint64_t position;
+    if (hl_mpmc_try_claim(&queue->shared, 1 + news, &position)) {
+        count_handed(queue, 1 + news);
+        hl_count(&box->queued, 1);
+        if (news != 0) {
+            write_news(queue, hl_mpmc_slot(&queue->shared, position));
+            queue->lost.count = 0;
+        }
+        copy_event(hl_mpmc_slot(&queue->shared, position + news), event);
+        hl_mpmc_commit(&queue->shared, position, 1 + news);
+    } else {
+        note_lost(queue, event);
+    }
+    if (box->async->contract == HL_CONTRACT_EJECT)
+        hl_async_check_pace(partition, queue);
+    hl_pool_notify(box->async->pool);
+}
+
+/* Puts what the table has room for. False: it is of a key too many. */
+static bool put_latest(hl_async_queue *queue, uint32_t group, uint64_t key, const hl_event *event,
+                       bool *ret_replaced)
+{
+    hl_conflate_place place;
+    void *slot;
+    if (hl_conflate_try_claim(&queue->publisher, group, key, &place, &slot) != HL_OK)
+        return false;
+    if (group == NEWS_GROUP)
+        write_news(queue, slot);
+    else
+        copy_event(slot, event);
+    count_handed(queue, 1);
+    *ret_replaced = hl_conflate_commit(&queue->publisher, place);
+    if (*ret_replaced)
+        count_handed(queue, (uint64_t)-1);
+    return true;
+}
+
+static void take_latest(hl_partition *partition, hl_cell *cell, const hl_event *event)
+{
+    (void)partition;
+    hl_async_box *const box = cell->waiting;
+    hl_async_queue *const queue = queue_of(box, event->key);
+    bool replaced;
+    if (put_latest(queue, event->topic, event->key, event, &replaced)) {
+        hl_count(replaced ? &box->conflated : &box->queued, 1);
+    } else {
+        note_lost(queue, event);
+        put_latest(queue, NEWS_GROUP, NEWS_KEY, event, &replaced);
+    }
+    hl_pool_notify(box->async->pool);
+}
+
+/* What waits is the workers' to let go of: hl_async_drain. */
+static void cancel(hl_partition *partition, hl_cell *cell)
+{
+    hl_inlets_release(partition, cell->subscription);
+}
+
+/* ---- ordered: a ring with one consumer at a time ---- */
+
+static bool make_ring(hl_async_queue *queue, uint32_t slot_size_bytes, hl_ring_kind kind)
+{
+    const hl_subscription *const subscription = queue->box->async->subscription;
+    const uint32_t slots = subscription->options.queue_events;
+    const size_t bytes = hl_ring_size_bytes(slot_size_bytes, slots);
+    queue->memory = hl_allocate(1, bytes);
+    if (queue->memory == NULL)
+        return false;
+    queue->ring = hl_ring_init(queue->memory, bytes, slot_size_bytes, slots, kind,
+                               subscription->bus->config.ring_start_position, NULL);
+    return queue->ring != NULL;
+}
+
+static bool make_ordered(hl_async_queue *queue, uint32_t slot_size_bytes)
+{
+    if (!make_ring(queue, slot_size_bytes, HL_RING_SPSC))
+        return false;
+    hl_spsc_open(queue->ring, &queue->producer);
+    hl_ring_consumer_open(queue->ring, &queue->consumer);
+    queue->taken = hl_ring_consumed(&queue->consumer);
+    return true;
+}
+
+static bool ordered_ready(const hl_async_queue *queue)
+{
+    const uint64_t taken = hl_load_relaxed_u64(&queue->taken); /* Relaxed: a hint. */
+    const uint64_t *const stamp = hl_spsc_slot(&queue->producer, taken);
+    return hl_load_relaxed_u64(stamp) == taken + 1; /* READY: (ring.h) relaxed, a peek follows. */
+}
+
+static uint32_t serve_ordered(hl_worker *worker, hl_async_queue *queue, uint32_t max)
+{
+    hl_ring_consumer *const consumer = &queue->consumer;
+    void *first;
+    const uint32_t ready = hl_ring_peek(consumer, max, &first);
+    const char *slot = first;
+    uint32_t done = 0;
+    while (done < ready && !hl_async_must_stop(worker, queue)) {
+        hl_async_run(worker, queue, (const hl_event *)(const void *)slot);
+        hl_ring_release(consumer, 1);
+        /* Relaxed: a hint to others. */
+        hl_store_relaxed_u64(&queue->taken, hl_ring_consumed(consumer));
+        slot += consumer->slot_size;
+        done++;
+    }
+    hl_ring_release_publish(consumer);
+    return done;
+}
+
+static uint64_t drain_ordered(hl_async_queue *queue, uint64_t *ret_slots)
+{
+    void *slot;
+    uint64_t events = 0, slots = 0;
+    for (; hl_ring_peek(&queue->consumer, 1, &slot) != 0; slots++) {
+        events += (((const hl_event *)slot)->flags & HL_EVENT_LOST) == 0;
+        hl_ring_release(&queue->consumer, 1);
+    }
+    *ret_slots = slots;
+    return events;
+}
+
+static uint64_t ordered_waiting(hl_async_queue *queue, const hl_event **ret_oldest)
+{
+    const uint64_t taken = hl_load_relaxed_u64(&queue->taken); /* Relaxed: a number. */
+    const uint64_t waiting = hl_spsc_claimed(&queue->producer) - taken;
+    *ret_oldest = waiting != 0 ? hl_spsc_slot(&queue->producer, taken) : NULL;
+    return waiting;
+}
+
+static bool ordered_has_room(hl_async_queue *queue)
+{
+    return hl_spsc_has_room(&queue->producer, 1);
+}
+
+/* ---- unordered: a ring with many consumers ---- */
+
+static bool make_unordered(hl_async_queue *queue, uint32_t slot_size_bytes)
+{
+    if (!make_ring(queue, slot_size_bytes, HL_RING_MPMC))
+        return false;
+    hl_mpmc_open(queue->ring, &queue->shared);
+    return true;
+}
+
+static bool unordered_ready(const hl_async_queue *queue)
+{
+    const uint64_t taken = hl_mpmc_taken(&queue->shared);
+    const uint64_t *const stamp = hl_mpmc_slot(&queue->shared, taken);
+    return hl_load_relaxed_u64(stamp) == 2 * taken + 1; /* FILLED: (mpmc.h) relaxed, a take follows. */
+}
+
+/* One at a time: what a worker takes beyond the event in its hand would wait for it, while others
+ * are free. */
+static uint32_t serve_unordered(hl_worker *worker, hl_async_queue *queue, uint32_t max)
+{
+    uint64_t position;
+    uint32_t done = 0;
+    while (done < max && !hl_async_must_stop(worker, queue) &&
+           hl_mpmc_try_take(&queue->shared, 1, &position) != 0) {
+        hl_async_run(worker, queue, hl_mpmc_slot(&queue->shared, position));
+        hl_mpmc_release(&queue->shared, position, 1);
+        done++;
+    }
+    return done;
+}
+
+static uint64_t drain_unordered(hl_async_queue *queue, uint64_t *ret_slots)
+{
+    uint64_t position, events = 0, slots = 0;
+    for (; hl_mpmc_try_take(&queue->shared, 1, &position) != 0; slots++) {
+        const hl_event *const event = hl_mpmc_slot(&queue->shared, position);
+        events += (event->flags & HL_EVENT_LOST) == 0;
+        hl_mpmc_release(&queue->shared, position, 1);
+    }
+    *ret_slots = slots;
+    return events;
+}
+
+static uint64_t unordered_waiting(hl_async_queue *queue, const hl_event **ret_oldest)
+{
+    const uint64_t taken = hl_mpmc_taken(&queue->shared);
+    const uint64_t waiting = hl_ring_claimed(queue->ring) - taken;
+    *ret_oldest = waiting != 0 ? hl_mpmc_slot(&queue->shared, taken) : NULL;
+    return waiting;
+}
+
+static bool unordered_has_room(hl_async_queue *queue)
+{
+    return hl_mpmc_has_room(&queue->shared);
+}
+
+/* ---- latest: the newest value of each key ---- */
+
+static bool make_latest(hl_async_queue *queue, uint32_t slot_size_bytes)
+{
+    const hl_subscription *const subscription = queue->box->async->subscription;
+    const hl_conflate_options options = {
+        .max_keys = subscription->options.latest_keys + 1, /* and the news */
+        .slot_size = slot_size_bytes,
+        .publishers = 1,
+        .held = 1,
+        .start_position = subscription->bus->config.ring_start_position};
+    const size_t bytes = hl_conflate_size_bytes(&options);
+    queue->memory = hl_allocate(1, bytes);
+    if (queue->memory == NULL)
+        return false;
+    queue->table = hl_conflate_init(queue->memory, bytes, &options, NULL);
+    if (queue->table == NULL ||
+        hl_conflate_publisher_open(queue->table, 0, &queue->publisher) != HL_OK)
+        return false;
+    hl_conflate_consumer_open(queue->table, &queue->reader);
+    /* The news' place is taken before keys could take them all. */
+    hl_conflate_place place;
+    void *slot;
+    return hl_conflate_try_claim(&queue->publisher, NEWS_GROUP, NEWS_KEY, &place, &slot) == HL_OK;
+}
+
+static bool latest_ready(const hl_async_queue *queue)
+{
+    return hl_conflate_pending(queue->table) != 0;
+}
+
+static uint32_t serve_latest(hl_worker *worker, hl_async_queue *queue, uint32_t max)
+{
+    uint32_t done = 0;
+    uint64_t puts;
+    hl_event *event;
+    while (done < max && !hl_async_must_stop(worker, queue) &&
+           (event = hl_conflate_take(&queue->reader, &puts)) != NULL) {
+        if (puts > 1)
+            event->flags |= HL_EVENT_CONFLATED;
+        hl_async_run(worker, queue, event);
+        hl_conflate_release(&queue->reader, 1);
+        done++;
+    }
+    return done;
+}
+
+static uint64_t drain_latest(hl_async_queue *queue, uint64_t *ret_slots)
+{
+    uint64_t puts, events = 0, slots = 0;
+    const hl_event *event;
+    for (; (event = hl_conflate_take(&queue->reader, &puts)) != NULL; slots++) {
+        events += (event->flags & HL_EVENT_LOST) == 0;
+        hl_conflate_release(&queue->reader, 1);
+    }
+    *ret_slots = slots;
+    return events;
+}
+
+/* It never ejects and always has room. */
+static uint64_t latest_waiting(hl_async_queue *queue, const hl_event **ret_oldest)
+{
+    *ret_oldest = NULL;
+    return hl_conflate_pending(queue->table);
+}
+
+static bool latest_has_room(hl_async_queue *queue)
+{
+    (void)queue;
+    return true;
+}
+
+const hl_async_kind hl_async_ordered = {{NULL, take_ordered, cancel, NULL},
+                                        make_ordered,
+                                        ordered_ready,
+                                        serve_ordered,
+                                        drain_ordered,
+                                        ordered_waiting,
+                                        ordered_has_room};
+const hl_async_kind hl_async_unordered = {{NULL, take_unordered, cancel, NULL},
+                                          make_unordered,
+                                          unordered_ready,
+                                          serve_unordered,
+                                          drain_unordered,
+                                          unordered_waiting,
+                                          unordered_has_room};
+const hl_async_kind hl_async_latest = {{NULL, take_latest, cancel, NULL},
+                                       make_latest,
+                                       latest_ready,
+                                       serve_latest,
+                                       drain_latest,
+                                       latest_waiting,
+                                       latest_has_room};

@@ -1,0 +1,95 @@
+#include "bus/hold.h"
+
+#include "bus/async.h"
+#include "bus/bus.h"
+
+#define LOOK_AGAIN_NS (50 * HL_MICROSECOND)
+
+const hl_subscription *hl_route_full(const hl_partition *partition, const hl_route *route,
+                                     const hl_event *event)
+{
+    for (uint32_t i = 0; i < route->count; i++) {
+        const hl_route_entry *const entry = &route->entries[i];
+        const hl_async *const async = entry->subscription->async;
+        const hl_cell *const cell = &entry->cells[partition->shard];
+        if (async == NULL || async->contract != HL_CONTRACT_LOSSLESS ||
+            cell->state != HL_CELL_ATTACHED || hl_subscription_is_ending(entry->subscription) ||
+            hl_async_has_room(cell, event->key))
+            continue;
+        if (entry->predicate == NULL || entry->predicate(event, entry->context))
+            return entry->subscription;
+    }
+    return NULL;
+}
+
+static void hold_for(hl_hold *hold, const hl_subscription *by)
+{
+    /* Relaxed: for statistics; the lock keeps a subscription that a reader may see. */
+    hl_store_relaxed_ptr((void **)(void *)&hold->by, (void *)(uintptr_t)by);
+}
+
+/* The inlet is looked at again. */
+static void release(hl_partition *partition, hl_hold *hold)
+{
+    hl_executor *const executor = partition->executor;
+    hl_inlet *const inlet = hold->inlet;
+    const uint64_t bit = (uint64_t)1 << inlet->group;
+    hl_level_link(&executor->levels[inlet->priority], inlet);
+    if (inlet->is_local)
+        executor->local[inlet->priority] |= bit;
+    else
+        executor->watched[inlet->priority] |= bit;
+    hold_for(hold, NULL);
+    hl_due_close(partition, &hold->due);
+}
+
+/* Who has no room for the next event of a held inlet; NULL: all have. */
+static const hl_subscription *full_for_next(const hl_partition *partition, hl_inlet *inlet)
+{
+    void *slot;
+    if (hl_ring_peek(&inlet->consumer, 1, &slot) == 0)
+        return NULL;
+    const hl_event *const event = slot;
+    const hl_bus *const bus = partition->bus;
+    /* ROUTE: acquire, the entries are seen as they were filled. */
+    const hl_route *const route =
+        event->topic < bus->max_topics
+            ? hl_load_acquire_ptr((void *const *)(const void *)&bus->routes[event->topic])
+            : NULL;
+    return route != NULL ? hl_route_full(partition, route, event) : NULL;
+}
+
+static uint32_t serve(hl_partition *partition, hl_due *due, uint64_t now_ns)
+{
+    hl_hold *const hold = (hl_hold *)(void *)due;
+    const hl_subscription *const by = full_for_next(partition, hold->inlet);
+    (void)now_ns;
+    if (by == NULL) {
+        release(partition, hold);
+    } else {
+        hold_for(hold, by);
+        due->due_ns = hl_due_after(partition->executor->now_ns, LOOK_AGAIN_NS);
+    }
+    return 0;
+}
+
+void hl_inlet_hold(hl_executor *executor, hl_inlet *inlet)
+{
+    hl_hold *const hold = inlet->hold;
+    hl_level_unlink(&executor->levels[inlet->priority], inlet);
+    hold->inlet = inlet;
+    hold->due.serve = serve;
+    hold->due.level = inlet->priority;
+    hold->due.due_ns = hl_due_after(executor->now_ns, LOOK_AGAIN_NS);
+    hl_count(&hold->holds, 1);
+    hl_due_open(inlet->partition, &hold->due);
+}
+
+void hl_inlets_release(hl_partition *partition, const hl_subscription *subscription)
+{
+    for (hl_due *due = partition->open_dues, *next; due != NULL; due = next) {
+        next = due->next;
+        if (due->serve == serve && ((hl_hold *)(void *)due)->by == subscription)
+            release(partition, (hl_hold *)(void *)due);
+    }
+}

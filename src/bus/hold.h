@@ -1,0 +1,32 @@
+/*
+ * Held inlets: a ring whose next event has no room in a lossless queue waits, while the partition
+ * goes on with its other rings. The inlet is taken off its level; an hl_due looks again after a
+ * short time, and puts it back. All on the thread that turns the partition.
+ */
+#ifndef HL_BUS_HOLD_H
+#define HL_BUS_HOLD_H
+
+#include "bus/due.h"
+#include "bus/route.h"
+
+/* One for each inlet; made with it. */
+struct hl_hold {
+    hl_due due; /* first: open while the inlet is held */
+    hl_inlet *inlet;
+    const hl_subscription *by; /* who has no room; NULL: it is not held. Others may read it under
+                                  the bus's lock */
+    uint64_t holds;            /* how often it was; others may read it */
+};
+
+/* The subscription that has no room for the event, or NULL. Only of a route with lossless
+ * subscriptions. */
+const hl_subscription *hl_route_full(const hl_partition *partition, const hl_route *route,
+                                     const hl_event *event);
+
+/* Holds an inlet, whose hold->by says for whom. */
+void hl_inlet_hold(hl_executor *executor, hl_inlet *inlet);
+
+/* Nothing is held for that subscription any more. */
+void hl_inlets_release(hl_partition *partition, const hl_subscription *subscription);
+
+#endif

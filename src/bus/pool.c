@@ -1,0 +1,213 @@
+#include "bus/pool.h"
+
+#include "bus/async.h"
+#include "bus/bus.h"
+
+/* ---- who sleeps ---- */
+
+static uint64_t bit_of(const hl_worker *worker)
+{
+    return (uint64_t)1 << worker->index;
+}
+
+/* Takes a bit off `sleeping`; false: it was off already. */
+static bool clear_bit(hl_pool *pool, uint64_t bit)
+{
+    uint64_t seen = hl_load_relaxed_u64(&pool->sleeping); /* Relaxed: a first guess. */
+    while ((seen & bit) != 0)
+        /* IDLE: relaxed, it elects who wakes it. */
+        if (hl_compare_exchange_relaxed_u64(&pool->sleeping, &seen, seen & ~bit))
+            return true;
+    return false;
+}
+
+static void set_bit(hl_pool *pool, uint64_t bit)
+{
+    uint64_t seen = hl_load_relaxed_u64(&pool->sleeping); /* Relaxed: a first guess. */
+    /* IDLE: relaxed, the barrier of hl_sleeper_prepare orders it. */
+    while (!hl_compare_exchange_relaxed_u64(&pool->sleeping, &seen, seen | bit))
+        ;
+}
+
+/* Whom it wakes is counted as searching at once, so that the next event wakes nobody else. */
+void hl_pool_wake(hl_pool *pool)
+{
+    uint64_t seen;
+    /* Relaxed: the bit is taken below. */
+    while ((seen = hl_load_relaxed_u64(&pool->sleeping)) != 0) {
+        const uint64_t bit = seen & -seen;
+        if (!clear_bit(pool, bit))
+            continue;
+        hl_fetch_add_relaxed_u64(&pool->searching, 1); /* IDLE */
+        /* The bit's taking before the load of `asleep`: a worker that has not stored it yet finds
+         * its bit gone, and does not sleep. */
+        hl_fence_store_load();
+        hl_executor_wake(pool->workers[__builtin_ctzll(bit)].executor);
+        return;
+    }
+}
+
+static void begin_searching(hl_worker *worker)
+{
+    if (hl_load_relaxed_u32(&worker->searching) != 0) /* Relaxed: its own. */
+        return;
+    hl_store_relaxed_u32(&worker->searching, 1);          /* IDLE: relaxed, a hint to others. */
+    hl_fetch_add_relaxed_u64(&worker->pool->searching, 1); /* IDLE */
+}
+
+/* False: it was not searching. *ret_last: nobody else is. */
+static bool end_searching(hl_worker *worker, bool *ret_last)
+{
+    if (hl_load_relaxed_u32(&worker->searching) == 0) /* Relaxed: its own. */
+        return false;
+    hl_store_relaxed_u32(&worker->searching, 0); /* IDLE: relaxed, a hint to others. */
+    *ret_last = hl_fetch_add_relaxed_u64(&worker->pool->searching, (uint64_t)-1) == 1; /* IDLE */
+    return true;
+}
+
+/* It no longer looks for work: if nobody else does, and there is some, another one is to. */
+static void pass_the_search_on(hl_worker *worker)
+{
+    bool was_last = false;
+    hl_pool *const pool = worker->pool;
+    if (end_searching(worker, &was_last) && was_last &&
+        hl_load_relaxed_u64(&pool->sleeping) != 0 && /* Relaxed: hl_pool_wake looks again. */
+        hl_async_waits(worker->links))
+        hl_pool_wake(pool);
+}
+
+void hl_worker_found(hl_worker *worker)
+{
+    pass_the_search_on(worker);
+}
+
+void hl_worker_to_sleep(hl_worker *worker)
+{
+    bool ignored;
+    worker->in_sleeping = hl_worker_is_active(worker);
+    if (worker->in_sleeping)
+        set_bit(worker->pool, bit_of(worker));
+    end_searching(worker, &ignored);
+}
+
+void hl_worker_awake(hl_worker *worker)
+{
+    if (!worker->in_sleeping)
+        return;
+    worker->in_sleeping = false;
+    if (clear_bit(worker->pool, bit_of(worker)))
+        begin_searching(worker);
+    else
+        /* Who woke it has counted it. Relaxed: a hint to others. */
+        hl_store_relaxed_u32(&worker->searching, 1);
+}
+
+static bool was_woken(const hl_worker *worker)
+{
+    return worker->in_sleeping &&
+           /* Relaxed: the barrier of hl_sleeper_prepare orders it (IDLE). */
+           (hl_load_relaxed_u64(&worker->pool->sleeping) & bit_of(worker)) == 0;
+}
+
+bool hl_worker_has_work(const hl_worker *worker)
+{
+    if (was_woken(worker))
+        return true;
+    for (const hl_link *link = worker->links; link != NULL; link = link->next_of_worker)
+        if (hl_async_has_work(worker, link->subscription->async))
+            return true;
+    return false;
+}
+
+/* ---- looking ---- */
+
+uint32_t hl_worker_look(hl_executor *executor, uint32_t max_events)
+{
+    hl_worker *const worker = executor->worker;
+    hl_count(&executor->turns, 1);
+    if (hl_command_waiting(&executor->commands))
+        hl_executor_obey(executor);
+    hl_link *link = worker->next != NULL ? worker->next : worker->links;
+    for (const hl_link *const first = link; link != NULL;) {
+        hl_link *const next =
+            link->next_of_worker != NULL ? link->next_of_worker : worker->links;
+        worker->next = next;
+        const uint32_t handled = hl_async_serve(worker, link->subscription->async, max_events);
+        if (handled != 0)
+            return handled;
+        link = next != first ? next : NULL;
+    }
+    if (hl_worker_is_active(worker))
+        begin_searching(worker);
+    else
+        pass_the_search_on(worker);
+    return 0;
+}
+
+void hl_worker_attach(hl_worker *worker, hl_link *link)
+{
+    link->next_of_worker = worker->links;
+    worker->links = link;
+}
+
+void hl_worker_detach(hl_worker *worker, hl_link *link)
+{
+    for (hl_link **at = &worker->links; *at != NULL; at = &(*at)->next_of_worker)
+        if (*at == link) {
+            *at = link->next_of_worker;
+            break;
+        }
+    if (worker->next == link)
+        worker->next = link->next_of_worker;
+}
+
+bool hl_worker_outputs_taken(const hl_worker *worker)
+{
+    const uint32_t lanes = worker->executor->bus->partition_count * HL_PRIORITIES;
+    for (uint32_t i = 0; i < lanes; i++) {
+        /* LANE: acquire, it is whole. */
+        const hl_outlet *const outlet =
+            hl_load_acquire_ptr((void *const *)(const void *)&worker->out->outlets[i]);
+        if (outlet == NULL)
+            continue;
+        /* RELEASED: (ring.h) acquire; what was given back was dispatched. The partition publishes
+         * all of it when it finds the ring empty. */
+        const uint64_t released = hl_load_acquire_u64(&outlet->inlet->ring->released);
+        const uint64_t *const stamp =
+            (const uint64_t *)(const void *)(outlet->slots +
+                                             (released & outlet->mask) * outlet->slot_size_bytes);
+        /* READY: (ring.h) relaxed, only whether there is something. */
+        if (hl_load_relaxed_u64(stamp) == released + 1)
+            return false;
+    }
+    return true;
+}
+
+/* ---- the control plane ---- */
+
+void hl_pool_resize(hl_pool *pool, uint32_t active)
+{
+    const uint32_t before = hl_load_relaxed_u32(&pool->active); /* Relaxed: one writer. */
+    hl_store_relaxed_u32(&pool->active, active);                /* Relaxed: see `active`. */
+    for (uint32_t i = before; i < active; i++)
+        hl_executor_wake(pool->workers[i].executor);
+}
+
+void hl_pool_tend(hl_pool *pool)
+{
+    if (hl_pool_backlog(pool) != 0)
+        hl_pool_notify(pool);
+}
+
+uint64_t hl_pool_finished(const hl_pool *pool)
+{
+    uint64_t finished = 0;
+    for (uint32_t i = 0; i < pool->count; i++)
+        finished += hl_load_acquire_u64(&pool->workers[i].executor->finished[pool->kind]); /* DRAINED: see below */
+    return finished;
+}
+
+uint64_t hl_pool_backlog(const hl_pool *pool)
+{
+    return hl_bus_handed_over(pool->bus, pool->kind);
+}
