@@ -142,6 +142,16 @@ static inline bool hl_mpmc_try_claim(const hl_mpmc *mpmc, uint32_t n, uint64_t *
     }
 }
 
+/* Whether a claim of one slot would succeed now. The answer stands until somebody claims: it is for
+ * whom is the only producer. */
+static inline bool hl_mpmc_has_room(const hl_mpmc *mpmc)
+{
+    const uint64_t claimed = hl_ring_claimed(mpmc->ring);
+    const uint64_t *const stamp = hl_mpmc_slot(mpmc, claimed);
+    /* Relaxed: only whether to claim; the claim orders what is written. */
+    return hl_load_relaxed_u64(stamp) == 2 * claimed;
+}
+
 /* Hands n slots that this thread claimed, from `position` on, to the consumers. In any order. */
 static inline void hl_mpmc_commit(const hl_mpmc *mpmc, uint64_t position, uint32_t n)
 {

@@ -56,12 +56,16 @@ typedef struct hl_lane_stats {
 #define HL_FIELD(name, meaning) uint64_t name;
     HL_LANE_COUNTERS(HL_FIELD)
     hl_latency latency_ns;
+    uint64_t holds;   /* times that a ring of it had to wait for a lossless subscriber */
+    char held_by[64]; /* the subscriber that one waits for just now; "": none */
 } hl_lane_stats;
 
 typedef struct hl_subscription_stats {
     HL_SUBSCRIPTION_COUNTERS(HL_FIELD)
 #undef HL_FIELD
-    uint64_t failures; /* times that the handler returned something else than HL_OK */
+    uint64_t failures;  /* times that the handler returned something else than HL_OK */
+    uint64_t ejections; /* times that a partition detached it because it was behind */
+    bool ejected;       /* it is detached so just now, somewhere */
     char name[64];
     char pattern[256];
     bool closed;
@@ -70,7 +74,7 @@ typedef struct hl_subscription_stats {
 /* One of the bus's threads (or an executor that the application turns). */
 typedef struct hl_thread_status {
     char name[64];
-    char role[16];   /* "executor", "housekeeper" */
+    char role[16];   /* "executor", "worker", "housekeeper" */
     int cpu;         /* planned, OS index; -1: none (turned by the application) */
     int running_cpu; /* where it last found itself; -1: not started */
     char wait[8];    /* "spin", "backoff", "park" */

@@ -40,12 +40,12 @@ typedef hl_status (*hl_batch_handler)(const hl_batch *batch, hl_publisher *out, 
 
 /* Whether the handler runs on the partition's thread or on one of the pool's workers, and which of
  * its events may run beside each other there. */
-typedef enum hl_async {
+typedef enum hl_async_order {
     HL_ASYNC_NONE = 0,  /* inline: on the partition's thread, the event in its slot */
     HL_ASYNC_UNORDERED, /* any worker, any number at once */
     HL_ASYNC_BY_KEY,    /* events of one key one after the other, in their order */
     HL_ASYNC_ORDERED    /* one at a time, in the partition's order */
-} hl_async;
+} hl_async_order;
 
 /* What an async subscriber and the bus owe each other when it does not keep up. */
 typedef enum hl_contract {
@@ -89,7 +89,7 @@ typedef struct hl_subscription_options {
     uint64_t batch_wait_ns; /* how long the oldest event waits for company; 0: until the run ends */
     bool batch_urgent;      /* batch CRITICAL and HIGH events too; else each is a batch of one */
     void (*on_closed)(void *context); /* called once when a deferred unsubscribe is complete */
-    hl_async async;
+    hl_async_order async;
     /* The rest: only with async. */
     hl_contract contract;
     bool tap;               /* for a monitor: lossy, and run by a thread that serves taps alone */
@@ -144,6 +144,17 @@ HL_API hl_status hl_subscribe(hl_bus *bus, const char *pattern, hl_handler handl
  */
 HL_API hl_status hl_unsubscribe(hl_subscription *subscription, uint64_t timeout_ns,
                                 hl_error *error);
+
+/*
+ * Takes an ejected subscription up again, from now on, with an initial image where it asked for one.
+ * Any thread; its own handler may, when it gets HL_EVENT_EJECTED.
+ * - HL_OK: it is told to the partitions that have ejected it.
+ * - HL_BUSY: in a partition it has not yet been told that it was ejected (events of before wait):
+ *   call again when it was.
+ * - HL_WRONG_STATE: it is not ejected anywhere. HL_INVALID: no subscription was given.
+ * - HL_CLOSED: it is ending, or this is a fork's child.
+ */
+HL_API hl_status hl_subscription_reattach(hl_subscription *subscription);
 
 /* Where in a partition's order the subscription begins: the first event it can see is the one
  * after ret_sequence. HL_NOT_FOUND: not taken up there yet, or it never reaches that partition. Any

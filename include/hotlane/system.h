@@ -19,6 +19,26 @@
 extern "C" {
 #endif
 
+/* "system.eject": a subscriber was detached because it fell behind. Key: the same for all events
+ * about one subscription. */
+#define HL_TOPIC_EJECT "system.eject"
+typedef struct hl_system_eject {
+    char subscription[64];
+    uint32_t partition;
+    uint64_t behind; /* events that waited */
+    uint64_t age_ns; /* how long the oldest had, where that is what it is ejected for; else 0 */
+    uint64_t last_sequence;
+} hl_system_eject;
+
+/* "system.scale": the pool of workers grew or shrank. Key: 0. */
+#define HL_TOPIC_SCALE "system.scale"
+typedef struct hl_system_scale {
+    uint32_t before, after; /* workers */
+    uint64_t backlog;       /* events that waited */
+    uint64_t rate_per_s;    /* events handled */
+    char reason[16];        /* "backlog", "idle", "bounds" */
+} hl_system_scale;
+
 /* System events that were lost: more at once than the housekeeper's queue holds, no such domain, or
  * slots too small. Any thread. */
 HL_API uint64_t hl_bus_notices_lost(const hl_bus *bus);

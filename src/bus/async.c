@@ -70,7 +70,7 @@ hl_status hl_async_check(hl_bus *bus, const char *pattern, const hl_subscription
         if (options->tap || options->contract != HL_CONTRACT_LOSSLESS)
             return hl_bus_fail(bus, HL_INVALID,
                                "subscription \"%s\": a contract, or a tap, is of async "
-                               "subscriptions: choose one of enum hl_async",
+                               "subscriptions: choose one of enum hl_async_order",
                                pattern);
         return HL_OK;
     }
@@ -78,7 +78,7 @@ hl_status hl_async_check(hl_bus *bus, const char *pattern, const hl_subscription
         (unsigned)options->contract > HL_CONTRACT_EJECT)
         return hl_bus_fail(bus, HL_INVALID,
                            "subscription \"%s\": async is %d and contract %d: use the values of "
-                           "enum hl_async and enum hl_contract",
+                           "enum hl_async_order and enum hl_contract",
                            pattern, (int)options->async, (int)options->contract);
     if (options->batch != NULL)
         return hl_bus_fail(bus, HL_INVALID,
@@ -96,6 +96,20 @@ hl_status hl_async_check(hl_bus *bus, const char *pattern, const hl_subscription
                            pattern);
     return options->contract == HL_CONTRACT_LATEST ? check_latest(bus, pattern, options)
                                                    : check_queue(bus, pattern, options);
+}
+
+hl_status hl_async_check_topic(hl_bus *bus, const char *name)
+{
+    if (bus->pools[HL_POOL_WORKERS] == NULL)
+        return HL_OK;
+    for (const hl_subscription *s = bus->control->subscriptions; s != NULL; s = s->next)
+        if (s->async != NULL && s->async->contract == HL_CONTRACT_LATEST &&
+            !hl_subscription_is_closing(s) && hl_pattern_matches(s->pattern, name))
+            return hl_bus_fail(bus, HL_NOT_ALLOWED,
+                               "topic %s: subscription \"%s\" (contract latest) would conflate it: "
+                               "declare it with kind HL_STATE, or narrow that pattern",
+                               name, s->name);
+    return HL_OK;
 }
 
 /* ---- making ---- */
@@ -183,18 +197,21 @@ bool hl_async_has_room(const hl_cell *cell, uint64_t key)
     return box->async->kind->has_room(queue_for(box, key));
 }
 
-static void eject(hl_partition *partition, hl_async_box *box, uint64_t behind, uint64_t age_ns)
+static void eject(hl_partition *partition, hl_async_box *box, const hl_lost *lost, uint64_t behind,
+                  uint64_t age_ns)
 {
     const hl_subscription *const subscription = box->async->subscription;
     /* Relaxed: the partition's own; for others, see TOLD. */
     hl_store_relaxed_u32(&box->cell->state, HL_CELL_EJECTED);
     hl_count(&box->ejections, 1);
-    box->ejected = (hl_ejected){partition->sequence, behind, age_ns};
+    const uint64_t last =
+        lost->count != 0 ? lost->first_sequence - 1 : partition->sequence;
+    box->ejected = (hl_ejected){last, behind, age_ns};
     hl_store_release_u32(&box->eject, HL_EJECT_UNTOLD); /* TOLD: release, after what it says. */
     hl_system_eject news = {.partition = partition->number,
                             .behind = behind,
                             .age_ns = age_ns,
-                            .last_sequence = partition->sequence};
+                            .last_sequence = last};
     snprintf(news.subscription, sizeof news.subscription, "%s", subscription->name);
     hl_notice(partition->bus, HL_TOPIC_EJECT, subscription->serial, &news, sizeof news);
 }
@@ -213,7 +230,7 @@ void hl_async_check_pace(hl_partition *partition, hl_async_queue *queue)
     }
     if (behind > options->eject_behind || queue->lost.count != 0 ||
         (options->eject_age_ns != 0 && age_ns > options->eject_age_ns))
-        eject(partition, box, behind, age_ns);
+        eject(partition, box, &queue->lost, behind, age_ns);
 }
 
 void hl_async_reattach(hl_partition *partition, hl_cell *cell)

@@ -65,12 +65,12 @@ typedef struct hl_async_share {
     uint32_t next_strand; /* where it looks first */
 } hl_async_share;
 
-typedef struct hl_strand {
+struct hl_strand {
     alignas(128) uint32_t holder; /* HELD: a worker's index + 1; 0: nobody */
     uint32_t last;                /* the last holder; relaxed: a hint */
     uint32_t published_by;        /* the last holder whose handlers published; relaxed: a hint to
                                      others than the holder */
-} hl_strand;
+};
 
 typedef enum hl_eject_state {
     HL_EJECT_NONE = 0,
@@ -125,8 +125,19 @@ struct hl_async {
     hl_async_share *shares; /* by worker */
 };
 
+/* Whether an event is to wait for room in its queues. */
+static inline bool hl_async_is_lossless(const hl_subscription *subscription)
+{
+    return subscription->async != NULL &&
+           subscription->async->contract == HL_CONTRACT_LOSSLESS;
+}
+
 /* Checks the options of an async subscription, and those that only one may have. Under the lock. */
 hl_status hl_async_check(hl_bus *bus, const char *pattern, const hl_subscription_options *options);
+
+/* Whether a topic that is no state topic may have that name: not one that a subscription of contract
+ * latest would conflate. Under the lock. */
+hl_status hl_async_check_topic(hl_bus *bus, const char *name);
 
 /* Makes its queues, and fills in cell->delivery and cell->waiting of all its cells. Under the lock.
  * False: no memory; hl_async_free is due all the same. */

@@ -1,6 +1,7 @@
 #include "bus/async_queue.h"
 
 #include "bus/bus.h"
+#include "bus/hold.h"
 
 /* Where the news of what the latest-value table has lost lies, beside the keys of topics. */
 #define NEWS_GROUP HL_CONFLATE_MAX_GROUP

@@ -212,16 +212,9 @@ static void name_executor(hl_executor *executor)
                                  i == 0 ? "" : "+", executor->partitions[i]->out->name);
 }
 
-/* The executor of a CPU, begun when there is none; -1: one of its own. */
-static hl_executor *executor_on(hl_bus *bus, int cpu)
+hl_executor *hl_executor_begin(hl_bus *bus, int cpu)
 {
-    for (uint32_t i = 0; cpu >= 0 && i < bus->executor_count; i++)
-        if (bus->executors[i].cpu == cpu)
-            return &bus->executors[i];
     hl_executor *const executor = &bus->executors[bus->executor_count];
-    executor->partitions = calloc(bus->partition_count, sizeof(hl_partition *));
-    if (executor->partitions == NULL)
-        return NULL;
     executor->bus = bus;
     executor->index = bus->executor_count++;
     executor->cpu = cpu;
@@ -232,6 +225,17 @@ static hl_executor *executor_on(hl_bus *bus, int cpu)
     return executor;
 }
 
+/* The executor of a CPU, begun when there is none; -1: one of its own. */
+static hl_executor *executor_on(hl_bus *bus, int cpu)
+{
+    for (uint32_t i = 0; cpu >= 0 && i < bus->executor_count; i++)
+        if (bus->executors[i].cpu == cpu)
+            return &bus->executors[i];
+    hl_executor *const executor = hl_executor_begin(bus, cpu);
+    executor->partitions = calloc(bus->partition_count, sizeof(hl_partition *));
+    return executor->partitions != NULL ? executor : NULL;
+}
+
 /* Of partitions that share an executor, the gentlest wait holds for all. */
 static hl_wait gentler(hl_wait a, hl_wait b)
 {
@@ -240,7 +244,8 @@ static hl_wait gentler(hl_wait a, hl_wait b)
 
 static bool make_executors(hl_bus *bus)
 {
-    bus->executors = hl_allocate(bus->partition_count, sizeof *bus->executors);
+    bus->executors = hl_allocate(bus->partition_count + hl_worker_thread_count(&bus->config),
+                                 sizeof *bus->executors);
     if (bus->executors == NULL)
         return false;
     for (uint32_t i = 0; i < bus->partition_count; i++) {
@@ -264,7 +269,7 @@ static bool make_executors(hl_bus *bus)
         for (uint32_t t = bus->partition_count; t < bus->plan->thread_count; t++)
             executor->shares_cpu |= bus->plan->threads[t].cpu == executor->cpu;
     }
-    return true;
+    return hl_pools_make(bus);
 }
 
 hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *error)
@@ -410,6 +415,7 @@ static void end_publishers(hl_bus *bus)
     for (uint32_t i = 0; bus->partitions != NULL && i < bus->partition_count; i++)
         if (bus->partitions[i].out != NULL)
             hl_publisher_end(bus->partitions[i].out);
+    hl_pools_end_publishers(bus);
     for (uint32_t i = 0; bus->shared_outlets != NULL && i < bus->partition_count * HL_PRIORITIES;
          i++)
         if (bus->shared_outlets[i] != NULL)
@@ -440,6 +446,7 @@ void hl_bus_destroy(hl_bus *bus)
     }
     for (uint32_t i = 0; bus->partitions != NULL && i < bus->partition_count; i++)
         free_partition(&bus->partitions[i]);
+    hl_pools_free(bus);
     for (uint32_t i = 0; i < bus->executor_count; i++)
         free(bus->executors[i].partitions);
     hl_bus_free_sources(bus);

@@ -29,6 +29,7 @@
 #include "bus/executor.h"
 #include "bus/notice.h"
 #include "bus/part.h"
+#include "bus/pool.h"
 #include "bus/publisher.h"
 #include "bus/topic.h"
 
@@ -111,8 +112,9 @@ struct hl_bus {
     hl_make_guard make_guard; /* NULL: no subscription has one */
     uint32_t partition_count;
     hl_partition *partitions;
-    uint32_t executor_count;
+    uint32_t executor_count; /* those of partitions, then workers */
     hl_executor *executors;
+    hl_pool *pools[HL_POOLS]; /* NULL: the bus has none */
     hl_domain *domains;
     hl_config config;           /* its strings are the bus's copies */
     hl_text *texts;             /* those copies */
@@ -152,6 +154,9 @@ static inline uint64_t hl_bus_now(const hl_bus *bus)
 {
     return hl_clock_now(&bus->clock);
 }
+
+/* Begins the next executor of bus->executors, which has room for it. OS index of its CPU; -1: none. */
+hl_executor *hl_executor_begin(hl_bus *bus, int cpu);
 
 /* The partition of a key: multiply-shift over a mixed key, so that neighbours spread evenly
  * (D. Lemire, "A fast alternative to the modulo reduction", 2016). */

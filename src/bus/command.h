@@ -20,6 +20,7 @@ typedef enum hl_command_kind {
     HL_COMMAND_LINK_INLET,   /* begin to poll a ring */
     HL_COMMAND_RETIRE_INLET, /* its publisher has closed: stop polling once it is empty */
     HL_COMMAND_ATTACH,       /* take a subscription up */
+    HL_COMMAND_REATTACH,     /* take up again what was ejected */
     HL_COMMAND_DETACH        /* let go of it */
 } hl_command_kind;
 

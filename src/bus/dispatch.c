@@ -3,6 +3,7 @@
 #include "bus/batch.h"
 #include "bus/bus.h"
 #include "bus/guard.h"
+#include "bus/hold.h"
 #include "bus/intake.h"
 #include "ring/conflate.h"
 
@@ -118,12 +119,25 @@ static inline bool deliver(hl_partition *partition, const hl_route_entry *entry,
     return true;
 }
 
-static inline void dispatch(hl_partition *partition, hl_lane *lane, hl_event *event)
+/* What a topic needs before its handlers. The subscription that has no room for the event, which is
+ * then not to be dispatched; NULL: all have. */
+static __attribute__((noinline)) const hl_subscription *
+prepare(hl_partition *partition, const hl_route *route, const hl_event *event)
+{
+    const hl_subscription *const full =
+        (route->needs & HL_ROUTE_ASK_ROOM) != 0 ? hl_route_full(partition, route, event) : NULL;
+    if (full == NULL && (route->needs & HL_ROUTE_KEEP_LAST) != 0)
+        keep_last(partition, route->topic, event);
+    return full;
+}
+
+/* The subscription that has no room for the event: nothing has happened then. NULL: it was
+ * dispatched. */
+static inline const hl_subscription *dispatch(hl_partition *partition, hl_lane *lane,
+                                              hl_event *event)
 {
     const hl_bus *const bus = partition->bus;
     event->sequence = partition->sequence + 1;
-    /* Relaxed: one writer; readers want a number. */
-    hl_store_relaxed_u64(&partition->sequence, event->sequence);
     /* ROUTE: acquire, the entries are seen as they were filled. */
     const hl_route *const route =
         event->topic < bus->max_topics
@@ -132,23 +146,33 @@ static inline void dispatch(hl_partition *partition, hl_lane *lane, hl_event *ev
     bool wanted = false;
     /* NULL: the publisher has overwritten the topic. */
     if (route != NULL) {
+        if (route->needs != 0) {
+            const hl_subscription *const full = prepare(partition, route, event);
+            if (full != NULL)
+                return full;
+        }
+        /* Relaxed: one writer; readers want a number. */
+        hl_store_relaxed_u64(&partition->sequence, event->sequence);
         set_cause(partition, event);
-        if (route->topic->last != NULL)
-            keep_last(partition, route->topic, event);
         const hl_route_entry *const end = route->entries + route->count;
         for (const hl_route_entry *entry = route->entries; entry < end; entry++)
             wanted |= deliver(partition, entry, event);
         partition->out->event = NULL;
+    } else {
+        hl_store_relaxed_u64(&partition->sequence, event->sequence); /* Relaxed: as above. */
     }
     if (!wanted)
         hl_count(&lane->unrouted, 1);
+    return NULL;
 }
 
-void hl_dispatch_late(hl_partition *partition, hl_lane *lane, hl_event *event)
+bool hl_dispatch_late(hl_partition *partition, hl_lane *lane, hl_event *event)
 {
-    dispatch(partition, lane, event);
+    if (dispatch(partition, lane, event) != NULL)
+        return false;
     /* DRAINED: release, after what the handlers published is counted. */
     hl_store_release_u64(&lane->dispatched, lane->dispatched + 1);
+    return true;
 }
 
 /* How long an event has waited until its dispatch began; recorded when its handlers have it behind
@@ -201,10 +225,16 @@ uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, ui
                 released = taken;
             }
         }
-        if (__builtin_expect(pass_by(partition, lane, event), 0))
+        if (__builtin_expect(pass_by(partition, lane, event), 0)) {
             passed_by++;
-        else
-            dispatch(partition, lane, event);
+        } else {
+            const hl_subscription *const full = dispatch(partition, lane, event);
+            if (__builtin_expect(full != NULL, 0)) {
+                hl_store_relaxed_ptr((void **)(void *)&inlet->hold->by,
+                                     (void *)(uintptr_t)full); /* Relaxed: for statistics. */
+                break;
+            }
+        }
         if (measured)
             record_latency(lane, event, executor->now_ns);
         taken++;
@@ -299,7 +329,7 @@ void hl_cell_detach(hl_partition *partition, hl_cell *cell)
 {
     /* Relaxed: link.let_go says it to others. */
     const uint32_t state = hl_load_relaxed_u32(&cell->state);
-    if (state == HL_CELL_ATTACHED || state == HL_CELL_GUARDED)
+    if (state == HL_CELL_ATTACHED || state == HL_CELL_GUARDED || state == HL_CELL_EJECTED)
         hl_store_relaxed_u32(&cell->state, HL_CELL_DETACHED);
     if (cell->delivery != NULL)
         cell->delivery->cancel(partition, cell);

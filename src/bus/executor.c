@@ -7,8 +7,11 @@
 #include <urcu/static/urcu-qsbr.h>
 
 #include "affinity/pin.h"
+#include "bus/async.h"
 #include "bus/bus.h"
 #include "bus/dispatch.h"
+#include "bus/hold.h"
+#include "bus/pool.h"
 
 #define LOOK_AT_ALL_EVERY  64 /* looks: then all rings are looked at, whatever is announced */
 #define QUIESCENT_EVERY    16 /* looks between two quiescent states: each costs a shared line */
@@ -18,6 +21,7 @@
 #define NAP_NS             50000
 #define NAPS_OF_A_LENGTH   32
 #define NAP_DOUBLINGS      4 /* to 800 us */
+#define WORKER_LOOKS       8 /* a turn of a worker's, when the caller does not say */
 
 _Thread_local hl_executor *hl_turning;
 
@@ -105,6 +109,7 @@ static bool has_work(const hl_executor *executor)
     uint32_t level;
     return hl_command_waiting(&executor->commands) || stop_wanted(executor) ||
            (executor->open_dues != 0 && flush_wanted(executor)) ||
+           (executor->worker != NULL && hl_worker_has_work(executor->worker)) ||
            highest_ready(executor, ALL_LEVELS, true, &level) != NULL;
 }
 
@@ -161,7 +166,9 @@ static uint32_t take_run(hl_executor *executor, hl_inlet *inlet, uint32_t level,
     hl_level_served(&executor->levels[level], inlet);
     executor->last_level = level;
     executor->served_due = false;
-    if (!hl_inlet_ready(inlet))
+    if (__builtin_expect(inlet->hold->by != NULL, 0))
+        hl_inlet_hold(executor, inlet);
+    else if (!hl_inlet_ready(inlet))
         leave_empty(executor, inlet);
     return taken;
 }
@@ -262,11 +269,24 @@ void hl_executor_obey(hl_executor *executor)
              * would run handlers outside any turn. */
             if (hl_turning != executor)
                 break;
+            if (executor->worker != NULL) {
+                hl_worker_attach(executor->worker, link);
+                break;
+            }
             /* Batches of an initial image wait from now. */
             executor->now_ns = hl_bus_now(executor->bus);
             for_each_cell(link, hl_cell_attach);
             break;
+        case HL_COMMAND_REATTACH:
+            hl_store_release_u32(&link->reattaching, 0); /* LETGO: the command may be sent again. */
+            if (hl_turning != executor)
+                break;
+            executor->now_ns = hl_bus_now(executor->bus);
+            for_each_cell(link, hl_async_reattach);
+            break;
         case HL_COMMAND_DETACH:
+            if (executor->worker != NULL)
+                hl_worker_detach(executor->worker, link);
             for_each_cell(link, hl_cell_detach);
             hl_link_let_go(link);
             break;
@@ -373,9 +393,13 @@ static void note_cpu(hl_executor *executor)
 
 static void park(hl_executor *executor)
 {
+    if (executor->worker != NULL)
+        hl_worker_to_sleep(executor->worker);
     const uint32_t ticket = hl_sleeper_prepare(&executor->sleeper);
     if (has_work(executor)) {
         hl_sleeper_cancel(&executor->sleeper);
+        if (executor->worker != NULL)
+            hl_worker_awake(executor->worker);
         return;
     }
     const uint64_t limit_ns = sleep_limit_ns(executor);
@@ -384,6 +408,8 @@ static void park(hl_executor *executor)
     hl_executor_go_offline(executor);
     hl_sleeper_sleep(&executor->sleeper, ticket, limit_ns);
     hl_executor_go_online(executor);
+    if (executor->worker != NULL)
+        hl_worker_awake(executor->worker);
     set_state(executor, HL_EXECUTOR_IDLE);
     note_cpu(executor);
 }
@@ -434,8 +460,14 @@ static void wait_for_work(hl_executor *executor, uint32_t idle, uint64_t *idle_s
     }
 }
 
+static uint32_t (*look_of(const hl_executor *executor))(hl_executor *executor, uint32_t max_events)
+{
+    return executor->worker != NULL ? hl_worker_look : hl_executor_look;
+}
+
 static void turn_until_stopped(hl_executor *executor)
 {
+    uint32_t (*const look)(hl_executor *, uint32_t) = look_of(executor);
     uint64_t idle_since_ns = 0;
     uint32_t idle = 0;
     for (uint32_t looks = 1; !stop_wanted(executor); looks++) {
@@ -443,7 +475,7 @@ static void turn_until_stopped(hl_executor *executor)
             hl_route_mark_quiescent();
             urcu_qsbr_quiescent_state();
         }
-        if (hl_executor_look(executor, HL_RUN_MAX) != 0) {
+        if (look(executor, HL_RUN_MAX) != 0) {
             idle = 0;
             set_state(executor, HL_EXECUTOR_BUSY);
             continue;
@@ -518,10 +550,14 @@ uint32_t hl_executor_turn(hl_executor *executor, uint32_t max_events)
     hl_executor_register_thread();
     hl_executor_go_online(executor);
     set_state(executor, HL_EXECUTOR_BUSY);
-    const uint32_t looks = max_events == 0 ? executor->partition_count * HL_PRIORITIES : UINT32_MAX;
+    uint32_t (*const look)(hl_executor *, uint32_t) = look_of(executor);
+    const uint32_t looks_at_once =
+        executor->worker != NULL ? WORKER_LOOKS : executor->partition_count * HL_PRIORITIES;
+    const uint32_t looks = max_events == 0 ? looks_at_once : UINT32_MAX;
     for (uint32_t i = 0; i < looks && (max_events == 0 || left > 0); i++) {
-        const uint32_t taken = hl_executor_look(executor, left != 0 ? (uint32_t)left : UINT32_MAX);
-        if (taken == 0 && !has_work(executor))
+        const uint32_t taken = look(executor, left != 0 ? (uint32_t)left : UINT32_MAX);
+        /* A worker may have to wait for what another executor is to do. */
+        if (taken == 0 && (executor->worker != NULL || !has_work(executor)))
             break;
         left -= taken < left ? taken : left;
     }

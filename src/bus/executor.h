@@ -37,6 +37,14 @@
                        */
 
 typedef struct hl_domain hl_domain;
+typedef struct hl_worker hl_worker;
+
+/* Who runs async handlers (pool.h). */
+typedef enum hl_pool_kind {
+    HL_POOL_WORKERS = 0,
+    HL_POOL_TAPS,
+    HL_POOLS
+} hl_pool_kind;
 typedef struct hl_intake hl_intake;
 
 /* What the partition counts of a lane. */
@@ -84,6 +92,7 @@ struct hl_executor {
     uint32_t guard_interval;
     hl_partition **partitions;
     uint32_t partition_count;
+    hl_worker *worker; /* NULL: it turns partitions */
     pthread_t thread;
     bool thread_started;
 
@@ -99,6 +108,8 @@ struct hl_executor {
     uint64_t earliest_due_ns; /* when the first of them is due, or earlier */
     uint64_t now_ns;          /* bus time, at most a few events old */
     uint64_t turns, events, parks;
+    uint64_t handed[HL_POOLS];   /* DRAINED (async.h): copies put into queues */
+    uint64_t finished[HL_POOLS]; /* DRAINED (async.h): copies that are done with */
     uint32_t state;       /* hl_executor_state */
     uint32_t running_cpu; /* an int in disguise: -1 before it runs */
     uint32_t obeying;     /* DRAINED: commands were taken and are not yet done */

@@ -10,9 +10,8 @@ const hl_subscription *hl_route_full(const hl_partition *partition, const hl_rou
 {
     for (uint32_t i = 0; i < route->count; i++) {
         const hl_route_entry *const entry = &route->entries[i];
-        const hl_async *const async = entry->subscription->async;
         const hl_cell *const cell = &entry->cells[partition->shard];
-        if (async == NULL || async->contract != HL_CONTRACT_LOSSLESS ||
+        if (!hl_async_is_lossless(entry->subscription) ||
             cell->state != HL_CELL_ATTACHED || hl_subscription_is_ending(entry->subscription) ||
             hl_async_has_room(cell, event->key))
             continue;

@@ -29,6 +29,7 @@
 
 typedef struct hl_partition hl_partition;
 typedef struct hl_lane hl_lane;
+typedef struct hl_hold hl_hold;
 
 /*
  * What is counted at the door, by the publisher: attempts when a claim begins, `finishing` when a
@@ -133,6 +134,7 @@ struct hl_inlet {
     struct hl_inlet *next;                  /* of the same group (ready.h) */
     uint64_t aged_at;                       /* position at the last ageing */
     bool retiring;
+    hl_hold *hold; /* hold.h */
     /* Read-only after it is made. */
     hl_partition *partition;
     hl_priority priority;

@@ -140,6 +140,9 @@ static bool name_is_open(const hl_bus *bus, const char *name)
     for (uint32_t i = 0; i < bus->partition_count; i++)
         if (strcmp(bus->partitions[i].out->name, name) == 0)
             return true;
+    for (uint32_t i = 0; i < bus->executor_count; i++)
+        if (bus->executors[i].worker != NULL && strcmp(bus->executors[i].name, name) == 0)
+            return true;
     for (const hl_publisher *p = bus->control->publishers; p != NULL; p = p->next)
         if (strcmp(p->name, name) == 0)
             return true;
@@ -341,12 +344,36 @@ hl_publisher *hl_publisher_make_out(hl_bus *bus, const char *name)
     return NULL;
 }
 
+/* What some domain's handlers publish to, those of a worker do: it runs handlers of all domains. */
+static hl_status make_worker_lanes(hl_bus *bus, const uint32_t *uses, uint32_t *reached)
+{
+    hl_status status = HL_OK;
+    for (uint32_t d = 0; d < bus->config.domain_count; d++) {
+        bool is_target = false;
+        for (uint32_t from = 0; from < bus->config.domain_count; from++)
+            is_target |=
+                hl_domain_publishes_to(&bus->domains[from].config, &bus->domains[d].config);
+        reached[d] = is_target ? uses[d] : 0;
+    }
+    for (uint32_t i = 0; i < bus->executor_count && status == HL_OK; i++) {
+        const hl_executor *const executor = &bus->executors[i];
+        if (executor->worker == NULL)
+            continue;
+        const hl_lane_request like = {.kind = HL_OUTLET_HANDLER,
+                                      .publisher_executor = executor,
+                                      .source = executor->worker->out->source};
+        status = make_outlets(bus, reached, &like, executor->worker->out->outlets);
+    }
+    return status;
+}
+
 /* `uses`: for each domain, the priorities that handlers may publish with. */
 static hl_status make_handler_lanes(hl_bus *bus, const uint32_t *uses)
 {
     uint32_t *const reached = calloc(bus->config.domain_count, sizeof *reached);
-    hl_status status =
-        reached != NULL ? HL_OK : hl_bus_fail(bus, HL_NO_MEMORY, "no memory for handlers' lanes");
+    hl_status status = reached != NULL
+                           ? make_worker_lanes(bus, uses, reached)
+                           : hl_bus_fail(bus, HL_NO_MEMORY, "no memory for handlers' lanes");
     for (uint32_t i = 0; i < bus->partition_count && status == HL_OK; i++) {
         const hl_partition *const partition = &bus->partitions[i];
         for (uint32_t d = 0; d < bus->config.domain_count; d++)

@@ -2,6 +2,7 @@
 
 #include "bus/async.h"
 #include "bus/bus.h"
+#include "bus/thread_request.h"
 
 /* ---- who sleeps ---- */
 
@@ -202,12 +203,81 @@ void hl_pool_tend(hl_pool *pool)
 uint64_t hl_pool_finished(const hl_pool *pool)
 {
     uint64_t finished = 0;
-    for (uint32_t i = 0; i < pool->count; i++)
-        finished += hl_load_acquire_u64(&pool->workers[i].executor->finished[pool->kind]); /* DRAINED: see below */
+    for (uint32_t i = 0; i < pool->bus->executor_count; i++)
+        /* DRAINED: acquire, what it has caused is seen. */
+        finished += hl_load_acquire_u64(&pool->bus->executors[i].finished[pool->kind]);
     return finished;
 }
 
 uint64_t hl_pool_backlog(const hl_pool *pool)
 {
-    return hl_bus_handed_over(pool->bus, pool->kind);
+    const uint64_t finished = hl_pool_finished(pool);
+    uint64_t handed = 0;
+    for (uint32_t i = 0; i < pool->bus->executor_count; i++)
+        handed += hl_load_acquire_u64(&pool->bus->executors[i].handed[pool->kind]); /* DRAINED */
+    return handed - finished;
+}
+
+/* ---- made and freed with the bus ---- */
+
+static bool make_worker(hl_bus *bus, hl_pool *pool, uint32_t index, uint32_t thread)
+{
+    hl_worker *const worker = &pool->workers[index];
+    const hl_plan_thread *const plan =
+        bus->plan != NULL
+            ? &bus->plan->threads[bus->partition_count + bus->config.publisher_count + thread]
+            : NULL;
+    hl_executor *const executor = hl_executor_begin(bus, plan != NULL ? plan->cpu : -1);
+    executor->worker = worker;
+    hl_worker_name(&bus->config, thread, executor->name);
+    if (plan != NULL) {
+        executor->wait = plan->wait;
+        executor->shares_cpu = plan->shares_cpu;
+    }
+    worker->executor = executor;
+    worker->pool = pool;
+    worker->index = index;
+    worker->out = hl_publisher_make_out(bus, executor->name);
+    return worker->out != NULL;
+}
+
+static bool make_pool(hl_bus *bus, hl_pool_kind kind, uint32_t count, uint32_t active,
+                      uint32_t first_thread)
+{
+    hl_pool *const pool = hl_allocate(1, sizeof *pool);
+    if (pool == NULL)
+        return false;
+    bus->pools[kind] = pool;
+    pool->bus = bus;
+    pool->kind = kind;
+    pool->active = active;
+    pool->workers = hl_allocate(count, sizeof *pool->workers);
+    bool whole = pool->workers != NULL;
+    for (; whole && pool->count < count; pool->count++)
+        whole = make_worker(bus, pool, pool->count, first_thread + pool->count);
+    return whole;
+}
+
+bool hl_pools_make(hl_bus *bus)
+{
+    const hl_config *const config = &bus->config;
+    return config->max_workers == 0 ||
+           (make_pool(bus, HL_POOL_WORKERS, config->max_workers, config->min_workers, 0) &&
+            make_pool(bus, HL_POOL_TAPS, 1, 1, config->max_workers));
+}
+
+void hl_pools_end_publishers(hl_bus *bus)
+{
+    for (int kind = 0; kind < HL_POOLS; kind++)
+        for (uint32_t i = 0; bus->pools[kind] != NULL && i < bus->pools[kind]->count; i++)
+            hl_publisher_end(bus->pools[kind]->workers[i].out);
+}
+
+void hl_pools_free(hl_bus *bus)
+{
+    for (int kind = 0; kind < HL_POOLS; kind++) {
+        if (bus->pools[kind] != NULL)
+            free(bus->pools[kind]->workers);
+        free(bus->pools[kind]);
+    }
 }

@@ -28,13 +28,8 @@
 
 #define HL_POOL_WORKERS_MAX 64 /* bits of `sleeping` */
 
-typedef enum hl_pool_kind {
-    HL_POOL_WORKERS = 0,
-    HL_POOL_TAPS,
-    HL_POOLS
-} hl_pool_kind;
-
 typedef struct hl_pool hl_pool;
+typedef struct hl_strand hl_strand;
 
 struct hl_worker {
     /* Read-only after create. */
@@ -82,10 +77,16 @@ void hl_pool_resize(hl_pool *pool, uint32_t active);
 /* Wakes a worker if events wait and all are asleep. The housekeeper, now and then. */
 void hl_pool_tend(hl_pool *pool);
 
-/* Copies that wait in the pool's queues or are being handled, and those that were handled so far. A
- * live reading. Any thread. */
+/* Copies that wait in the pool's queues or are being handled, and those that were handled so far.
+ * Any thread. */
 uint64_t hl_pool_backlog(const hl_pool *pool);
 uint64_t hl_pool_finished(const hl_pool *pool);
+
+/* Makes the pools that the configuration asks for, with their executors; and frees them. The control
+ * plane. */
+bool hl_pools_make(hl_bus *bus);
+void hl_pools_end_publishers(hl_bus *bus); /* under the lock */
+void hl_pools_free(hl_bus *bus);
 
 /* As hl_executor_look, for a worker. */
 uint32_t hl_worker_look(hl_executor *executor, uint32_t max_events);

@@ -29,8 +29,15 @@ typedef struct hl_route_entry {
     const hl_subscription *subscription;
 } hl_route_entry;
 
+/* What dispatch has to do for a topic beside calling its handlers. */
+typedef enum hl_route_need {
+    HL_ROUTE_KEEP_LAST = 1, /* a state topic */
+    HL_ROUTE_ASK_ROOM = 2   /* a lossless subscription gets it */
+} hl_route_need;
+
 typedef struct hl_route {
     uint32_t count;
+    uint32_t needs; /* hl_route_need */
     hl_topic_entry *topic;
     struct rcu_head rcu;
     hl_route_entry entries[];

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "bus/bus.h"
+#include "bus/hold.h"
 
 /* ---- lanes ---- */
 
@@ -32,6 +33,20 @@ static uint64_t pending_at_rest(const hl_partition *partition, int priority)
 {
     const hl_lane *const lane = &partition->lanes[priority];
     return unread(partition, priority) + lane->withheld - lane->abandoned;
+}
+
+/* How often its rings were held, and whom one waits for. Under the lock. */
+static void add_holds(const hl_partition *partition, int priority, hl_lane_stats *sum)
+{
+    for (const hl_inlet *inlet = partition->inlets[priority]; inlet != NULL;
+         inlet = inlet->next_of_lane) {
+        /* Relaxed both: for statistics; the lock keeps the subscription. */
+        const hl_subscription *const by =
+            hl_load_relaxed_ptr((void *const *)(const void *)&inlet->hold->by);
+        sum->holds += hl_load_relaxed_u64(&inlet->hold->holds); /* Relaxed: as above. */
+        if (by != NULL)
+            snprintf(sum->held_by, sizeof sum->held_by, "%s", by->name);
+    }
 }
 
 /* Adds one lane of one partition. Under the lock. */
@@ -68,6 +83,7 @@ static void add_lane(const hl_partition *partition, int priority, hl_lane_stats 
 #define ADD_FIELD(field, meaning) sum->field += mine.field;
     HL_LANE_COUNTERS(ADD_FIELD)
 #undef ADD_FIELD
+    add_holds(partition, priority, sum);
     if (lane->latency != NULL && latency != NULL)
         hl_histogram_merge(latency, lane->latency);
 }
@@ -172,7 +188,8 @@ static void read_executor(const hl_executor *executor, hl_thread_status *ret_sta
 {
     *ret_status = (hl_thread_status){.cpu = executor->cpu, .partitions = executor->partition_count};
     snprintf(ret_status->name, sizeof ret_status->name, "%s", executor->name);
-    snprintf(ret_status->role, sizeof ret_status->role, "executor");
+    snprintf(ret_status->role, sizeof ret_status->role, "%s",
+             executor->worker != NULL ? "worker" : "executor");
     snprintf(ret_status->wait, sizeof ret_status->wait, "%s", wait_names[executor->wait]);
     /* Relaxed all: for statistics. */
     snprintf(ret_status->state, sizeof ret_status->state, "%s",
@@ -283,8 +300,10 @@ static hl_status check_subscription(const hl_subscription_stats *s, hl_error *er
     return hl_error_set(
         error, HL_NOT_CONSERVED,
         "subscription %s: delivered %" PRIu64 " != handled %" PRIu64 " + filtered %" PRIu64
-        " + skipped %" PRIu64 " + cancelled %" PRIu64 " + queued %" PRIu64,
-        s->name, s->delivered, s->handled, s->filtered, s->skipped, s->cancelled, s->queued);
+        " + conflated %" PRIu64 " + skipped %" PRIu64 " + lost %" PRIu64 " + cancelled %" PRIu64
+        " + queued %" PRIu64,
+        s->name, s->delivered, s->handled, s->filtered, s->conflated, s->skipped, s->lost,
+        s->cancelled, s->queued);
 }
 
 hl_status hl_check_conservation_locked(hl_bus *bus, hl_error *error)

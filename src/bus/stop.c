@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "bus/async.h"
 #include "bus/bus.h"
 
 #define NAP_NS 200000
@@ -89,6 +90,9 @@ static bus_sums add_up(const hl_bus *bus)
         }
     for (uint32_t i = 0; i < bus->executor_count; i++)
         sums.under_way += executor_under_way(&bus->executors[i]);
+    for (int kind = 0; kind < HL_POOLS; kind++)
+        if (bus->pools[kind] != NULL)
+            sums.under_way += hl_pool_backlog(bus->pools[kind]);
     for (uint32_t i = 0; i < bus->partition_count; i++) {
         const hl_partition *const partition = &bus->partitions[i];
         for (int p = 0; p < HL_PRIORITIES; p++) {
@@ -171,6 +175,9 @@ static bool cancel_waiting(hl_bus *bus)
     for (const hl_subscription *s = bus->control->subscriptions; s != NULL; s = s->next)
         for (uint32_t i = 0; i < s->partition_count; i++)
             hl_cell_detach(&bus->partitions[s->first_partition + i], &s->cells[i]);
+    for (const hl_subscription *s = bus->control->subscriptions; s != NULL; s = s->next)
+        if (s->async != NULL)
+            any |= hl_async_drain(s->async, &bus->executors[0]) != 0;
     return any;
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "bus/async.h"
 #include "bus/batch.h"
 #include "bus/bus.h"
 #include "bus/guard.h"
@@ -36,7 +37,7 @@ static hl_status check_options(hl_bus *bus, const char *pattern, hl_handler hand
         return hl_bus_fail(bus, HL_INVALID,
                            "subscription \"%s\": batch_events is %u: use 1 to 65536", pattern,
                            options->batch_events);
-    return HL_OK;
+    return hl_async_check(bus, pattern, options);
 }
 
 /* The partitions that a pattern reaches: those of one domain, or all. */
@@ -79,6 +80,18 @@ static hl_status find_image_topics(hl_bus *bus, hl_subscription *subscription)
     return HL_OK;
 }
 
+/* Whether an executor has to do with it: turns a partition that it reaches, or runs its handler. */
+static bool reaches(const hl_bus *bus, const hl_subscription *subscription,
+                    const hl_executor *executor)
+{
+    if (executor->worker != NULL)
+        return subscription->async != NULL && executor->worker->pool == subscription->async->pool;
+    for (uint32_t p = 0; p < subscription->partition_count; p++)
+        if (bus->partitions[subscription->first_partition + p].executor == executor)
+            return true;
+    return false;
+}
+
 /* One link for each executor that it reaches. */
 static bool make_links(hl_bus *bus, hl_subscription *subscription)
 {
@@ -87,16 +100,14 @@ static bool make_links(hl_bus *bus, hl_subscription *subscription)
         return false;
     for (uint32_t i = 0; i < bus->executor_count; i++) {
         hl_executor *const executor = &bus->executors[i];
-        bool reached = false;
-        for (uint32_t p = 0; p < subscription->partition_count; p++)
-            reached |= bus->partitions[subscription->first_partition + p].executor == executor;
-        if (!reached)
+        if (!reaches(bus, subscription, executor))
             continue;
         hl_link *const link = &subscription->links[subscription->link_count++];
         link->executor = executor;
         link->subscription = subscription;
         link->attach = (hl_command){NULL, HL_COMMAND_ATTACH, link};
         link->detach = (hl_command){NULL, HL_COMMAND_DETACH, link};
+        link->reattach = (hl_command){NULL, HL_COMMAND_REATTACH, link};
     }
     subscription->links_left = subscription->link_count;
     subscription->references = subscription->link_count + 1;
@@ -106,11 +117,15 @@ static bool make_links(hl_bus *bus, hl_subscription *subscription)
 static hl_status make_parts(hl_bus *bus, hl_subscription *subscription)
 {
     subscription->cells = hl_allocate(subscription->partition_count, sizeof(hl_cell));
+    const bool is_async = subscription->options.async != HL_ASYNC_NONE;
     bool whole = subscription->pattern != NULL && subscription->name != NULL &&
-                 subscription->cells != NULL && make_links(bus, subscription);
+                 subscription->cells != NULL && (!is_async || hl_async_make(subscription)) &&
+                 make_links(bus, subscription);
     for (uint32_t i = 0; whole && i < subscription->partition_count; i++) {
         hl_cell *const cell = &subscription->cells[i];
         cell->subscription = subscription;
+        if (is_async)
+            continue;
         cell->delivery = subscription->options.batch != NULL ? &hl_batch_delivery : NULL;
         if (cell->delivery != NULL)
             whole = cell->delivery->make(cell, &bus->partitions[subscription->first_partition + i]);
@@ -126,11 +141,12 @@ static void free_subscription(hl_subscription *subscription)
 {
     for (uint32_t i = 0; subscription->cells != NULL && i < subscription->partition_count; i++) {
         hl_cell *const cell = &subscription->cells[i];
-        if (cell->delivery != NULL)
+        if (cell->delivery != NULL && cell->delivery->free != NULL)
             cell->delivery->free(cell);
         if (cell->guard != NULL)
             cell->guard->free(cell);
     }
+    hl_async_free(subscription->async);
     free(subscription->cells);
     free(subscription->links);
     free(subscription->image_topics);
@@ -242,11 +258,11 @@ static hl_status subscribe_locked(hl_bus *bus, const char *pattern, hl_handler h
         status = find_reach(bus, pattern, &first, &count);
     if (status != HL_OK)
         return status;
-    if (count > 1 && !options->concurrent)
+    if (count > 1 && !options->concurrent && options->async == HL_ASYNC_NONE)
         return hl_bus_fail(bus, HL_SPANS_PARTITIONS,
                            "subscription \"%s\" reaches %u partitions, so its handler would run on "
-                           "several threads at once: say `concurrent`, or name one domain of one "
-                           "shard",
+                           "several threads at once: say `concurrent`, take it async, or name one "
+                           "domain of one shard",
                            pattern, count);
     if (bus->control->state >= HL_BUS_STOPPING)
         return hl_bus_fail(bus, HL_CLOSED, "subscription \"%s\": the bus has stopped", pattern);
@@ -339,6 +355,8 @@ void hl_link_let_go(hl_link *link)
     /* LETGO: release, all that the handler did comes before it. */
     hl_store_release_u32(&link->let_go, 1);
     if (decrement(&subscription->links_left) == 0) {
+        if (subscription->async != NULL)
+            hl_async_drain(subscription->async, link->executor);
         uint32_t waited_for = HL_CLOSE_WAITED_FOR;
         /* CLOSED: acq_rel; the caller and the last link agree who calls on_closed. */
         if (!hl_compare_exchange_acq_rel_u32(&subscription->close, &waited_for, HL_CLOSE_DONE) &&
@@ -365,6 +383,11 @@ static void begin_close(hl_subscription *subscription, bool deferred)
 
 static bool link_is_quiet(const hl_link *link)
 {
+    const hl_worker *const worker = link->executor->worker;
+    /* SERVING: (pool.h) acquire; a worker in another's handler is no reason to wait. */
+    if (worker != NULL && hl_load_acquire_ptr((void *const *)(const void *)&worker->serving) !=
+                              link->subscription)
+        return true;
     /* LETGO, OFFLINE: acquire, all that the handler did happens before the caller goes on. Offline
      * will do: when that executor next goes online, it sees that the subscription is gone. */
     return hl_load_acquire_u32(&link->let_go) != 0 ||
@@ -443,6 +466,49 @@ hl_status hl_unsubscribe(hl_subscription *subscription, uint64_t timeout_ns, hl_
     return HL_OK;
 }
 
+/* Under the bus's lock. */
+static hl_status reattach_locked(hl_subscription *subscription)
+{
+    hl_bus *const bus = subscription->bus;
+    bool any = false;
+    if (hl_subscription_is_closing(subscription))
+        return hl_bus_fail(bus, HL_CLOSED, "subscription \"%s\" is ending", subscription->name);
+    for (uint32_t i = 0; subscription->async != NULL && i < subscription->partition_count; i++) {
+        const uint32_t told = hl_load_acquire_u32(&subscription->async->boxes[i].eject); /* TOLD */
+        if (told == HL_EJECT_UNTOLD)
+            return hl_bus_fail(bus, HL_BUSY,
+                               "subscription \"%s\" has not yet been told that it was ejected: "
+                               "reattach it when its handler got HL_EVENT_EJECTED",
+                               subscription->name);
+        any |= told == HL_EJECT_TOLD;
+    }
+    if (!any)
+        return hl_bus_fail(bus, HL_WRONG_STATE, "subscription \"%s\" is not ejected",
+                           subscription->name);
+    for (uint32_t i = 0; i < subscription->link_count; i++) {
+        hl_link *const link = &subscription->links[i];
+        /* LETGO: acquire, the executor is done with the command. */
+        if (link->executor->worker != NULL || hl_load_acquire_u32(&link->reattaching) != 0)
+            continue;
+        hl_store_relaxed_u32(&link->reattaching, 1); /* Relaxed: COMMAND orders it. */
+        hl_executor_command(link->executor, &link->reattach);
+    }
+    return HL_OK;
+}
+
+hl_status hl_subscription_reattach(hl_subscription *subscription)
+{
+    if (subscription == NULL)
+        return HL_INVALID;
+    hl_bus *const bus = subscription->bus;
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
+    hl_bus_lock(bus);
+    const hl_status status = reattach_locked(subscription);
+    hl_bus_unlock(bus);
+    return status;
+}
+
 hl_status hl_subscription_start(const hl_subscription *subscription, uint32_t partition,
                                 uint64_t *ret_sequence)
 {
@@ -480,6 +546,10 @@ void hl_subscription_add_up(const hl_subscription *subscription, hl_subscription
     }
     const uint64_t outcomes = sum.handled + sum.filtered + sum.skipped + sum.cancelled + sum.queued;
     sum.running = sum.running != 0 && sum.delivered > outcomes ? sum.delivered - outcomes : 0;
+    if (subscription->async != NULL) {
+        sum.running = 0; /* on workers, which have counted it */
+        hl_async_add_up(subscription->async, &sum);
+    }
     snprintf(sum.name, sizeof sum.name, "%s", subscription->name);
     snprintf(sum.pattern, sizeof sum.pattern, "%s", subscription->pattern);
     sum.closed = hl_subscription_is_closing(subscription);
@@ -500,6 +570,7 @@ static void fold(hl_control *control, const hl_subscription *subscription)
         HL_SUBSCRIPTION_COUNTERS(ADD_FIELD)
 #undef ADD_FIELD
         row->failures += stats.failures;
+        row->ejections += stats.ejections;
         return;
     }
     const uint32_t count = control->closed_row_count;

@@ -29,10 +29,13 @@ typedef struct hl_topic_entry hl_topic_entry;
 typedef struct hl_delivery hl_delivery;
 typedef struct hl_guard hl_guard;
 
+typedef struct hl_async hl_async;
+
 typedef enum hl_cell_state {
     HL_CELL_WAITING = 0, /* the partition has not taken it up */
     HL_CELL_ATTACHED,
     HL_CELL_GUARDED, /* attached too, and its guard is asked for each event (guard.h) */
+    HL_CELL_EJECTED, /* it fell behind; may be attached again (async.h) */
     HL_CELL_DETACHED
 } hl_cell_state;
 
@@ -52,9 +55,12 @@ typedef struct hl_cell {
 typedef struct hl_link {
     hl_command attach;
     hl_command detach;
+    hl_command reattach;
     hl_executor *executor;
     hl_subscription *subscription;
-    uint32_t let_go; /* LETGO */
+    struct hl_link *next_of_worker; /* of an executor that is a worker; its thread's */
+    uint32_t reattaching;           /* LETGO: the command is on its way */
+    uint32_t let_go;                /* LETGO */
 } hl_link;
 
 /* Subscriptions that a topic is looked up for together: those of one exact pattern, or all that
@@ -85,6 +91,7 @@ struct hl_subscription {
     uint32_t link_count;
     hl_cell *cells;
     hl_link *links;
+    hl_async *async; /* NULL: its handler runs on the partition's thread */
     /* State topics whose values make up the initial image. */
     hl_topic_entry **image_topics;
     uint32_t image_topic_count;

@@ -15,6 +15,14 @@ void hl_partition_name(const hl_domain_config *domain, uint32_t shard,
         snprintf(ret_name, HL_THREAD_NAME_SIZE, "%s.%u", domain->name, shard);
 }
 
+void hl_worker_name(const hl_config *config, uint32_t index, char ret_name[64])
+{
+    if (index == config->max_workers)
+        snprintf(ret_name, 64, "taps");
+    else
+        snprintf(ret_name, 64, "worker.%u", index);
+}
+
 hl_status hl_thread_requests_make(const hl_config *config, hl_thread_request **ret_threads,
                                   uint32_t *ret_count, hl_error *error)
 {
@@ -22,11 +30,12 @@ hl_status hl_thread_requests_make(const hl_config *config, hl_thread_request **r
     const hl_domain_config *const domains = hl_config_domains(config, &domain_count);
     for (uint32_t d = 0; d < domain_count; d++)
         partitions += domains[d].shards;
-    const uint32_t count = partitions + config->publisher_count + 1;
-    /* The partitions' names lie behind the requests, in the same piece of memory. */
+    const uint32_t workers = hl_worker_thread_count(config);
+    const uint32_t count = partitions + config->publisher_count + workers + 1;
+    /* The partitions' and workers' names lie behind the requests, in the same piece of memory. */
     const size_t requests_size = count * sizeof(hl_thread_request);
     hl_thread_request *const threads =
-        calloc(1, requests_size + (size_t)partitions * HL_THREAD_NAME_SIZE);
+        calloc(1, requests_size + (size_t)(partitions + workers) * HL_THREAD_NAME_SIZE);
     if (threads == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "no memory for the plan");
     char(*const names)[HL_THREAD_NAME_SIZE] = (void *)((char *)threads + requests_size);
@@ -47,6 +56,12 @@ hl_status hl_thread_requests_make(const hl_config *config, hl_thread_request **r
                                            .role = HL_ROLE_PUBLISHER,
                                            .rank = HL_NORMAL,
                                            .talks_to = domains[0].name};
+    for (uint32_t i = 0; i < workers; i++) {
+        char *const name = names[partitions + i];
+        hl_worker_name(config, i, name);
+        threads[n++] = (hl_thread_request){
+            .name = name, .role = HL_ROLE_WORKER, .domain = "workers", .talks_to = "*"};
+    }
     threads[n] = (hl_thread_request){
         .name = "housekeeping", .role = HL_ROLE_HOUSEKEEPER, .wait = HL_WAIT_PARK};
     *ret_threads = threads;

@@ -9,9 +9,18 @@
 
 #include "affinity/plan.h"
 
+/* Threads that run async handlers: max_workers, and with them one for taps. */
+static inline uint32_t hl_worker_thread_count(const hl_config *config)
+{
+    return config->max_workers == 0 ? 0 : config->max_workers + 1;
+}
+
+/* "worker.0", ..., and for the last one "taps"; 64 bytes. */
+void hl_worker_name(const hl_config *config, uint32_t index, char ret_name[64]);
+
 /*
  * A thread for each partition, in the order of domains and shards, each publisher that the
- * configuration names, then the housekeeper. *ret_threads is the caller's, to be freed with one
+ * configuration names, each worker, then the housekeeper. *ret_threads is the caller's, to be freed with one
  * free(); it points into the configuration, which must be valid (hl_config_validate). HL_OK or
  * HL_NO_MEMORY. Any thread.
  */

@@ -2,6 +2,7 @@
 
 #include <search.h>
 
+#include "bus/async.h"
 #include "bus/bus.h"
 #include "bus/pattern.h"
 #include "config/domains.h"
@@ -197,6 +198,8 @@ static hl_status declare_locked(hl_bus *bus, const char *name, const hl_topic_op
         status = check_conflation(bus, name, options, domain);
     if (status == HL_OK && bus->control->state >= HL_BUS_STOPPING)
         status = hl_bus_fail(bus, HL_CLOSED, "topic %s: the bus has stopped", name);
+    if (status == HL_OK && options->kind != HL_STATE)
+        status = hl_async_check_topic(bus, name);
     if (status == HL_OK && bus->topic_count >= bus->max_topics)
         status = hl_bus_fail(bus, HL_LIMIT, "topic %s: %u are declared: raise max_topics", name,
                              bus->max_topics);
