@@ -1,6 +1,7 @@
 #include "bus/conflating.h"
 
 #include "bus/bus.h"
+#include "bus/hold.h"
 #include "bus/ready.h"
 #include "config/domains.h"
 
@@ -27,7 +28,10 @@ static hl_inlet *make_inlet(hl_partition *partition, hl_priority priority, hl_ri
 {
     hl_inlet *const inlet = hl_allocate(1, sizeof *inlet);
     hl_conflate_consumer *const consumer = hl_allocate(1, sizeof *consumer);
-    if (inlet == NULL || consumer == NULL || !hl_lane_make_latency(&partition->lanes[priority])) {
+    if (inlet == NULL || consumer == NULL || !hl_hold_make(inlet) ||
+        !hl_lane_make_latency(&partition->lanes[priority])) {
+        if (inlet != NULL)
+            free(inlet->hold);
         free(inlet);
         free(consumer);
         return NULL;
@@ -49,7 +53,8 @@ static hl_inlet *make_table(hl_bus *bus, hl_partition *partition, hl_priority pr
 {
     const hl_domain_config *const domain = &partition->domain->config;
     const uint32_t seats =
-        bus->config.max_publishers + bus->partition_count + HL_CONFLATING_SHARED_SEATS;
+        bus->config.max_publishers + bus->executor_count + bus->partition_count +
+        HL_CONFLATING_SHARED_SEATS;
     const hl_conflate_options options = {
         .max_keys = domain->conflate_keys,
         .slot_size = domain->slot_size_bytes,

@@ -230,8 +230,7 @@ uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, ui
         } else {
             const hl_subscription *const full = dispatch(partition, lane, event);
             if (__builtin_expect(full != NULL, 0)) {
-                hl_store_relaxed_ptr((void **)(void *)&inlet->hold->by,
-                                     (void *)(uintptr_t)full); /* Relaxed: for statistics. */
+                hl_hold_note(inlet, full, NULL);
                 break;
             }
         }
@@ -268,10 +267,15 @@ uint32_t hl_dispatch_conflated(hl_executor *executor, hl_inlet *inlet, uint32_t 
             event->flags |= HL_EVENT_CONFLATED;
             hl_count(&lane->conflated, puts - 1);
         }
-        if (__builtin_expect(pass_by(partition, lane, event), 0))
+        if (__builtin_expect(pass_by(partition, lane, event), 0)) {
             passed_by++;
-        else
-            dispatch(partition, lane, event);
+        } else {
+            const hl_subscription *const full = dispatch(partition, lane, event);
+            if (__builtin_expect(full != NULL, 0)) {
+                hl_hold_note(inlet, full, event);
+                break;
+            }
+        }
         if (measured)
             record_latency(lane, event, executor->now_ns);
         taken++;
@@ -290,7 +294,7 @@ uint32_t hl_dispatch_conflated(hl_executor *executor, hl_inlet *inlet, uint32_t 
 static void give_image(hl_partition *partition, hl_cell *cell, const hl_topic_entry *topic)
 {
     const hl_subscription *const subscription = cell->subscription;
-    const hl_route_entry entry = {subscription->handler, subscription->context,
+    const hl_route_entry entry = {hl_subscription_inline_handler(subscription), subscription->context,
                                   subscription->options.predicate, cell - partition->shard,
                                   subscription};
     const hl_latest *const table = topic->last[partition->shard].table;

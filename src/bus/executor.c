@@ -561,6 +561,8 @@ uint32_t hl_executor_turn(hl_executor *executor, uint32_t max_events)
             break;
         left -= taken < left ? taken : left;
     }
+    if (executor->worker != NULL)
+        hl_worker_rest(executor->worker);
     note_cpu(executor);
     set_state(executor, HL_EXECUTOR_IDLE);
     hl_executor_go_offline(executor);

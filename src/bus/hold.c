@@ -1,7 +1,9 @@
 #include "bus/hold.h"
 
 #include "bus/async.h"
+#include "bus/batch.h"
 #include "bus/bus.h"
+#include "bus/dispatch.h"
 
 #define LOOK_AGAIN_NS (50 * HL_MICROSECOND)
 
@@ -21,10 +23,26 @@ const hl_subscription *hl_route_full(const hl_partition *partition, const hl_rou
     return NULL;
 }
 
+bool hl_hold_make(hl_inlet *inlet)
+{
+    hl_hold *const hold = calloc(1, sizeof *hold);
+    inlet->hold = hold;
+    if (hold != NULL)
+        hold->inlet = inlet;
+    return hold != NULL;
+}
+
 static void hold_for(hl_hold *hold, const hl_subscription *by)
 {
     /* Relaxed: for statistics; the lock keeps a subscription that a reader may see. */
     hl_store_relaxed_ptr((void **)(void *)&hold->by, (void *)(uintptr_t)by);
+}
+
+void hl_hold_note(hl_inlet *inlet, const hl_subscription *by, hl_event *event)
+{
+    hold_for(inlet->hold, by);
+    inlet->hold->event = event;
+    inlet->partition->lanes[inlet->priority].withheld += event != NULL;
 }
 
 /* The inlet is looked at again. */
@@ -42,13 +60,9 @@ static void release(hl_partition *partition, hl_hold *hold)
     hl_due_close(partition, &hold->due);
 }
 
-/* Who has no room for the next event of a held inlet; NULL: all have. */
-static const hl_subscription *full_for_next(const hl_partition *partition, hl_inlet *inlet)
+/* Who has no room for an event; NULL: all have. */
+static const hl_subscription *full_for(const hl_partition *partition, const hl_event *event)
 {
-    void *slot;
-    if (hl_ring_peek(&inlet->consumer, 1, &slot) == 0)
-        return NULL;
-    const hl_event *const event = slot;
     const hl_bus *const bus = partition->bus;
     /* ROUTE: acquire, the entries are seen as they were filled. */
     const hl_route *const route =
@@ -58,25 +72,44 @@ static const hl_subscription *full_for_next(const hl_partition *partition, hl_in
     return route != NULL ? hl_route_full(partition, route, event) : NULL;
 }
 
+/* Dispatches what was taken from a table; true: it had room. */
+static bool dispatch_in_hand(hl_partition *partition, hl_hold *hold)
+{
+    hl_lane *const lane = &partition->lanes[hold->inlet->priority];
+    if (!hl_dispatch_late(partition, lane, hold->event))
+        return false;
+    hl_count(&partition->executor->events, 1);
+    hold->event = NULL;
+    lane->withheld--;
+    if (partition->open_boxes != 0)
+        hl_boxes_end_run(partition, false);
+    hl_conflate_release(hold->inlet->conflated, 1);
+    return true;
+}
+
 static uint32_t serve(hl_partition *partition, hl_due *due, uint64_t now_ns)
 {
     hl_hold *const hold = (hl_hold *)(void *)due;
-    const hl_subscription *const by = full_for_next(partition, hold->inlet);
+    const hl_event *event = hold->event;
+    void *slot;
     (void)now_ns;
-    if (by == NULL) {
-        release(partition, hold);
-    } else {
+    if (event == NULL && hl_ring_peek(&hold->inlet->consumer, 1, &slot) != 0)
+        event = slot;
+    const hl_subscription *const by = event != NULL ? full_for(partition, event) : NULL;
+    if (by != NULL) {
         hold_for(hold, by);
         due->due_ns = hl_due_after(partition->executor->now_ns, LOOK_AGAIN_NS);
+        return 0;
     }
-    return 0;
+    const uint32_t dispatched = hold->event != NULL && dispatch_in_hand(partition, hold);
+    release(partition, hold);
+    return dispatched;
 }
 
 void hl_inlet_hold(hl_executor *executor, hl_inlet *inlet)
 {
     hl_hold *const hold = inlet->hold;
     hl_level_unlink(&executor->levels[inlet->priority], inlet);
-    hold->inlet = inlet;
     hold->due.serve = serve;
     hold->due.level = inlet->priority;
     hold->due.due_ns = hl_due_after(executor->now_ns, LOOK_AGAIN_NS);
@@ -86,9 +119,12 @@ void hl_inlet_hold(hl_executor *executor, hl_inlet *inlet)
 
 void hl_inlets_release(hl_partition *partition, const hl_subscription *subscription)
 {
-    for (hl_due *due = partition->open_dues, *next; due != NULL; due = next) {
-        next = due->next;
-        if (due->serve == serve && ((hl_hold *)(void *)due)->by == subscription)
-            release(partition, (hl_hold *)(void *)due);
+    for (hl_due *due = partition->open_dues; due != NULL; due = due->next) {
+        hl_hold *const hold = (hl_hold *)(void *)due;
+        if (due->serve != serve || hold->by != subscription)
+            continue;
+        hold_for(hold, NULL);
+        due->due_ns = 0; /* at the next look, and never by way of that subscription again */
+        hl_due_advance(partition, due);
     }
 }

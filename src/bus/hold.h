@@ -13,6 +13,7 @@
 struct hl_hold {
     hl_due due; /* first: open while the inlet is held */
     hl_inlet *inlet;
+    hl_event *event; /* of a lane that conflates: taken already, its slot not given back; or NULL */
     const hl_subscription *by; /* who has no room; NULL: it is not held. Others may read it under
                                   the bus's lock */
     uint64_t holds;            /* how often it was; others may read it */
@@ -22,6 +23,12 @@ struct hl_hold {
  * subscriptions. */
 const hl_subscription *hl_route_full(const hl_partition *partition, const hl_route *route,
                                      const hl_event *event);
+
+/* Makes inlet->hold. The control plane. False: no memory. */
+bool hl_hold_make(hl_inlet *inlet);
+
+/* Notes that an inlet is to be held when its run ends. `event`: see hl_hold. */
+void hl_hold_note(hl_inlet *inlet, const hl_subscription *by, hl_event *event);
 
 /* Holds an inlet, whose hold->by says for whom. */
 void hl_inlet_hold(hl_executor *executor, hl_inlet *inlet);

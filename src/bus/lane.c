@@ -23,7 +23,8 @@ static size_t node_bytes(const hl_lane_request *requests, uint32_t count, int no
 
 static void free_pair(hl_outlet *outlet)
 {
-    free(outlet->inlet->hold);
+    if (outlet->inlet != NULL)
+        free(outlet->inlet->hold);
     free(outlet->inlet);
     free(outlet);
 }
@@ -82,12 +83,12 @@ static hl_status make_lane(hl_bus *bus, hl_lane_request *request, hl_ring_memory
                            reason);
     hl_outlet *const outlet = hl_allocate(1, sizeof *outlet);
     hl_inlet *const inlet = hl_allocate(1, sizeof *inlet);
-    hl_hold *const hold = calloc(1, sizeof *hold);
-    if (outlet == NULL || inlet == NULL || hold == NULL ||
+    if (outlet == NULL || inlet == NULL || !hl_hold_make(inlet) ||
         !hl_lane_make_latency(&partition->lanes[request->priority])) {
+        if (inlet != NULL)
+            free(inlet->hold);
         free(outlet);
         free(inlet);
-        free(hold);
         return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a lane of domain %s",
                            partition->domain->name);
     }
@@ -114,7 +115,6 @@ static hl_status make_lane(hl_bus *bus, hl_lane_request *request, hl_ring_memory
     outlet->announced_bit = (uint64_t)1 << inlet->group;
     inlet->ring = ring;
     inlet->home = home;
-    inlet->hold = hold;
     inlet->link = (hl_command){NULL, HL_COMMAND_LINK_INLET, inlet};
     inlet->retire = (hl_command){NULL, HL_COMMAND_RETIRE_INLET, inlet};
     home->rings_in_use++;

@@ -82,13 +82,18 @@ void hl_worker_found(hl_worker *worker)
     pass_the_search_on(worker);
 }
 
-void hl_worker_to_sleep(hl_worker *worker)
+void hl_worker_rest(hl_worker *worker)
 {
     bool ignored;
+    end_searching(worker, &ignored);
+}
+
+void hl_worker_to_sleep(hl_worker *worker)
+{
     worker->in_sleeping = hl_worker_is_active(worker);
     if (worker->in_sleeping)
         set_bit(worker->pool, bit_of(worker));
-    end_searching(worker, &ignored);
+    hl_worker_rest(worker);
 }
 
 void hl_worker_awake(hl_worker *worker)
@@ -169,7 +174,8 @@ bool hl_worker_outputs_taken(const hl_worker *worker)
         /* LANE: acquire, it is whole. */
         const hl_outlet *const outlet =
             hl_load_acquire_ptr((void *const *)(const void *)&worker->out->outlets[i]);
-        if (outlet == NULL)
+        /* What lies in a table is never overtaken by an older value of its key. */
+        if (outlet == NULL || outlet->seats != NULL)
             continue;
         /* RELEASED: (ring.h) acquire; what was given back was dispatched. The partition publishes
          * all of it when it finds the ring empty. */

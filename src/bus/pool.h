@@ -97,6 +97,10 @@ bool hl_worker_has_work(const hl_worker *worker);
 /* It has found work, and is about to do it. Its thread. */
 void hl_worker_found(hl_worker *worker);
 
+/* It is not turned for a while: it searches no more, so that others need not leave it its strands.
+ * Its thread. */
+void hl_worker_rest(hl_worker *worker);
+
 /* Around a sleep. Its thread. */
 void hl_worker_to_sleep(hl_worker *worker);
 void hl_worker_awake(hl_worker *worker);

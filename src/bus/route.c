@@ -50,7 +50,7 @@ static hl_route *allocate_route(hl_topic_entry *topic, uint32_t count)
 static void fill_entry(hl_route_entry *entry, const hl_topic_entry *topic,
                        const hl_subscription *subscription)
 {
-    entry->handler = subscription->handler;
+    entry->handler = hl_subscription_inline_handler(subscription);
     entry->context = subscription->context;
     entry->predicate = subscription->options.predicate;
     entry->cells =

@@ -122,6 +122,12 @@ static inline bool hl_subscription_is_ending(const hl_subscription *subscription
     return hl_load_acquire_u32(&subscription->closing) != 0;
 }
 
+/* What dispatch calls itself; NULL: its cells' deliveries take the events. */
+static inline hl_handler hl_subscription_inline_handler(const hl_subscription *subscription)
+{
+    return subscription->async == NULL ? subscription->handler : NULL;
+}
+
 /* Frees those in the graveyard, their counts folded into the closed rows. Under the bus's lock. */
 void hl_subscription_reap(hl_bus *bus);
 

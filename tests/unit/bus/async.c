@@ -1,0 +1,735 @@
+#include "manual_bus.h"
+
+#include <hotlane/system.h>
+#include <string.h>
+
+#include "bus/bus.h"
+
+#define WORKERS 2
+
+static hl_bus *start_with_workers(uint32_t max_workers)
+{
+    hl_config config = manual_config();
+    config.max_workers = max_workers;
+    config.min_workers = max_workers;
+    return manual_start(&config);
+}
+
+static hl_executor *worker(hl_bus *bus, uint32_t index)
+{
+    return bus->pools[HL_POOL_WORKERS]->workers[index].executor;
+}
+
+static hl_executor *taps(hl_bus *bus)
+{
+    return bus->pools[HL_POOL_TAPS]->workers[0].executor;
+}
+
+static hl_subscription_options async_options(hl_async_order async, hl_contract contract)
+{
+    hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
+    options.async = async;
+    options.contract = contract;
+    options.queue_events = 4;
+    options.eject_behind = 3;
+    return options;
+}
+
+/* The partition takes what there is, and looks again at what it holds. */
+static void turn_partition(hl_bus *bus, const char *domain)
+{
+    for (int i = 0; i < 4; i++) {
+        manual_now_ns += HL_MILLISECOND;
+        turn(bus, domain, 0);
+    }
+}
+
+static hl_lost lost_of(const hl_event *event)
+{
+    hl_lost lost;
+    memcpy(&lost, hl_payload(event), sizeof lost);
+    return lost;
+}
+
+/* ---- orders ---- */
+
+Test(async, a_handler_runs_when_a_worker_turns)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    recorder seen = {0};
+    const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    hl_subscription *const subscription = subscribe(bus, "market_data.*", &seen, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 1; i <= 3; i++)
+        publish(feed, trade, i, i);
+    turn_partition(bus, "market_data");
+    cr_assert_eq(seen.count, 0);
+    cr_assert_eq(stats_of(subscription).delivered, 3);
+    cr_assert_eq(stats_of(subscription).queued, 3);
+    cr_assert_eq(hl_executor_turn(worker(bus, 1), 0), 3);
+    assert_values_follow(&seen, 1, 3);
+    cr_assert_eq(stats_of(subscription).handled, 3);
+    cr_assert_eq(stats_of(subscription).queued, 0);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(async, by_key_the_events_of_a_key_stay_in_order_whoever_takes_them)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    recorder seen = {0};
+    hl_subscription_options options = async_options(HL_ASYNC_BY_KEY, HL_CONTRACT_LOSSLESS);
+    options.queue_events = 64;
+    subscribe(bus, "market_data.*", &seen, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    uint64_t next[4] = {0};
+    for (uint64_t round = 0; round < 40; round++) {
+        for (uint64_t i = 0; i < 4; i++)
+            publish(feed, trade, i, round);
+        turn_partition(bus, "market_data");
+        hl_executor_turn(worker(bus, round % 2), 1 + (uint32_t)round % 3);
+    }
+    turn_all(bus);
+    cr_assert_eq(seen.count, 160);
+    for (uint32_t i = 0; i < seen.count; i++)
+        cr_assert_eq(seen.entries[i].value, next[seen.entries[i].key]++);
+    manual_stop(bus);
+}
+
+Test(async, one_that_spans_partitions_needs_no_leave)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic wide = topic(bus, "spread.wide");
+    recorder seen = {0};
+    const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    hl_subscription *const subscription = subscribe(bus, "spread.*", &seen, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 0; i < 12; i++)
+        publish(feed, wide, i, i);
+    turn_all(bus);
+    cr_assert_eq(seen.count, 12);
+    cr_assert_eq(stats_of(subscription).handled, 12);
+    manual_stop(bus);
+}
+
+Test(async, unordered_is_for_every_worker)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    recorder seen = {0};
+    const hl_subscription_options options = async_options(HL_ASYNC_UNORDERED, HL_CONTRACT_LOSSLESS);
+    hl_subscription *const subscription = subscribe(bus, "market_data.*", &seen, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 1; i <= 4; i++)
+        publish(feed, trade, i, i);
+    turn_partition(bus, "market_data");
+    cr_assert_eq(hl_executor_turn(worker(bus, 0), 1), 1);
+    cr_assert_eq(hl_executor_turn(worker(bus, 1), 1), 1);
+    cr_assert_eq(hl_executor_turn(worker(bus, 0), 0), 2);
+    assert_values_follow(&seen, 1, 4);
+    cr_assert_eq(stats_of(subscription).handled, 4);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+/* ---- what handlers publish ---- */
+
+typedef struct relay {
+    hl_topic to;
+    hl_status answer, published;
+    uint32_t calls;
+} relay;
+
+static hl_status pass_on(const hl_event *event, hl_publisher *out, void *context)
+{
+    relay *const self = context;
+    const uint64_t value = value_of(event);
+    self->calls++;
+    self->published = hl_try_publish(out, self->to, event->key, &value, sizeof value);
+    return self->answer;
+}
+
+Test(async, what_its_handler_publishes_carries_its_cause_and_stands_or_falls_with_it)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    const hl_topic order = topic(bus, "order.new");
+    recorder seen = {0};
+    relay self = {.to = order};
+    const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    hl_subscription *subscription;
+    cr_assert_eq(
+        hl_subscribe(bus, "market_data.*", pass_on, &self, &options, &subscription), HL_OK);
+    subscribe(bus, "order.*", &seen, NULL);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    publish(feed, trade, 7, 1);
+    turn_all(bus);
+    cr_assert_eq(self.published, HL_OK);
+    assert_values_follow(&seen, 1, 1);
+    uint32_t partition;
+    cr_assert_eq(hl_bus_partition(bus, "market_data", 0, &partition), HL_OK);
+    cr_assert_eq(seen.entries[0].causation_id, hl_event_id_of(partition, 1));
+    self.answer = HL_FAILED;
+    publish(feed, trade, 7, 2);
+    turn_all(bus);
+    cr_assert_eq(self.calls, 2);
+    cr_assert_eq(seen.count, 1);
+    cr_assert_eq(stats_of(subscription).skipped, 1);
+    cr_assert_eq(stats_of(subscription).failures, 1);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(async, a_worker_that_publishes_into_a_full_lane_is_told_so)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    const hl_topic account = topic(bus, "account.limit"); /* of a domain that blocks */
+    relay self = {.to = account};
+    hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    options.queue_events = 16;
+    cr_assert_eq(hl_subscribe(bus, "market_data.*", pass_on, &self, &options, NULL), HL_OK);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 0; i < 5; i++)
+        publish(feed, trade, 7, i);
+    turn_partition(bus, "market_data");
+    hl_executor_turn(worker(bus, 0), 4); /* fills the ring of 4 */
+    cr_assert_eq(self.published, HL_OK);
+    hl_executor_turn(worker(bus, 0), 1);
+    cr_assert_eq(self.calls, 5);
+    cr_assert_eq(self.published, HL_FULL);
+    manual_stop(bus);
+}
+
+Test(async, a_strand_moves_only_when_what_its_last_worker_published_was_taken)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    const hl_topic order = topic(bus, "order.new");
+    recorder seen = {0};
+    relay self = {.to = order};
+    const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    cr_assert_eq(hl_subscribe(bus, "market_data.*", pass_on, &self, &options, NULL), HL_OK);
+    subscribe(bus, "order.*", &seen, NULL);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    publish(feed, trade, 7, 1);
+    publish(feed, trade, 7, 2);
+    turn_partition(bus, "market_data");
+    cr_assert_eq(hl_executor_turn(worker(bus, 0), 1), 1);
+    cr_assert_eq(hl_executor_turn(worker(bus, 1), 1), 0, "its output could overtake");
+    turn_partition(bus, "order");
+    cr_assert_eq(hl_executor_turn(worker(bus, 1), 1), 1);
+    turn_all(bus);
+    assert_values_follow(&seen, 1, 2);
+    manual_stop(bus);
+}
+
+/* ---- lossless ---- */
+
+Test(async, lossless_holds_the_ring_whose_event_has_no_room_and_no_other)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    const hl_topic quote = topic(bus, "market_data.quote");
+    recorder slow = {0}, inline_seen = {0};
+    hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    options.name = "slowcoach";
+    subscribe(bus, "market_data.trade", &slow, &options);
+    subscribe(bus, "market_data.quote", &inline_seen, NULL);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    hl_publisher *const other = open_publisher(bus, "other", NULL);
+    for (uint64_t i = 1; i <= 6; i++)
+        publish(feed, trade, i, i);
+    publish(feed, quote, 1, 1); /* behind them */
+    publish(other, quote, 1, 2);
+    turn_partition(bus, "market_data");
+    cr_assert_eq(inline_seen.count, 1);
+    cr_assert_eq(inline_seen.entries[0].value, 2);
+    const hl_lane_stats lane = lane_stats(bus, "market_data", HL_NORMAL);
+    cr_assert_str_eq(lane.held_by, "slowcoach");
+    cr_assert_gt(lane.holds, 0);
+    cr_assert_eq(lane.dispatched, 5);
+    cr_assert_eq(hl_bus_sequence(bus, 0), 5, "what waits has no sequence");
+    hl_executor_turn(worker(bus, 0), 0);
+    turn_partition(bus, "market_data");
+    turn_all(bus);
+    assert_conserved(bus);
+    cr_assert_eq(slow.count, 6);
+    for (uint32_t i = 0; i < 6; i++)
+        cr_assert_eq(slow.entries[i].value, i + 1);
+    cr_assert_eq(inline_seen.count, 2);
+    cr_assert_str_eq(lane_stats(bus, "market_data", HL_NORMAL).held_by, "");
+    manual_stop(bus);
+}
+
+static bool is_odd(const hl_event *event, void *context)
+{
+    (void)context;
+    return value_of(event) % 2 != 0;
+}
+
+Test(async, lossless_does_not_wait_for_room_for_what_its_predicate_refuses)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    recorder slow = {0};
+    hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    options.queue_events = 2;
+    options.predicate = is_odd;
+    hl_subscription *const subscription = subscribe(bus, "market_data.trade", &slow, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    const uint64_t values[] = {1, 3, 2, 4, 6, 5};
+    for (uint32_t i = 0; i < 6; i++)
+        publish(feed, trade, 1, values[i]);
+    turn_partition(bus, "market_data");
+    cr_assert_eq(stats_of(subscription).filtered, 3);
+    cr_assert_eq(lane_stats(bus, "market_data", HL_NORMAL).dispatched, 5);
+    manual_stop(bus);
+}
+
+Test(async, the_end_of_a_lossless_subscription_frees_what_it_held)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    recorder slow = {0};
+    hl_error error;
+    const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    hl_subscription *const subscription = subscribe(bus, "market_data.trade", &slow, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 1; i <= 6; i++)
+        publish(feed, trade, i, i);
+    turn_partition(bus, "market_data");
+    cr_assert_eq(lane_stats(bus, "market_data", HL_NORMAL).dispatched, 4);
+    cr_assert_eq(hl_unsubscribe(subscription, HL_SECOND, &error), HL_OK);
+    turn_all(bus);
+    cr_assert_eq(slow.count, 0);
+    const hl_lane_stats lane = lane_stats(bus, "market_data", HL_NORMAL);
+    cr_assert_eq(lane.dispatched, 6);
+    cr_assert_eq(lane.unrouted, 2);
+    cr_assert_str_eq(lane.held_by, "");
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+/* ---- lossy, and taps ---- */
+
+Test(async, lossy_tells_in_its_stream_what_was_lost)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    recorder seen = {0};
+    const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSY);
+    hl_subscription *const subscription = subscribe(bus, "market_data.trade", &seen, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 1; i <= 7; i++)
+        publish(feed, trade, i, i);
+    turn_partition(bus, "market_data");
+    cr_assert_eq(lane_stats(bus, "market_data", HL_NORMAL).dispatched, 7);
+    cr_assert_eq(stats_of(subscription).lost, 3);
+    hl_executor_turn(worker(bus, 0), 0);
+    publish(feed, trade, 8, 8);
+    turn_all(bus);
+    cr_assert_eq(seen.count, 6);
+    cr_assert_eq(seen.entries[4].flags & HL_EVENT_LOST, HL_EVENT_LOST);
+    cr_assert_eq(seen.entries[4].value, 3, "how many");
+    cr_assert_eq(seen.entries[4].sequence, 7, "the last of them");
+    cr_assert_eq(seen.entries[5].value, 8);
+    cr_assert_eq(stats_of(subscription).delivered, 8);
+    cr_assert_eq(stats_of(subscription).handled, 5);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+static hl_lost last_lost;
+static uint32_t lost_calls;
+
+static hl_status note_lost(const hl_event *event, hl_publisher *out, void *context)
+{
+    (void)out;
+    (void)context;
+    if ((event->flags & HL_EVENT_LOST) != 0) {
+        last_lost = lost_of(event);
+        lost_calls++;
+    }
+    return HL_OK;
+}
+
+Test(async, unordered_tells_what_was_lost_too)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    const hl_subscription_options options = async_options(HL_ASYNC_UNORDERED, HL_CONTRACT_LOSSY);
+    cr_assert_eq(hl_subscribe(bus, "market_data.trade", note_lost, NULL, &options, NULL), HL_OK);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 1; i <= 7; i++)
+        publish(feed, trade, i, i);
+    turn_partition(bus, "market_data");
+    hl_executor_turn(worker(bus, 0), 0);
+    cr_assert_eq(lost_calls, 0);
+    publish(feed, trade, 8, 8);
+    turn_all(bus);
+    cr_assert_eq(lost_calls, 1);
+    cr_assert_eq(last_lost.count, 3);
+    cr_assert_eq(last_lost.first_sequence, 5);
+    cr_assert_eq(last_lost.last_sequence, 7);
+    manual_stop(bus);
+}
+
+Test(async, a_tap_that_nobody_turns_holds_nothing_back)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    recorder tapped = {0}, seen = {0};
+    hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    subscribe(bus, "market_data.trade", &seen, &options);
+    options.tap = true;
+    hl_subscription *const tap = subscribe(bus, ">", &tapped, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 1; i <= 40; i++) {
+        publish(feed, trade, i, i);
+        turn_partition(bus, "market_data");
+        hl_executor_turn(worker(bus, i % 2), 0);
+    }
+    assert_values_follow(&seen, 1, 40);
+    cr_assert_eq(tapped.count, 0);
+    cr_assert_eq(stats_of(tap).lost, 36);
+    cr_assert_eq(lane_stats(bus, "market_data", HL_NORMAL).holds, 0);
+    cr_assert_eq(hl_executor_turn(taps(bus), 0), 4);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+/* ---- eject ---- */
+
+Test(async, one_that_is_too_far_behind_is_detached_and_told_behind_its_last_event)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    recorder seen = {0};
+    const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_EJECT);
+    hl_subscription *const subscription = subscribe(bus, "market_data.trade", &seen, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 1; i <= 6; i++)
+        publish(feed, trade, i, i);
+    turn_partition(bus, "market_data");
+    cr_assert_eq(stats_of(subscription).delivered, 4, "detached with the fourth that waits");
+    cr_assert_eq(stats_of(subscription).ejections, 1);
+    cr_assert(stats_of(subscription).ejected);
+    cr_assert_eq(hl_subscription_reattach(subscription), HL_BUSY, "it was not told yet");
+    hl_executor_turn(worker(bus, 0), 0);
+    cr_assert_eq(seen.count, 5);
+    cr_assert_eq(seen.entries[4].flags, HL_EVENT_EJECTED);
+    cr_assert_eq(seen.entries[4].value, 4, "the last sequence that it got");
+    assert_conserved(bus);
+
+    cr_assert_eq(hl_subscription_reattach(subscription), HL_OK);
+    turn_all(bus);
+    cr_assert_not(stats_of(subscription).ejected);
+    publish(feed, trade, 7, 7);
+    turn_all(bus);
+    cr_assert_eq(seen.count, 6);
+    cr_assert_eq(seen.entries[5].value, 7);
+    uint64_t start;
+    cr_assert_eq(hl_subscription_start(subscription, 0, &start), HL_OK);
+    cr_assert_eq(start, 6);
+    cr_assert_eq(hl_subscription_reattach(subscription), HL_WRONG_STATE);
+    manual_stop(bus);
+}
+
+Test(async, one_whose_oldest_event_is_too_old_is_detached_when_the_next_comes)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    recorder seen = {0};
+    hl_subscription_options options = async_options(HL_ASYNC_BY_KEY, HL_CONTRACT_EJECT);
+    options.eject_age_ns = HL_SECOND;
+    hl_subscription *const subscription = subscribe(bus, "market_data.trade", &seen, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    publish(feed, trade, 1, 1);
+    turn_partition(bus, "market_data");
+    manual_now_ns += HL_SECOND / 2;
+    publish(feed, trade, 1, 2);
+    turn_partition(bus, "market_data");
+    cr_assert_not(stats_of(subscription).ejected);
+    manual_now_ns += HL_SECOND;
+    publish(feed, trade, 1, 3);
+    turn_partition(bus, "market_data");
+    cr_assert(stats_of(subscription).ejected);
+    turn_all(bus);
+    cr_assert_eq(seen.count, 4);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+static hl_status come_back(const hl_event *event, hl_publisher *out, void *context)
+{
+    hl_subscription **const self = context;
+    (void)out;
+    if ((event->flags & HL_EVENT_EJECTED) != 0)
+        cr_assert_eq(hl_subscription_reattach(*self), HL_OK);
+    return HL_OK;
+}
+
+Test(async, a_handler_may_reattach_when_it_is_told_and_gets_the_image)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic quote = topic_of_kind(bus, "market_data.quote", HL_STATE);
+    hl_subscription_options options = async_options(HL_ASYNC_UNORDERED, HL_CONTRACT_EJECT);
+    options.initial_image = true;
+    options.queue_events = 16;
+    hl_subscription *subscription;
+    cr_assert_eq(hl_subscribe(bus, "market_data.quote", come_back, &subscription, &options,
+                              &subscription),
+                 HL_OK);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 0; i < 6; i++)
+        publish(feed, quote, i % 2, i);
+    turn_partition(bus, "market_data");
+    cr_assert(stats_of(subscription).ejected);
+    turn_all(bus);
+    cr_assert_not(stats_of(subscription).ejected);
+    cr_assert_eq(stats_of(subscription).delivered, 4 + 2, "and the newest of two keys");
+    cr_assert_eq(stats_of(subscription).handled, 6);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+/* ---- latest ---- */
+
+Test(async, latest_gives_the_newest_of_each_key_once)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic quote = topic_of_kind(bus, "market_data.quote", HL_STATE);
+    recorder seen = {0};
+    const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LATEST);
+    hl_subscription *const subscription = subscribe(bus, "market_data.quote", &seen, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    const uint64_t keys[] = {1, 2, 1, 1, 3};
+    for (uint64_t i = 0; i < 5; i++)
+        publish(feed, quote, keys[i], i);
+    turn_all(bus);
+    cr_assert_eq(seen.count, 3);
+    cr_assert_eq(seen.entries[0].value, 3);
+    cr_assert_eq(seen.entries[0].flags & HL_EVENT_CONFLATED, HL_EVENT_CONFLATED);
+    cr_assert_eq(seen.entries[1].value, 1);
+    cr_assert_eq(seen.entries[1].flags & HL_EVENT_CONFLATED, 0);
+    cr_assert_eq(seen.entries[2].value, 4);
+    cr_assert_eq(stats_of(subscription).delivered, 5);
+    cr_assert_eq(stats_of(subscription).conflated, 2);
+    cr_assert_eq(stats_of(subscription).handled, 3);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(async, latest_counts_and_tells_what_is_of_a_key_too_many)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic quote = topic_of_kind(bus, "market_data.quote", HL_STATE);
+    hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LATEST);
+    options.latest_keys = 2;
+    hl_subscription *subscription;
+    cr_assert_eq(
+        hl_subscribe(bus, "market_data.quote", note_lost, NULL, &options, &subscription), HL_OK);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 1; i <= 4; i++)
+        publish(feed, quote, i, i);
+    turn_all(bus);
+    cr_assert_eq(stats_of(subscription).handled, 2);
+    cr_assert_eq(stats_of(subscription).lost, 2);
+    cr_assert_eq(lost_calls, 1);
+    cr_assert_eq(last_lost.count, 2);
+    cr_assert_eq(last_lost.first_sequence, 3);
+    cr_assert_eq(last_lost.last_sequence, 4);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(async, latest_is_refused_of_topics_that_are_no_state)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    topic(bus, "market_data.delta");
+    recorder seen = {0};
+    const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LATEST);
+    cr_assert_eq(hl_subscribe(bus, "market_data.*", record, &seen, &options, NULL),
+                 HL_NOT_ALLOWED);
+    assert_sentence(bus, HL_NOT_ALLOWED, "market_data.delta");
+    subscribe(bus, "fill.*", &seen, &options);
+    hl_topic declared;
+    cr_assert_eq(hl_topic_declare(bus, "fill.delta", NULL, &declared), HL_NOT_ALLOWED);
+    assert_sentence(bus, HL_NOT_ALLOWED, "fill.*");
+    topic_of_kind(bus, "fill.state", HL_STATE);
+    manual_stop(bus);
+}
+
+/* ---- the end ---- */
+
+Test(async, unsubscribing_cancels_and_counts_what_waits)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    recorder seen = {0};
+    hl_error error;
+    const hl_subscription_options options = async_options(HL_ASYNC_BY_KEY, HL_CONTRACT_LOSSLESS);
+    hl_subscription *const subscription = subscribe(bus, "market_data.trade", &seen, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 1; i <= 3; i++)
+        publish(feed, trade, 1, i);
+    turn_partition(bus, "market_data");
+    hl_executor_turn(worker(bus, 0), 1);
+    cr_assert_eq(hl_unsubscribe(subscription, HL_SECOND, &error), HL_OK);
+    turn_all(bus);
+    cr_assert_eq(seen.count, 1);
+    manual_now_ns += HL_SECOND;
+    for (int i = 0; i < 10; i++)
+        cr_assert_eq(hl_bus_housekeep(bus), HL_OK);
+    hl_subscription_stats stats;
+    cr_assert_eq(hl_bus_subscription_stats(bus, 0, &stats), HL_OK);
+    cr_assert(stats.closed);
+    cr_assert_eq(stats.delivered, 3);
+    cr_assert_eq(stats.handled, 1);
+    cr_assert_eq(stats.cancelled, 2);
+    cr_assert_eq(stats.queued, 0);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+typedef struct quitter {
+    hl_subscription *subscription;
+    uint32_t calls, closed;
+} quitter;
+
+static hl_status quit(const hl_event *event, hl_publisher *out, void *context)
+{
+    quitter *const self = context;
+    hl_error error;
+    (void)event;
+    (void)out;
+    self->calls++;
+    cr_assert_eq(hl_unsubscribe(self->subscription, HL_SECOND, &error), HL_DEFERRED);
+    return HL_OK;
+}
+
+static void count_closed(void *context)
+{
+    ((quitter *)context)->closed++;
+}
+
+Test(async, a_handler_may_end_its_own_subscription)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    quitter self = {0};
+    hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    options.on_closed = count_closed;
+    cr_assert_eq(hl_subscribe(bus, "market_data.*", quit, &self, &options, &self.subscription),
+                 HL_OK);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 1; i <= 3; i++)
+        publish(feed, trade, 1, i);
+    turn_all(bus);
+    cr_assert_eq(self.calls, 1);
+    cr_assert_eq(self.closed, 1);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(async, stop_drains_the_queues)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    recorder seen = {0};
+    const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    subscribe(bus, "market_data.trade", &seen, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 1; i <= 3; i++)
+        publish(feed, trade, i, i);
+    cr_assert_eq(hl_bus_stop(bus, HL_SECOND), HL_OK);
+    assert_values_follow(&seen, 1, 3);
+    hl_bus_destroy(bus);
+}
+
+Test(async, what_a_stop_finds_no_time_for_is_cancelled_and_counted)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    recorder seen = {0};
+    const hl_subscription_options options = async_options(HL_ASYNC_UNORDERED, HL_CONTRACT_LOSSLESS);
+    hl_subscription *const subscription = subscribe(bus, "market_data.trade", &seen, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 1; i <= 3; i++)
+        publish(feed, trade, i, i);
+    turn_partition(bus, "market_data");
+    bus->pools[HL_POOL_WORKERS]->active = 0; /* a pool that does nothing */
+    cr_assert_eq(hl_bus_stop(bus, HL_MILLISECOND), HL_TIMEOUT);
+    cr_assert_eq(stats_of(subscription).cancelled, 3);
+    cr_assert_eq(stats_of(subscription).queued, 0);
+    assert_conserved(bus);
+    hl_bus_destroy(bus);
+}
+
+/* ---- growing and shrinking ---- */
+
+Test(async, a_worker_above_the_active_ones_takes_nothing_up)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    recorder seen = {0};
+    const hl_subscription_options options = async_options(HL_ASYNC_BY_KEY, HL_CONTRACT_LOSSLESS);
+    subscribe(bus, "market_data.trade", &seen, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    hl_pool_resize(bus->pools[HL_POOL_WORKERS], 1);
+    for (uint64_t i = 1; i <= 3; i++)
+        publish(feed, trade, 1, i);
+    turn_partition(bus, "market_data");
+    cr_assert_eq(hl_executor_turn(worker(bus, 1), 0), 0);
+    cr_assert_eq(hl_executor_turn(worker(bus, 0), 1), 1);
+    hl_pool_resize(bus->pools[HL_POOL_WORKERS], 2);
+    cr_assert_eq(hl_executor_turn(worker(bus, 1), 0), 2);
+    assert_values_follow(&seen, 1, 3);
+    manual_stop(bus);
+}
+
+/* ---- refusals ---- */
+
+static void assert_refused(hl_bus *bus, const hl_subscription_options *options, hl_status status,
+                           const char *text)
+{
+    cr_assert_eq(hl_subscribe(bus, "market_data.*", record, NULL, options, NULL), status);
+    assert_sentence(bus, status, text);
+}
+
+Test(async, options_out_of_range_are_refused)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    hl_subscription_options options = async_options(HL_ASYNC_NONE, HL_CONTRACT_LOSSY);
+    assert_refused(bus, &options, HL_INVALID, "of async subscriptions");
+    options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    options.queue_events = 3;
+    assert_refused(bus, &options, HL_INVALID, "queue_events is 3");
+    options.queue_events = 1;
+    assert_refused(bus, &options, HL_INVALID, "queue_events is 1");
+    options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_EJECT);
+    options.eject_behind = 5;
+    assert_refused(bus, &options, HL_INVALID, "eject_behind is 5");
+    options = async_options(HL_ASYNC_UNORDERED, HL_CONTRACT_LATEST);
+    assert_refused(bus, &options, HL_INVALID, "HL_ASYNC_BY_KEY");
+    options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LATEST);
+    options.latest_keys = 0;
+    assert_refused(bus, &options, HL_INVALID, "latest_keys is 0");
+    options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_EJECT);
+    options.tap = true;
+    assert_refused(bus, &options, HL_INVALID, "a tap is lossy");
+    options = async_options((hl_async_order)9, HL_CONTRACT_LOSSLESS);
+    assert_refused(bus, &options, HL_INVALID, "async is 9");
+    manual_stop(bus);
+}
+
+Test(async, a_bus_without_workers_refuses_it)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    assert_refused(bus, &options, HL_NOT_ALLOWED, "max_workers");
+    manual_stop(bus);
+}
