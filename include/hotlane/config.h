@@ -101,11 +101,11 @@ typedef struct hl_config {
     uint64_t worker_pause_ns;           /* between two changes, until the last one shows */
 } hl_config;
 
-#define HL_CONFIG_INIT                                                           \
-    {                                                                            \
-        sizeof(hl_config), NULL, 0, NULL, NULL, NULL, 0, 65536, 65536, 256, 64,  \
-            50 * HL_MICROSECOND, 4096, HL_THREADS_OWN, true, true, NULL, NULL, 0, 0, 1, \
-            1000, 5000, 0, 10, HL_SECOND, 0, 100 * HL_MILLISECOND                       \
+#define HL_CONFIG_INIT                                                                        \
+    {                                                                                         \
+        sizeof(hl_config), NULL, 0, NULL, NULL, NULL, 0, 65536, 65536, 256, 64,               \
+            50 * HL_MICROSECOND, 4096, HL_THREADS_OWN, true, true, NULL, NULL, 0, 0, 1, 1000, \
+            5000, 0, 10, HL_SECOND, 0, 100 * HL_MILLISECOND                                   \
     }
 
 #ifdef __cplusplus

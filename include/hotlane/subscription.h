@@ -92,22 +92,22 @@ typedef struct hl_subscription_options {
     hl_async_order async;
     /* The rest: only with async. */
     hl_contract contract;
-    bool tap;               /* for a monitor: lossy, and run by a thread that serves taps alone */
-    uint32_t queue_events;  /* room of a queue, of which there is one for each partition, by key one
-                               for each partition and worker; power of two, 2..2^24 */
-    uint32_t latest_keys;   /* contract latest, instead of queue_events: of all its topics in a
-                               partition; 1..16,777,215. What is of a key beyond it is lost */
-    uint32_t eject_behind;  /* contract eject: more events than this wait in a queue;
-                               1..queue_events */
-    uint64_t eject_age_ns;  /* contract eject: one has waited so long when the next one comes; 0: by
-                               number alone */
+    bool tap;              /* for a monitor: lossy, and run by a thread that serves taps alone */
+    uint32_t queue_events; /* room of a queue, of which there is one for each partition, by key one
+                              for each partition and worker; power of two, 2..2^24 */
+    uint32_t latest_keys;  /* contract latest, instead of queue_events: of all its topics in a
+                              partition; 1..16,777,215. What is of a key beyond it is lost */
+    uint32_t eject_behind; /* contract eject: more events than this wait in a queue;
+                              1..queue_events */
+    uint64_t eject_age_ns; /* contract eject: one has waited so long when the next one comes; 0: by
+                              number alone */
 } hl_subscription_options;
 
-#define HL_SUBSCRIPTION_OPTIONS_INIT                                             \
-    {                                                                            \
-        sizeof(hl_subscription_options), NULL, 0, NULL, false, false, NULL, 100, \
-            10 * HL_MILLISECOND, false, NULL, HL_ASYNC_NONE,                     \
-            HL_CONTRACT_LOSSLESS, false, 1024, 4096, 1024, 0                     \
+#define HL_SUBSCRIPTION_OPTIONS_INIT                                                            \
+    {                                                                                           \
+        sizeof(hl_subscription_options), NULL, 0, NULL, false, false, NULL, 100,                \
+            10 * HL_MILLISECOND, false, NULL, HL_ASYNC_NONE, HL_CONTRACT_LOSSLESS, false, 1024, \
+            4096, 1024, 0                                                                       \
     }
 
 #ifdef __cplusplus
@@ -146,8 +146,8 @@ HL_API hl_status hl_unsubscribe(hl_subscription *subscription, uint64_t timeout_
                                 hl_error *error);
 
 /*
- * Takes an ejected subscription up again, from now on, with an initial image where it asked for one.
- * Any thread; its own handler may, when it gets HL_EVENT_EJECTED.
+ * Takes an ejected subscription up again, from now on, with an initial image where it asked for
+ * one. Any thread; its own handler may, when it gets HL_EVENT_EJECTED.
  * - HL_OK: it is told to the partitions that have ejected it.
  * - HL_BUSY: in a partition it has not yet been told that it was ejected (events of before wait):
  *   call again when it was.

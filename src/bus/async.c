@@ -10,11 +10,11 @@
 #include "bus/hold.h"
 #include "bus/pattern.h"
 
-#define QUEUE_MOST     (UINT32_C(1) << 24)
-#define KEYS_MOST      ((UINT32_C(1) << 24) - 1)
-#define LOOKS_AN_AGE   8 /* how often in eject_age_ns the oldest is looked at */
-#define LEAST_ROOM     64 /* bytes behind a queue's event header: news must fit */
-#define NOBODY         0
+#define QUEUE_MOST   (UINT32_C(1) << 24)
+#define KEYS_MOST    ((UINT32_C(1) << 24) - 1)
+#define LOOKS_AN_AGE 8  /* how often in eject_age_ns the oldest is looked at */
+#define LEAST_ROOM   64 /* bytes behind a queue's event header: news must fit */
+#define NOBODY       0
 
 /* ---- the options ---- */
 
@@ -56,10 +56,11 @@ static hl_status check_latest(hl_bus *bus, const char *pattern,
     for (uint32_t i = 0; i < bus->topic_count; i++) {
         const hl_topic_entry *const topic = bus->entries[i];
         if (topic->options.kind != HL_STATE && hl_pattern_matches(pattern, topic->name))
-            return hl_bus_fail(bus, HL_NOT_ALLOWED,
-                               "subscription \"%s\": contract latest would conflate topic %s, which "
-                               "is not of kind HL_STATE: narrow the pattern, or use another contract",
-                               pattern, topic->name);
+            return hl_bus_fail(
+                bus, HL_NOT_ALLOWED,
+                "subscription \"%s\": contract latest would conflate topic %s, which "
+                "is not of kind HL_STATE: narrow the pattern, or use another contract",
+                pattern, topic->name);
     }
     return HL_OK;
 }
@@ -204,14 +205,11 @@ static void eject(hl_partition *partition, hl_async_box *box, const hl_lost *los
     /* Relaxed: the partition's own; for others, see TOLD. */
     hl_store_relaxed_u32(&box->cell->state, HL_CELL_EJECTED);
     hl_count(&box->ejections, 1);
-    const uint64_t last =
-        lost->count != 0 ? lost->first_sequence - 1 : partition->sequence;
+    const uint64_t last = lost->count != 0 ? lost->first_sequence - 1 : partition->sequence;
     box->ejected = (hl_ejected){last, behind, age_ns};
     hl_store_release_u32(&box->eject, HL_EJECT_UNTOLD); /* TOLD: release, after what it says. */
-    hl_system_eject news = {.partition = partition->number,
-                            .behind = behind,
-                            .age_ns = age_ns,
-                            .last_sequence = last};
+    hl_system_eject news = {
+        .partition = partition->number, .behind = behind, .age_ns = age_ns, .last_sequence = last};
     snprintf(news.subscription, sizeof news.subscription, "%s", subscription->name);
     hl_notice(partition->bus, HL_TOPIC_EJECT, subscription->serial, &news, sizeof news);
 }
@@ -239,7 +237,7 @@ void hl_async_reattach(hl_partition *partition, hl_cell *cell)
     /* Relaxed: the partition's own. */
     if (hl_load_relaxed_u32(&cell->state) != HL_CELL_EJECTED)
         return;
-    hl_store_release_u32(&box->eject, HL_EJECT_NONE); /* TOLD: release; it was told. */
+    hl_store_release_u32(&box->eject, HL_EJECT_NONE);    /* TOLD: release; it was told. */
     hl_store_relaxed_u32(&cell->state, HL_CELL_WAITING); /* Relaxed: the partition's own. */
     for (uint32_t i = 0; i < box->async->strand_count; i++)
         box->queues[i].lost = (hl_lost){0}; /* it was told that all was */

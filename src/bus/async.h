@@ -6,10 +6,10 @@
  *     partition --delivery--> queue --+--> strand --one worker at a time--> handler
  *
  * Each partition that a subscription reaches has a cell with queues of its own; the partition is
- * their only producer. A strand is the queues of which one worker at a time may take: ordered whole,
- * there is one strand with a queue of each cell; by key, there are as many strands as the pool may
- * have workers, and the key picks one; unordered, the one strand is for all at once, and its queues
- * are rings with many consumers.
+ * their only producer. A strand is the queues of which one worker at a time may take: ordered
+ * whole, there is one strand with a queue of each cell; by key, there are as many strands as the
+ * pool may have workers, and the key picks one; unordered, the one strand is for all at once, and
+ * its queues are rings with many consumers.
  *
  * Why strands, not a queue for each worker: whoever is free takes a strand for a run, so that a
  * worker that is stuck in a handler holds up the strand in its hand alone; and the pool grows and
@@ -17,18 +17,17 @@
  * reordered by it. With a queue for each worker, keys could move only when their queue is empty: a
  * pool that grows because of a backlog would not get at that backlog.
  *
- * The order of what handlers publish is kept, too: a strand whose last worker has published moves to
- * another one only when that was taken by the partitions, for the two have different rings.
+ * The order of what handlers publish is kept, too: a strand whose last worker has published moves
+ * to another one only when that was taken by the partitions, for the two have different rings.
  *
  *   HELD     strand.holder: a worker takes it (compare-exchange, acquire) and gives it back (store
  *            release): the next one sees the queues' consumer ends, and all that handlers did.
  *   TOLD     box.eject: the partition stores HL_EJECT_UNTOLD (release) after what is to be told; a
  *            worker takes it (acquire) to HL_EJECT_TOLD; reattaching begins (store release) with
  *            HL_EJECT_NONE.
- *   DRAINED  (executor.h) executor.handed, finished: copies put into queues, counted before they can
- *            be seen; and those that are done with, counted (release) after what their handlers
- *            published. Stop loads `finished` (acquire), then `handed`: equal sums mean that nothing
- *            is in a queue.
+ *   DRAINED  (executor.h) executor.handed, finished: copies put into queues, counted before they
+ * can be seen; and those that are done with, counted (release) after what their handlers published.
+ * Stop loads `finished` (acquire), then `handed`: equal sums mean that nothing is in a queue.
  */
 #ifndef HL_BUS_ASYNC_H
 #define HL_BUS_ASYNC_H
@@ -72,11 +71,7 @@ struct hl_strand {
                                      others than the holder */
 };
 
-typedef enum hl_eject_state {
-    HL_EJECT_NONE = 0,
-    HL_EJECT_UNTOLD,
-    HL_EJECT_TOLD
-} hl_eject_state;
+typedef enum hl_eject_state { HL_EJECT_NONE = 0, HL_EJECT_UNTOLD, HL_EJECT_TOLD } hl_eject_state;
 
 /* What a cell's `waiting` points to. The partition's thread writes it. */
 typedef struct hl_async_box {
@@ -128,15 +123,14 @@ struct hl_async {
 /* Whether an event is to wait for room in its queues. */
 static inline bool hl_async_is_lossless(const hl_subscription *subscription)
 {
-    return subscription->async != NULL &&
-           subscription->async->contract == HL_CONTRACT_LOSSLESS;
+    return subscription->async != NULL && subscription->async->contract == HL_CONTRACT_LOSSLESS;
 }
 
 /* Checks the options of an async subscription, and those that only one may have. Under the lock. */
 hl_status hl_async_check(hl_bus *bus, const char *pattern, const hl_subscription_options *options);
 
-/* Whether a topic that is no state topic may have that name: not one that a subscription of contract
- * latest would conflate. Under the lock. */
+/* Whether a topic that is no state topic may have that name: not one that a subscription of
+ * contract latest would conflate. Under the lock. */
 hl_status hl_async_check_topic(hl_bus *bus, const char *name);
 
 /* Makes its queues, and fills in cell->delivery and cell->waiting of all its cells. Under the lock.
@@ -150,8 +144,8 @@ void hl_async_check_pace(hl_partition *partition, hl_async_queue *queue);
 /* Whether a cell with contract lossless has room for an event. The partition's thread. */
 bool hl_async_has_room(const hl_cell *cell, uint64_t key);
 
-/* The handler for a run of at most `max` events of a strand that has something. A worker. The number
- * of events; 0: there was nothing that it may take. */
+/* The handler for a run of at most `max` events of a strand that has something. A worker. The
+ * number of events; 0: there was nothing that it may take. */
 uint32_t hl_async_serve(hl_worker *worker, hl_async *async, uint32_t max);
 
 /* Whether there is something that the worker may take. */

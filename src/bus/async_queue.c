@@ -14,8 +14,7 @@ _Static_assert(sizeof(hl_lost) <= 64 && sizeof(hl_ejected) <= 64, "a queue's slo
 /* All but the first 8 bytes, which are the queue's. */
 static inline void copy_event(void *slot, const hl_event *event)
 {
-    memcpy((char *)slot + 8, (const char *)event + 8,
-           sizeof *event - 8 + event->payload_size);
+    memcpy((char *)slot + 8, (const char *)event + 8, sizeof *event - 8 + event->payload_size);
 }
 
 static inline hl_async_queue *queue_of(const hl_async_box *box, uint64_t key)
@@ -226,7 +225,8 @@ static bool unordered_ready(const hl_async_queue *queue)
 {
     const uint64_t taken = hl_mpmc_taken(&queue->shared);
     const uint64_t *const stamp = hl_mpmc_slot(&queue->shared, taken);
-    return hl_load_relaxed_u64(stamp) == 2 * taken + 1; /* FILLED: (mpmc.h) relaxed, a take follows. */
+    /* FILLED: (mpmc.h) relaxed, a take follows. */
+    return hl_load_relaxed_u64(stamp) == 2 * taken + 1;
 }
 
 /* One at a time: what a worker takes beyond the event in its hand would wait for it, while others

@@ -155,7 +155,8 @@ static inline uint64_t hl_bus_now(const hl_bus *bus)
     return hl_clock_now(&bus->clock);
 }
 
-/* Begins the next executor of bus->executors, which has room for it. OS index of its CPU; -1: none. */
+/* Begins the next executor of bus->executors, which has room for it. OS index of its CPU; -1: none.
+ */
 hl_executor *hl_executor_begin(hl_bus *bus, int cpu);
 
 /* The partition of a key: multiply-shift over a mixed key, so that neighbours spread evenly

@@ -52,9 +52,8 @@ static hl_inlet *make_inlet(hl_partition *partition, hl_priority priority, hl_ri
 static hl_inlet *make_table(hl_bus *bus, hl_partition *partition, hl_priority priority)
 {
     const hl_domain_config *const domain = &partition->domain->config;
-    const uint32_t seats =
-        bus->config.max_publishers + bus->executor_count + bus->partition_count +
-        HL_CONFLATING_SHARED_SEATS;
+    const uint32_t seats = bus->config.max_publishers + bus->executor_count + bus->partition_count +
+                           HL_CONFLATING_SHARED_SEATS;
     const hl_conflate_options options = {
         .max_keys = domain->conflate_keys,
         .slot_size = domain->slot_size_bytes,

@@ -121,8 +121,9 @@ static inline bool deliver(hl_partition *partition, const hl_route_entry *entry,
 
 /* What a topic needs before its handlers. The subscription that has no room for the event, which is
  * then not to be dispatched; NULL: all have. */
-static __attribute__((noinline)) const hl_subscription *
-prepare(hl_partition *partition, const hl_route *route, const hl_event *event)
+static __attribute__((noinline)) const hl_subscription *prepare(hl_partition *partition,
+                                                                const hl_route *route,
+                                                                const hl_event *event)
 {
     const hl_subscription *const full =
         (route->needs & HL_ROUTE_ASK_ROOM) != 0 ? hl_route_full(partition, route, event) : NULL;
@@ -294,9 +295,9 @@ uint32_t hl_dispatch_conflated(hl_executor *executor, hl_inlet *inlet, uint32_t 
 static void give_image(hl_partition *partition, hl_cell *cell, const hl_topic_entry *topic)
 {
     const hl_subscription *const subscription = cell->subscription;
-    const hl_route_entry entry = {hl_subscription_inline_handler(subscription), subscription->context,
-                                  subscription->options.predicate, cell - partition->shard,
-                                  subscription};
+    const hl_route_entry entry = {hl_subscription_inline_handler(subscription),
+                                  subscription->context, subscription->options.predicate,
+                                  cell - partition->shard, subscription};
     const hl_latest *const table = topic->last[partition->shard].table;
     const uint32_t room = partition->domain->config.slot_size_bytes;
     uint64_t key;

@@ -31,8 +31,8 @@ void hl_dispatch_finish(hl_partition *partition, hl_cell *cell, hl_status status
 void hl_dispatch_handle(hl_partition *partition, hl_cell *cell, const hl_event *event);
 
 /* Numbers an event of `lane` that its intake has kept, and hands it to the handlers of its route;
- * counted as dispatched. `event` is a copy that the caller owns. False: a lossless subscriber has no
- * room for it; nothing has happened, it is to be tried again. */
+ * counted as dispatched. `event` is a copy that the caller owns. False: a lossless subscriber has
+ * no room for it; nothing has happened, it is to be tried again. */
 __attribute__((warn_unused_result)) bool hl_dispatch_late(hl_partition *partition, hl_lane *lane,
                                                           hl_event *event);
 

@@ -33,18 +33,15 @@
 #include "bus/route.h"
 #include "observe/histogram.h"
 
-#define HL_RUN_MAX 64 /* events of one lane before the executor looks at the others of its level \
-                       */
+#define HL_RUN_MAX                                                                \
+    64 /* events of one lane before the executor looks at the others of its level \
+        */
 
 typedef struct hl_domain hl_domain;
 typedef struct hl_worker hl_worker;
 
 /* Who runs async handlers (pool.h). */
-typedef enum hl_pool_kind {
-    HL_POOL_WORKERS = 0,
-    HL_POOL_TAPS,
-    HL_POOLS
-} hl_pool_kind;
+typedef enum hl_pool_kind { HL_POOL_WORKERS = 0, HL_POOL_TAPS, HL_POOLS } hl_pool_kind;
 typedef struct hl_intake hl_intake;
 
 /* What the partition counts of a lane. */
@@ -110,9 +107,9 @@ struct hl_executor {
     uint64_t turns, events, parks;
     uint64_t handed[HL_POOLS];   /* DRAINED (async.h): copies put into queues */
     uint64_t finished[HL_POOLS]; /* DRAINED (async.h): copies that are done with */
-    uint32_t state;       /* hl_executor_state */
-    uint32_t running_cpu; /* an int in disguise: -1 before it runs */
-    uint32_t obeying;     /* DRAINED: commands were taken and are not yet done */
+    uint32_t state;              /* hl_executor_state */
+    uint32_t running_cpu;        /* an int in disguise: -1 before it runs */
+    uint32_t obeying;            /* DRAINED: commands were taken and are not yet done */
     hl_level levels[HL_PRIORITIES];
 
     /* Publishers set bits, the turning thread clears them. */

@@ -13,9 +13,8 @@ const hl_subscription *hl_route_full(const hl_partition *partition, const hl_rou
     for (uint32_t i = 0; i < route->count; i++) {
         const hl_route_entry *const entry = &route->entries[i];
         const hl_cell *const cell = &entry->cells[partition->shard];
-        if (!hl_async_is_lossless(entry->subscription) ||
-            cell->state != HL_CELL_ATTACHED || hl_subscription_is_ending(entry->subscription) ||
-            hl_async_has_room(cell, event->key))
+        if (!hl_async_is_lossless(entry->subscription) || cell->state != HL_CELL_ATTACHED ||
+            hl_subscription_is_ending(entry->subscription) || hl_async_has_room(cell, event->key))
             continue;
         if (entry->predicate == NULL || entry->predicate(event, entry->context))
             return entry->subscription;
@@ -96,14 +95,14 @@ static uint32_t serve(hl_partition *partition, hl_due *due, uint64_t now_ns)
     if (event == NULL && hl_ring_peek(&hold->inlet->consumer, 1, &slot) != 0)
         event = slot;
     const hl_subscription *const by = event != NULL ? full_for(partition, event) : NULL;
-    if (by != NULL) {
+    const bool in_hand = hold->event != NULL;
+    if (by != NULL || (in_hand && !dispatch_in_hand(partition, hold))) {
         hold_for(hold, by);
         due->due_ns = hl_due_after(partition->executor->now_ns, LOOK_AGAIN_NS);
         return 0;
     }
-    const uint32_t dispatched = hold->event != NULL && dispatch_in_hand(partition, hold);
     release(partition, hold);
-    return dispatched;
+    return in_hand;
 }
 
 void hl_inlet_hold(hl_executor *executor, hl_inlet *inlet)
@@ -119,12 +118,17 @@ void hl_inlet_hold(hl_executor *executor, hl_inlet *inlet)
 
 void hl_inlets_release(hl_partition *partition, const hl_subscription *subscription)
 {
-    for (hl_due *due = partition->open_dues; due != NULL; due = due->next) {
+    for (hl_due *due = partition->open_dues, *next; due != NULL; due = next) {
         hl_hold *const hold = (hl_hold *)(void *)due;
+        next = due->next;
         if (due->serve != serve || hold->by != subscription)
             continue;
+        if (hold->event == NULL) {
+            release(partition, hold);
+            continue;
+        }
         hold_for(hold, NULL);
-        due->due_ns = 0; /* at the next look, and never by way of that subscription again */
+        due->due_ns = 0; /* what is in hand is dispatched at the next look */
         hl_due_advance(partition, due);
     }
 }

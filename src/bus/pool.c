@@ -40,8 +40,8 @@ void hl_pool_wake(hl_pool *pool)
         if (!clear_bit(pool, bit))
             continue;
         hl_fetch_add_relaxed_u64(&pool->searching, 1); /* IDLE */
-        /* The bit's taking before the load of `asleep`: a worker that has not stored it yet finds
-         * its bit gone, and does not sleep. */
+        /* IDLE: the bit's taking before the load of `asleep`: a worker that has not stored it yet
+         * finds its bit gone, and does not sleep. */
         hl_fence_store_load();
         hl_executor_wake(pool->workers[__builtin_ctzll(bit)].executor);
         return;
@@ -52,7 +52,7 @@ static void begin_searching(hl_worker *worker)
 {
     if (hl_load_relaxed_u32(&worker->searching) != 0) /* Relaxed: its own. */
         return;
-    hl_store_relaxed_u32(&worker->searching, 1);          /* IDLE: relaxed, a hint to others. */
+    hl_store_relaxed_u32(&worker->searching, 1);           /* IDLE: relaxed, a hint to others. */
     hl_fetch_add_relaxed_u64(&worker->pool->searching, 1); /* IDLE */
 }
 
@@ -135,8 +135,7 @@ uint32_t hl_worker_look(hl_executor *executor, uint32_t max_events)
         hl_executor_obey(executor);
     hl_link *link = worker->next != NULL ? worker->next : worker->links;
     for (const hl_link *const first = link; link != NULL;) {
-        hl_link *const next =
-            link->next_of_worker != NULL ? link->next_of_worker : worker->links;
+        hl_link *const next = link->next_of_worker != NULL ? link->next_of_worker : worker->links;
         worker->next = next;
         const uint32_t handled = hl_async_serve(worker, link->subscription->async, max_events);
         if (handled != 0)
@@ -220,7 +219,8 @@ uint64_t hl_pool_backlog(const hl_pool *pool)
     const uint64_t finished = hl_pool_finished(pool);
     uint64_t handed = 0;
     for (uint32_t i = 0; i < pool->bus->executor_count; i++)
-        handed += hl_load_acquire_u64(&pool->bus->executors[i].handed[pool->kind]); /* DRAINED */
+        handed +=
+            hl_load_acquire_u64(&pool->bus->executors[i].handed[pool->kind]); /* DRAINED: after */
     return handed - finished;
 }
 

@@ -385,8 +385,8 @@ static bool link_is_quiet(const hl_link *link)
 {
     const hl_worker *const worker = link->executor->worker;
     /* SERVING: (pool.h) acquire; a worker in another's handler is no reason to wait. */
-    if (worker != NULL && hl_load_acquire_ptr((void *const *)(const void *)&worker->serving) !=
-                              link->subscription)
+    if (worker != NULL &&
+        hl_load_acquire_ptr((void *const *)(const void *)&worker->serving) != link->subscription)
         return true;
     /* LETGO, OFFLINE: acquire, all that the handler did happens before the caller goes on. Offline
      * will do: when that executor next goes online, it sees that the subscription is gone. */
@@ -474,7 +474,8 @@ static hl_status reattach_locked(hl_subscription *subscription)
     if (hl_subscription_is_closing(subscription))
         return hl_bus_fail(bus, HL_CLOSED, "subscription \"%s\" is ending", subscription->name);
     for (uint32_t i = 0; subscription->async != NULL && i < subscription->partition_count; i++) {
-        const uint32_t told = hl_load_acquire_u32(&subscription->async->boxes[i].eject); /* TOLD */
+        /* TOLD: acquire, the ejection that was told is behind it. */
+        const uint32_t told = hl_load_acquire_u32(&subscription->async->boxes[i].eject);
         if (told == HL_EJECT_UNTOLD)
             return hl_bus_fail(bus, HL_BUSY,
                                "subscription \"%s\" has not yet been told that it was ejected: "

@@ -20,9 +20,9 @@ void hl_worker_name(const hl_config *config, uint32_t index, char ret_name[64]);
 
 /*
  * A thread for each partition, in the order of domains and shards, each publisher that the
- * configuration names, each worker, then the housekeeper. *ret_threads is the caller's, to be freed with one
- * free(); it points into the configuration, which must be valid (hl_config_validate). HL_OK or
- * HL_NO_MEMORY. Any thread.
+ * configuration names, each worker, then the housekeeper. *ret_threads is the caller's, to be freed
+ * with one free(); it points into the configuration, which must be valid (hl_config_validate).
+ * HL_OK or HL_NO_MEMORY. Any thread.
  */
 hl_status hl_thread_requests_make(const hl_config *config, hl_thread_request **ret_threads,
                                   uint32_t *ret_count, hl_error *error);

@@ -139,7 +139,8 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_UINT_PTR("worker_grow_after_ns", OPTIONAL, file_config, worker_grow_after_ns),
     CYAML_FIELD_UINT_PTR("worker_shrink_backlog", OPTIONAL, file_config, worker_shrink_backlog),
     CYAML_FIELD_UINT_PTR("worker_shrink_after_ns", OPTIONAL, file_config, worker_shrink_after_ns),
-    CYAML_FIELD_UINT_PTR("worker_shrink_above_per_s", OPTIONAL, file_config, worker_shrink_above_per_s),
+    CYAML_FIELD_UINT_PTR("worker_shrink_above_per_s", OPTIONAL, file_config,
+                         worker_shrink_above_per_s),
     CYAML_FIELD_UINT_PTR("worker_pause_ns", OPTIONAL, file_config, worker_pause_ns),
     CYAML_FIELD_END,
 };

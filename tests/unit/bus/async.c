@@ -160,8 +160,8 @@ Test(async, what_its_handler_publishes_carries_its_cause_and_stands_or_falls_wit
     relay self = {.to = order};
     const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
     hl_subscription *subscription;
-    cr_assert_eq(
-        hl_subscribe(bus, "market_data.*", pass_on, &self, &options, &subscription), HL_OK);
+    cr_assert_eq(hl_subscribe(bus, "market_data.*", pass_on, &self, &options, &subscription),
+                 HL_OK);
     subscribe(bus, "order.*", &seen, NULL);
     hl_publisher *const feed = open_publisher(bus, "feed", NULL);
     publish(feed, trade, 7, 1);
@@ -480,9 +480,9 @@ Test(async, a_handler_may_reattach_when_it_is_told_and_gets_the_image)
     options.initial_image = true;
     options.queue_events = 16;
     hl_subscription *subscription;
-    cr_assert_eq(hl_subscribe(bus, "market_data.quote", come_back, &subscription, &options,
-                              &subscription),
-                 HL_OK);
+    cr_assert_eq(
+        hl_subscribe(bus, "market_data.quote", come_back, &subscription, &options, &subscription),
+        HL_OK);
     hl_publisher *const feed = open_publisher(bus, "feed", NULL);
     for (uint64_t i = 0; i < 6; i++)
         publish(feed, quote, i % 2, i);
@@ -530,8 +530,8 @@ Test(async, latest_counts_and_tells_what_is_of_a_key_too_many)
     hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LATEST);
     options.latest_keys = 2;
     hl_subscription *subscription;
-    cr_assert_eq(
-        hl_subscribe(bus, "market_data.quote", note_lost, NULL, &options, &subscription), HL_OK);
+    cr_assert_eq(hl_subscribe(bus, "market_data.quote", note_lost, NULL, &options, &subscription),
+                 HL_OK);
     hl_publisher *const feed = open_publisher(bus, "feed", NULL);
     for (uint64_t i = 1; i <= 4; i++)
         publish(feed, quote, i, i);
@@ -552,8 +552,7 @@ Test(async, latest_is_refused_of_topics_that_are_no_state)
     topic(bus, "market_data.delta");
     recorder seen = {0};
     const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LATEST);
-    cr_assert_eq(hl_subscribe(bus, "market_data.*", record, &seen, &options, NULL),
-                 HL_NOT_ALLOWED);
+    cr_assert_eq(hl_subscribe(bus, "market_data.*", record, &seen, &options, NULL), HL_NOT_ALLOWED);
     assert_sentence(bus, HL_NOT_ALLOWED, "market_data.delta");
     subscribe(bus, "fill.*", &seen, &options);
     hl_topic declared;
