@@ -81,11 +81,14 @@ typedef struct hl_journal_entry {
     const char *partition; /* "order.3": the directory's name */
     const char *domain;
     uint16_t shard;
+    uint16_t shards;           /* of the domain, when this was written; 1: not sharded */
     uint16_t partition_number; /* the upper 10 bits of its events' ids */
     const hl_event *event; /* HL_JOURNAL_EVENT: as it was written but for `stamp`; payload behind
                               it, 8-byte aligned */
     const char *topic;     /* its topic and source by name; "" where the journal has none */
     const char *source;
+    uint8_t topic_kind; /* hl_topic_kind and hl_priority, as the topic was declared */
+    uint8_t topic_priority;
     uint64_t id;             /* of the event */
     uint64_t first_sequence; /* the event's, or of what is missing; 0 and 0: none is missing */
     uint64_t last_sequence;

@@ -135,6 +135,7 @@ hl_status hl_stream_enter(hl_stream *stream, hl_segment_name name, hl_error *err
     stream->has_current = true;
     stream->current = name;
     stream->partition = stream->walk.header.partition;
+    stream->shards = stream->walk.header.shards;
     stream->named_through = HL_JOURNAL_HEADER_SIZE;
     stream->skip_at = NEVER;
     stream->probed = 0;
