@@ -92,7 +92,7 @@ static bool let_through(hl_breaker *breaker, uint64_t now_ns)
 {
     if (breaker->state == HL_BREAKER_CLOSED)
         return true;
-    if (breaker->probing || now_ns < hl_breaker_next_probe_ns(breaker))
+    if (now_ns < hl_breaker_next_probe_ns(breaker))
         return false;
     go(breaker, HL_BREAKER_HALF_OPEN, HL_BREAKER_BY_REST, 0, now_ns);
     breaker->probing = true;

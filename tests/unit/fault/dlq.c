@@ -388,6 +388,47 @@ Test(dlq, a_rewritten_file_holds_what_is_left_and_uses_no_number_again)
     letters_remove(directory);
 }
 
+Test(dlq, a_name_that_a_rewrite_left_out_is_written_when_it_is_used_again)
+{
+    char *const directory = letters_directory();
+    const char *const path = letters_path(directory, "a.dlq");
+    hl_dlq *dlq = letters_open(path);
+    hl_dead_letters *const letters = letters_ring(dlq, 64);
+    letters_add(letters, 1, 8);
+    letters_add(letters, 2, 8);
+    hl_dlq_filter filter = HL_DLQ_FILTER_INIT;
+    filter.id = 2;
+    cr_assert_eq(hl_dlq_purge(dlq, &filter, NULL, NULL), HL_OK);
+    cr_assert_eq(hl_dlq_rewrite(dlq, NULL), HL_OK);
+    letters_add(letters, 4, 8);
+    hl_dead_letters_destroy(letters);
+    letters_close(dlq);
+    dlq = letters_open(path);
+    check_letter(dlq, 1, 1, 8);
+    check_letter(dlq, 3, 4, 8);
+    letters_close(dlq);
+    letters_remove(directory);
+}
+
+Test(dlq, a_name_is_written_once)
+{
+    char *const directory = letters_directory();
+    hl_dlq *const dlq = letters_open(letters_path(directory, "a.dlq"));
+    hl_dead_letters *const letters = letters_ring(dlq, 64);
+    uint64_t bytes[4] = {0};
+    for (uint32_t i = 0; i < 4; i++) {
+        hl_dlq_stats stats;
+        letters_add(letters, 2 * i + 1, 8);
+        hl_dlq_stats_get(dlq, &stats);
+        bytes[i] = stats.file_bytes;
+    }
+    cr_assert_eq(bytes[3] - bytes[2], bytes[2] - bytes[1]);
+    cr_assert_gt(bytes[0] - sizeof(hl_dlq_header), bytes[2] - bytes[1]);
+    hl_dead_letters_destroy(letters);
+    letters_close(dlq);
+    letters_remove(directory);
+}
+
 Test(dlq, a_file_at_its_quota_is_rewritten_or_refuses)
 {
     char *const directory = letters_directory();

@@ -151,8 +151,53 @@ Test(dlq_file, a_hole_in_what_was_never_synced_is_a_torn_end)
     cr_assert_eq(stats.cut_at, made.size);
     cr_assert_eq(stats.cut_bytes, size - made.size);
     cr_assert_eq(whole_letters(dlq), LETTERS);
-    letters_close(dlq);
+    /* A letter of the damaged one's size in its place: the one behind it must not come back. */
+    hl_dead_letters *const more = letters_ring(dlq, 64);
+    letters_add(more, 5, PAYLOAD);
     free(bytes);
+    unsigned char *const now = letters_read_file(made.path, &size);
+    hl_dead_letters_destroy(more);
+    letters_close(dlq);
+    letters_write_file(made.path, now, size);
+    dlq = letters_open(made.path);
+    cr_assert_eq(whole_letters(dlq), LETTERS + 1);
+    letters_close(dlq);
+    free(now);
+    sample_free(&made);
+}
+
+/* The letters' records, in order; bytes of each. */
+static size_t find_letters(const sample *made, size_t ret_offsets[LETTERS])
+{
+    size_t offset = sizeof(hl_dlq_header), found = 0, size = 0;
+    while (offset < made->size) {
+        const hl_dlq_head *const head = (const void *)(made->bytes + offset);
+        if (head->kind == HL_DLQ_LETTER) {
+            cr_assert_lt(found, LETTERS);
+            ret_offsets[found++] = offset;
+            size = sizeof *head + head->body_size;
+        }
+        offset += sizeof *head + head->body_size;
+    }
+    cr_assert_eq(found, LETTERS);
+    return size;
+}
+
+Test(dlq_file, whole_records_in_each_others_place_are_found)
+{
+    sample made;
+    sample_make(&made);
+    size_t offsets[LETTERS];
+    const size_t size = find_letters(&made, offsets);
+    unsigned char aside[1024];
+    cr_assert_leq(size, sizeof aside);
+    memcpy(aside, made.bytes + offsets[0], size);
+    memcpy(made.bytes + offsets[0], made.bytes + offsets[2], size);
+    memcpy(made.bytes + offsets[2], aside, size);
+    letters_write_file(made.path, made.bytes, made.size);
+    hl_dlq *dlq = NULL;
+    hl_error error;
+    cr_assert_eq(open_as(made.path, true, false, &dlq, &error), HL_DAMAGED);
     sample_free(&made);
 }
 
