@@ -77,9 +77,14 @@ static hl_status measure_floor(const perf_scenario *scenario, const perf_run *ru
     return perf_floor_measure(&run->timer, &run->cores, &options, ret_floor, error);
 }
 
+static bool is_wanted(const perf_run *run, const char *case_name)
+{
+    return run->options->only == NULL || strstr(case_name, run->options->only) != NULL;
+}
+
 bool perf_run_wants(perf_run *run, const char *case_name)
 {
-    const bool wanted = run->options->only == NULL || strstr(case_name, run->options->only) != NULL;
+    const bool wanted = is_wanted(run, case_name);
     const size_t length = strlen(run->case_names);
     if (length + sizeof ", " + strlen(case_name) <= sizeof run->case_names) {
         sprintf(run->case_names + length, "%s%s", length == 0 ? "" : ", ", case_name);
