@@ -23,6 +23,7 @@ hl_exit hl_command_check(int argc, char **argv);
 hl_exit hl_command_dlq(int argc, char **argv);
 hl_exit hl_command_topology(int argc, char **argv);
 hl_exit hl_command_perf(int argc, char **argv);
+hl_exit hl_command_journal(int argc, char **argv);
 hl_exit hl_command_run(int argc, char **argv); /* in a build with the reference pipeline */
 
 #endif

@@ -1,0 +1,77 @@
+/*
+ * The options of `hotlane journal SUBCOMMAND`, and those subcommands: each is a function of one of
+ * the files journal_*.c, and a line in the table of cmd_journal.c.
+ */
+#ifndef HL_TOOLS_JOURNAL_OPTIONS_H
+#define HL_TOOLS_JOURNAL_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include <hotlane/journal_reader.h>
+
+#include "command.h"
+
+typedef struct journal_options {
+    hl_journal_reader_options reading; /* directory, partition, filter, cursor, salvage, follow */
+    const char *operand;               /* behind the directory; NULL: none */
+    hl_journal_keys *keys;             /* of --key-file or the environment; NULL: none */
+    bool json;
+    uint64_t limit; /* events shown at most; 0: all */
+    /* export */
+    const char *output;
+    bool sqlite;
+    bool compress;
+    bool replace;
+    /* compact */
+    uint64_t keep_ns;
+    uint64_t keep_bytes;
+    bool force;
+    bool dry_run;
+    bool no_pack;
+    bool encrypt;
+    int level;
+} journal_options;
+
+/* What a subcommand takes. */
+typedef struct journal_command {
+    const char *name;
+    const char *operands; /* "DIR" or "DIR FILE" */
+    const char *summary;
+    const char *letters; /* of its options, from the table in journal_options.c */
+    hl_exit (*run)(const journal_options *options);
+} journal_command;
+
+/* HL_EXIT_OK: *ret_options is filled (journal_options_free), *ret_help when only the usage was
+ * asked for and has been printed. HL_EXIT_USAGE: said why; HL_EXIT_FAILED: the keys could not be
+ * read. */
+hl_exit journal_options_parse(const journal_command *command, int argc, char **argv,
+                              journal_options *ret_options, bool *ret_help);
+void journal_options_free(journal_options *options);
+
+/* Prints the sentence and gives HL_EXIT_FAILED, or HL_EXIT_USAGE for HL_INVALID. */
+hl_exit journal_failed(const hl_error *error);
+
+/* Prints an object to stdout and drops it. */
+void journal_print(json_t *object);
+
+hl_exit journal_ls(const journal_options *options);
+hl_exit journal_cat(const journal_options *options);
+hl_exit journal_tail(const journal_options *options);
+hl_exit journal_verify(const journal_options *options);
+hl_exit journal_stat(const journal_options *options);
+hl_exit journal_export(const journal_options *options);
+hl_exit journal_import(const journal_options *options);
+hl_exit journal_repair(const journal_options *options);
+hl_exit journal_compact(const journal_options *options);
+
+/* One event or what is missing, a line. */
+void journal_print_entry(const hl_journal_entry *entry, int indent, FILE *stream);
+
+/* A story as a tree, cause above effect (journal_story.c). Reads all that the reader gives. */
+hl_exit journal_show_story(hl_journal_reader *reader, const journal_options *options);
+
+#endif
