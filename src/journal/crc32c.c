@@ -74,6 +74,19 @@ __attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t crc, c
         rest = __builtin_ia32_crc32qi(rest, *at++);
     return ~rest;
 }
+
+__attribute__((target("sse4.2"))) static uint32_t words_by_instruction(uint32_t crc, uint32_t first,
+                                                                       const uint8_t *at,
+                                                                       size_t words)
+{
+    uint64_t state = __builtin_ia32_crc32si(~crc, first);
+    for (; words > 0; words--, at += sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, at, sizeof word);
+        state = __builtin_ia32_crc32di(state, word);
+    }
+    return ~(uint32_t)state;
+}
 #endif
 
 uint32_t hl_crc32c(uint32_t crc, const void *bytes, size_t size)
@@ -83,4 +96,14 @@ uint32_t hl_crc32c(uint32_t crc, const void *bytes, size_t size)
         return by_instruction(crc, bytes, size);
 #endif
     return hl_crc32c_by_table(crc, bytes, size);
+}
+
+uint32_t hl_crc32c_words(uint32_t crc, uint32_t first, const void *bytes, size_t words)
+{
+#if defined(__x86_64__)
+    if (__builtin_expect(in_hardware, 1))
+        return words_by_instruction(crc, first, bytes, words);
+#endif
+    crc = hl_crc32c_by_table(crc, &first, sizeof first);
+    return hl_crc32c_by_table(crc, bytes, words * sizeof(uint64_t));
 }

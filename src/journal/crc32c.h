@@ -13,7 +13,10 @@
 /* Goes on from `crc`, the result for the bytes before these (0: none). Any alignment. */
 uint32_t hl_crc32c(uint32_t crc, const void *bytes, size_t size);
 
-/* The same by tables, on every machine: for those without the instruction, and to test it. */
+/* Of the 4 bytes of `first` and then of `words` times 8 bytes: what a record has. */
+uint32_t hl_crc32c_words(uint32_t crc, uint32_t first, const void *bytes, size_t words);
+
+/* hl_crc32c by tables, on every machine: for those without the instruction, and to test it. */
 uint32_t hl_crc32c_by_table(uint32_t crc, const void *bytes, size_t size);
 
 /* True when hl_crc32c goes by the processor's instruction. */

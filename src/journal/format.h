@@ -246,12 +246,13 @@ static inline uint32_t hl_record_seed(uint64_t salt)
     return hl_crc32c(0, &salt, sizeof salt);
 }
 
-/* The CRC that a record of this length should have. Reads `length` bytes. */
+/* The CRC that a record of this length (a multiple of 8, at least 8) should have. */
 static inline uint32_t hl_record_crc(uint32_t seed, const void *record, uint32_t length)
 {
-    const uint32_t crc = hl_crc32c(seed, record, sizeof(uint32_t));
-    return hl_crc32c(crc, (const uint8_t *)record + sizeof(hl_record_word),
-                     length - sizeof(hl_record_word));
+    uint32_t tag;
+    memcpy(&tag, record, sizeof tag);
+    return hl_crc32c_words(seed, tag, (const uint8_t *)record + sizeof(hl_record_word),
+                           length / sizeof(uint64_t) - 1);
 }
 
 /* Writes the word of a record whose other bytes are final, zero padding up to `length` included.

@@ -33,8 +33,9 @@ typedef struct hl_index {
     uint32_t block_limit;
     uint32_t dictionary_limit;
     uint32_t topic_limit;
-    uint32_t *topic_slots; /* hash table: index in `topics` + 1 */
-    uint32_t topic_slot_count;
+    uint32_t *topic_blocks; /* of each in `topics`: the last block whose filter has it, from 1 */
+    uint32_t *topic_slots;  /* hash table: index in `topics` + 1 */
+    hl_footer_topic *last_topic; /* of the last event; NULL: none yet, or it is not listed */
 } hl_index;
 
 /* For segments of up to `segment_bytes`, with up to `dictionary_limit` dictionary records. False:

@@ -2,6 +2,7 @@
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* RFC 3720, appendix B.4. */
 Test(crc32c, gives_what_the_rfc_gives)
@@ -42,4 +43,17 @@ Test(crc32c, in_two_parts_is_the_same_as_in_one)
     const uint32_t whole = hl_crc32c(0, text, sizeof text);
     for (size_t cut = 0; cut <= sizeof text; cut++)
         cr_assert_eq(hl_crc32c(hl_crc32c(0, text, cut), text + cut, sizeof text - cut), whole);
+}
+
+Test(crc32c, of_words_is_that_of_their_bytes)
+{
+    uint8_t bytes[4 + 8 * 20];
+    srand(9);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)rand();
+    uint32_t first;
+    memcpy(&first, bytes, sizeof first);
+    for (size_t words = 0; words <= 20; words++)
+        cr_assert_eq(hl_crc32c_words(5, first, bytes + 4, words),
+                     hl_crc32c_by_table(5, bytes, 4 + 8 * words));
 }
