@@ -13,7 +13,7 @@
 #include "ring/spsc.h"
 
 #define STAMP_BYTES        8u
-#define PRODUCERS_MAX      2u
+#define PRODUCERS_MAX      7u
 #define CLAIMS_A_LOOK      64u /* claims between two looks at the time */
 #define TRIES_BEFORE_YIELD 100u
 
@@ -243,29 +243,41 @@ static void both_thread(void *context)
 #undef CALL
 }
 
+typedef struct ring_shape {
+    uint32_t producers; /* the first, third, ... on the publisher's CPU */
+    bool spsc;
+    bool one_cpu; /* all on the consumer's */
+    bool yields;
+} ring_shape;
+
+static const ring_shape ring_shapes[] = {
+    [PERF_RING_SPSC] = {1, true, false, false},
+    [PERF_RING_MPSC] = {1, false, false, false},
+    [PERF_RING_MPSC_2P] = {2, false, false, false},
+    [PERF_RING_MPSC_3ON2] = {2, false, false, true},
+    [PERF_RING_MPSC_8ON2] = {7, false, false, true},
+    [PERF_RING_SPSC_2ON1] = {1, true, true, true},
+    [PERF_RING_MPSC_3ON1] = {2, false, true, true},
+    [PERF_RING_MPSC_8ON1] = {7, false, true, true},
+};
+
 static hl_status run_threads(ring_bench *bench, hl_error *error)
 {
     const perf_cores *const cores = bench->work->cores;
     ring_producer *const producers = bench->producers;
-    const perf_thread spsc[] = {{"producer", cores->publisher, spsc_producer_thread, &producers[0]},
-                                {"consumer", cores->consumer, consumer_thread, bench}};
-    const perf_thread mpsc[] = {
-        {"producer", cores->publisher, mpsc_producer_thread, &producers[0]},
-        {"consumer", cores->consumer, consumer_thread, bench},
-        {"second producer", cores->consumer, mpsc_producer_thread, &producers[1]}};
     const perf_thread both[] = {
         {"producer", cores->publisher, mpsc_producer_thread, &producers[0]},
         {"producer and consumer", cores->consumer, both_thread, &producers[1]}};
-    switch (bench->work->shape) {
-    case PERF_RING_SPSC:
-        return perf_threads_run(spsc, 2, error);
-    case PERF_RING_MPSC:
-        return perf_threads_run(mpsc, 2, error);
-    case PERF_RING_MPSC_2P:
+    if (bench->work->shape == PERF_RING_MPSC_2P)
         return perf_threads_run(both, 2, error);
-    default:
-        return perf_threads_run(mpsc, 3, error);
-    }
+    const ring_shape *const shape = &ring_shapes[bench->work->shape];
+    perf_thread threads[PRODUCERS_MAX + 1] = {
+        {"consumer", cores->consumer, consumer_thread, bench}};
+    for (uint32_t i = 0; i < shape->producers; i++)
+        threads[i + 1] = (perf_thread){
+            "producer", shape->one_cpu || i % 2 != 0 ? cores->consumer : cores->publisher,
+            shape->spsc ? spsc_producer_thread : mpsc_producer_thread, &producers[i]};
+    return perf_threads_run(threads, shape->producers + 1, error);
 }
 
 /* ---- one measurement ---- */
@@ -306,15 +318,14 @@ static hl_status measure_in(ring_bench *bench, void *memory, size_t bytes, doubl
                             hl_error *error)
 {
     const perf_ring_work *const work = bench->work;
-    const bool spsc = work->shape == PERF_RING_SPSC;
+    const bool spsc = ring_shapes[work->shape].spsc;
     const char *reason = "";
     hl_ring *const ring = hl_ring_init(memory, bytes, work->slot_size, work->capacity,
                                        spsc ? HL_RING_SPSC : HL_RING_MPSC, 0, &reason);
     if (ring == NULL)
         return hl_error_set(error, HL_INVALID, "ring: %s", reason);
-    const bool two = work->shape == PERF_RING_MPSC_2P || work->shape == PERF_RING_MPSC_3ON2;
-    bench->producer_count = two ? 2 : 1;
-    bench->yields = work->shape == PERF_RING_MPSC_3ON2;
+    bench->producer_count = ring_shapes[work->shape].producers;
+    bench->yields = ring_shapes[work->shape].yields;
     for (uint32_t i = 0; i < bench->producer_count; i++) {
         bench->producers[i].bench = bench;
         bench->producers[i].number = i;

@@ -10,10 +10,15 @@
 #include "perf/timer.h"
 
 typedef enum perf_ring_shape {
-    PERF_RING_SPSC,      /* a producer on the publisher's CPU, the consumer on its own */
-    PERF_RING_MPSC,      /* the same through an MPSC ring */
-    PERF_RING_MPSC_2P,   /* two producers contend; the one on the consumer's CPU also consumes */
+    PERF_RING_SPSC,    /* a producer on the publisher's CPU, the consumer on its own */
+    PERF_RING_MPSC,    /* the same through an MPSC ring */
+    PERF_RING_MPSC_2P, /* two producers contend; the one on the consumer's CPU also consumes */
+    /* More threads than CPUs; who finds nothing to do makes way. */
     PERF_RING_MPSC_3ON2, /* two producers and a consumer, the latter two on one CPU */
+    PERF_RING_MPSC_8ON2, /* seven producers and a consumer, four threads a CPU */
+    PERF_RING_SPSC_2ON1, /* a producer and the consumer on one CPU, the consumer's */
+    PERF_RING_MPSC_3ON1, /* two producers and the consumer there */
+    PERF_RING_MPSC_8ON1, /* seven producers and the consumer there */
 } perf_ring_shape;
 
 typedef struct perf_ring_work {

@@ -16,6 +16,8 @@
 #define TOPICS_MAX    10000u
 #define CLAIMS_A_LOOK 64u
 
+#define PAUSES_WHEN_FULL 64u /* between two tries, as ring.h advises */
+
 typedef struct bus_case {
     const char *name;
     uint32_t run;         /* events a claim */
@@ -88,7 +90,8 @@ static bool claim_run(bus_bench *self, hl_topic topic, hl_claim *ret_claim)
         const uint64_t since = perf_timer_ticks(&self->run->timer);
         while ((status = hl_try_claim_run(publisher, topic, 0, PERF_BUS_PAYLOAD_BYTES, run,
                                           ret_claim)) == HL_FULL)
-            hl_pause();
+            for (uint32_t i = 0; i < PAUSES_WHEN_FULL; i++)
+                hl_pause();
         self->full_ticks += perf_timer_ticks(&self->run->timer) - since;
     }
     self->failed = status;

@@ -1,6 +1,7 @@
 /*
  * ring: the rings alone. SPSC and MPSC with slots of 64, 128, 256 bytes, capacities of 64, 4,096,
- * 65,536, one message at a time and in runs of 32; two contended shapes of the MPSC ring; and MPMC,
+ * 65,536, one message at a time and in runs of 32; the MPSC ring contended, and rings with more
+ * threads than CPUs; and MPMC,
  * beside ck_ring's, which was the other choice for it.
  */
 #include "scenario.h"
@@ -100,14 +101,25 @@ hl_status perf_scenario_ring(perf_run *run, hl_error *error)
     work.run = 1;
     work.shape = PERF_RING_MPSC_2P;
     add(&all, "mpsc", &work, "2p");
-    work.shape = PERF_RING_MPSC_3ON2;
-    add(&all, "mpsc", &work, "3on2");
+    static const struct {
+        perf_ring_shape shape;
+        const char *ring, *suffix;
+    } oversubscribed[] = {{PERF_RING_MPSC_3ON2, "mpsc", "3on2"},
+                          {PERF_RING_MPSC_8ON2, "mpsc", "8on2"},
+                          {PERF_RING_SPSC_2ON1, "spsc", "2on1"},
+                          {PERF_RING_MPSC_3ON1, "mpsc", "3on1"},
+                          {PERF_RING_MPSC_8ON1, "mpsc", "8on1"}};
+    for (size_t i = 0; i < sizeof oversubscribed / sizeof *oversubscribed; i++) {
+        work.shape = oversubscribed[i].shape;
+        add(&all, oversubscribed[i].ring, &work, oversubscribed[i].suffix);
+    }
     add_all_mpmc(&all, run);
-    perf_result_note(run->result,
-                     "2p: a producer on CPU %u, one on CPU %u that also consumes; 3on2: a producer "
-                     "on CPU %u, another and the consumer share CPU %u",
-                     run->cores.publisher, run->cores.consumer, run->cores.publisher,
-                     run->cores.consumer);
+    perf_result_note(
+        run->result,
+        "2p: a producer on CPU %u, one on CPU %u that also consumes; NonM: N threads, one "
+        "of them the consumer, on M CPUs: 3on2: a producer on CPU %u, the others on "
+        "CPU %u; 8on2: four on each; on1: all on the consumer's",
+        run->cores.publisher, run->cores.consumer, run->cores.publisher, run->cores.consumer);
     perf_result_note(run->result,
                      "mpmc 2p2c: a thread on CPU %u and one on CPU %u, each produces and consumes; "
                      "4on2: a producer and a consumer on each of them; _ck, _ck_copy: the same "
