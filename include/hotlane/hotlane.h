@@ -10,6 +10,7 @@
 #include <hotlane/dlq.h>
 #include <hotlane/event.h>
 #include <hotlane/fault.h>
+#include <hotlane/journal.h>
 #include <hotlane/publisher.h>
 #include <hotlane/stats.h>
 #include <hotlane/status.h>
