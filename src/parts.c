@@ -1,4 +1,5 @@
 #include "bus/part.h"
+#include "fault/faults.h"
 
 /* Which parts hang in a bus, in the order in which they are made and called. */
-const hl_part *const hl_parts[] = {NULL};
+const hl_part *const hl_parts[] = {&hl_faults_part, NULL};

@@ -99,13 +99,15 @@ typedef struct hl_config {
     uint64_t worker_shrink_above_per_s; /* if they handle more than this a second; 0: whatever (an
                                            idle pool would never shrink) */
     uint64_t worker_pause_ns;           /* between two changes, until the last one shows */
+    uint32_t retry_events;              /* a partition keeps so many failed events for their
+                                           retries; 1..1,048,576 */
 } hl_config;
 
 #define HL_CONFIG_INIT                                                                        \
     {                                                                                         \
         sizeof(hl_config), NULL, 0, NULL, NULL, NULL, 0, 65536, 65536, 256, 64,               \
             50 * HL_MICROSECOND, 4096, HL_THREADS_OWN, true, true, NULL, NULL, 0, 0, 1, 1000, \
-            5000, 0, 10, HL_SECOND, 0, 100 * HL_MILLISECOND                                   \
+            5000, 0, 10, HL_SECOND, 0, 100 * HL_MILLISECOND, 4096                             \
     }
 
 #ifdef __cplusplus

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include <hotlane/config.h>
+#include <hotlane/event.h>
 
 /* Most retries of one event: hl_event.attempt is 8 bits wide. */
 #define HL_RETRY_MAX_ATTEMPTS 254u
@@ -98,6 +99,19 @@ extern "C" {
  */
 HL_API hl_status hl_retry_options_check(const hl_retry_options *options, hl_error *error);
 HL_API hl_status hl_breaker_options_check(const hl_breaker_options *options, hl_error *error);
+
+/*
+ * How a handler says what went wrong: `return hl_fail(event, 42, "no such account: %llu",
+ * account);` The code (any but 0) and the text (cut at 159 bytes) go to the dead letter and to
+ * system.error. `event` is the one in hand, or of a batch the one that was the trouble. No
+ * allocation, no lock: both are kept by the calling thread until the handler has returned. Always
+ * HL_FAILED.
+ */
+HL_API hl_status hl_fail(const hl_event *event, int code, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 3, 4)))
+#endif
+    ;
 
 /* "closed", "open", "half_open"; "unknown" for a value that is none. Static memory. Any thread. */
 HL_API const char *hl_breaker_state_name(hl_breaker_state state);

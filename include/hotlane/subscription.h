@@ -12,6 +12,7 @@
 #ifndef HOTLANE_SUBSCRIPTION_H
 #define HOTLANE_SUBSCRIPTION_H
 
+#include <hotlane/fault.h>
 #include <hotlane/publisher.h>
 
 typedef struct hl_subscription hl_subscription;
@@ -20,8 +21,14 @@ typedef struct hl_subscription hl_subscription;
  * An inline handler. Runs on the thread that turns the event's partition, one event at a time (with
  * `concurrent`: on several such threads at once). `event` is valid until it returns. What it
  * publishes through `out` becomes visible when it returns HL_OK and vanishes otherwise: a handler
- * is all or nothing. Another status than HL_OK counts as a failure of this subscription alone. It
- * must not block.
+ * is all or nothing. Another status than HL_OK is a failure of this subscription alone. It must not
+ * block. What it may return:
+ * - HL_OK: done.
+ * - HL_REJECT: never again: the event goes to the dead letters now.
+ * - HL_RETRY: again, by the subscription's retry options; so does any other status, and HL_FAILED
+ *   with a code and a text from hl_fail. After the last attempt: to the dead letters.
+ * - HL_RETRY or HL_FULL after one of its own publishes answered HL_FULL: again when there is room;
+ *   that costs no attempt.
  */
 typedef hl_status (*hl_handler)(const hl_event *event, hl_publisher *out, void *context);
 
@@ -101,13 +108,17 @@ typedef struct hl_subscription_options {
                               1..queue_events */
     uint64_t eject_age_ns; /* contract eject: one has waited so long when the next one comes; 0: by
                               number alone */
+    /* Of all subscriptions. */
+    const hl_retry_options *retry;     /* copied; NULL: HL_RETRY_OPTIONS_INIT */
+    const hl_breaker_options *breaker; /* copied; NULL: none, it is never left alone */
+    uint64_t budget_ns; /* the watchdog reports a handler that runs longer; 0: the bus's */
 } hl_subscription_options;
 
 #define HL_SUBSCRIPTION_OPTIONS_INIT                                                            \
     {                                                                                           \
         sizeof(hl_subscription_options), NULL, 0, NULL, false, false, NULL, 100,                \
             10 * HL_MILLISECOND, false, NULL, HL_ASYNC_NONE, HL_CONTRACT_LOSSLESS, false, 1024, \
-            4096, 1024, 0                                                                       \
+            4096, 1024, 0, NULL, NULL, 0                                                        \
     }
 
 #ifdef __cplusplus
@@ -161,6 +172,16 @@ HL_API hl_status hl_subscription_reattach(hl_subscription *subscription);
  * thread. */
 HL_API hl_status hl_subscription_start(const hl_subscription *subscription, uint32_t partition,
                                        uint64_t *ret_sequence);
+
+/*
+ * For a batch handler's `out` only: the first `count` events of the batch are done, and what was
+ * published until now stands, whatever the handler returns. If it then returns another status than
+ * HL_OK, the rest has failed, not these. May be called more than once, with growing counts.
+ * - HL_OK
+ * - HL_INVALID: more than the batch has, or fewer than said before. HL_NOT_ALLOWED: no batch is in
+ *   hand.
+ */
+HL_API hl_status hl_batch_taken(hl_publisher *out, uint32_t count);
 
 #ifdef __cplusplus
 }

@@ -15,6 +15,45 @@
 
 #define HL_SYSTEM_PAYLOAD_MAX 440 /* bytes */
 
+/* system.error: an event was given up by a subscription. Key: the subscription's number. Of a
+ * partition at most 16 in 10 ms; what fails in the domain `system` itself is never told, so that a
+ * handler of errors cannot feed itself: both are counted in `untold`. */
+typedef struct hl_system_error {
+    uint64_t event_id; /* of the event that was given up */
+    uint64_t event_key;
+    uint64_t untold; /* of this partition, so far */
+    int32_t code; /* of hl_fail, or the hl_status that the handler returned; 0: it was not asked */
+    uint32_t reason;   /* hl_dead_reason */
+    uint32_t attempts; /* deliveries */
+    uint32_t partition;
+    char subscription[64];
+    char topic[128];
+    char text[160]; /* of hl_fail; "": none */
+} hl_system_error;
+
+/* Why a breaker changed its state. */
+typedef enum hl_breaker_reason {
+    HL_BREAKER_FAILURES = 1, /* too many of the last outcomes */
+    HL_BREAKER_RATE,         /* the failure rate in its window */
+    HL_BREAKER_RESTED,       /* the rest is over: a probe */
+    HL_BREAKER_PROBED,       /* a probe failed, or enough were good */
+    HL_BREAKER_FORCED,       /* hl_subscription_breaker_force */
+    HL_BREAKER_WATCHDOG      /* its handler was over its budget */
+} hl_breaker_reason;
+
+/* system.breaker: a subscription's breaker, on one partition, changed its state. Key: the
+ * subscription's number. */
+typedef struct hl_system_breaker {
+    uint64_t at_ns;
+    uint32_t from, to; /* hl_breaker_state */
+    uint32_t cause;    /* hl_breaker_reason */
+    uint32_t failures; /* among the last outcomes, or in the window, when it opened */
+    uint32_t partition;
+    uint32_t reserved; /* 0 */
+    char subscription[64];
+    char pattern[256];
+} hl_system_breaker;
+
 #ifdef __cplusplus
 extern "C" {
 #endif

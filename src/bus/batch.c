@@ -40,17 +40,26 @@ static void run(hl_partition *partition, hl_cell *cell, const hl_event *const *e
     }
     const hl_batch_box *const box = cell->waiting;
     const hl_batch batch = {events, count};
+    partition->out->batch_count = count;
     hl_dispatch_set_cause(partition, events[count - 1]);
     hl_store_relaxed_ptr((void **)(void *)&partition->current, cell); /* Relaxed: for statistics. */
     const hl_status status = box->handler(&batch, partition->out, cell->subscription->context);
+    partition->out->batch_count = 0;
     hl_dispatch_finish(partition, cell, status, events, count);
     partition->out->event = NULL;
 }
 
 static void deliver(hl_partition *partition, hl_batch_box *box)
 {
-    run(partition, box->cell, box->events, box->count);
+    const uint32_t count = box->count;
+    set_count(box, 0); /* they are running, no more queued */
+    run(partition, box->cell, box->events, count);
     empty(partition, box);
+}
+
+static void again(hl_partition *partition, hl_cell *cell, const hl_event *event)
+{
+    run(partition, cell, &event, 1);
 }
 
 static uint32_t serve(hl_partition *partition, hl_due *due, uint64_t now_ns)
@@ -147,4 +156,4 @@ static void free_box(hl_cell *cell)
     free(box);
 }
 
-const hl_delivery hl_batch_delivery = {make, take, cancel, free_box};
+const hl_delivery hl_batch_delivery = {make, take, again, cancel, free_box};

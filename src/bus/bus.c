@@ -161,6 +161,7 @@ static bool make_partitions(hl_bus *bus)
             partition->out = hl_publisher_make_out(bus, name);
             if (partition->image_slot == NULL || partition->out == NULL)
                 return false;
+            partition->out->partition = partition;
         }
     }
     return true;

@@ -54,9 +54,14 @@ typedef enum hl_bus_state {
 typedef hl_status (*hl_admit_publish)(hl_bus *bus, const hl_outlet *outlet, hl_topic topic,
                                       uint32_t count);
 
-/* Fills in cell->guard and cell->guarded where the subscription's options ask for one; the options
- * were checked. The control plane. False: no memory. */
-typedef bool (*hl_make_guard)(hl_cell *cell, const hl_partition *partition);
+/* Whether a subscription's options for its guard can be used; HL_INVALID with a sentence. */
+typedef hl_status (*hl_check_guard)(const hl_subscription_options *options, hl_error *error);
+
+/* Fills in cell->guard and cell->guarded; the options were checked. The control plane. False: no
+ * memory. */
+typedef bool (*hl_make_guard)(hl_cell *cell, hl_partition *partition);
+
+typedef struct hl_faults hl_faults;
 
 struct hl_domain {
     char name[64];
@@ -108,8 +113,10 @@ struct hl_bus {
     hl_topic_info *topics;
     hl_route **routes;
     uint32_t max_topics;
-    hl_admit_publish admit;   /* NULL: no topic is HL_TOPIC_CHECKED */
+    hl_admit_publish admit; /* NULL: no topic is HL_TOPIC_CHECKED */
+    hl_check_guard check_guard;
     hl_make_guard make_guard; /* NULL: no subscription has one */
+    hl_faults *faults;        /* the part's (src/fault) */
     uint32_t partition_count;
     hl_partition *partitions;
     uint32_t executor_count; /* those of partitions, then workers */

@@ -13,6 +13,9 @@ typedef struct hl_delivery {
     bool (*make)(hl_cell *cell, const hl_partition *partition);
     /* Takes an event, which is in its slot until the call returns. The partition's thread. */
     void (*take)(hl_partition *partition, hl_cell *cell, const hl_event *event);
+    /* The same for an event that is to be handled alone, its outcome told before the call returns;
+     * NULL: `take` will do. The partition's thread. */
+    void (*again)(hl_partition *partition, hl_cell *cell, const hl_event *event);
     /* The subscription ends: what waits is cancelled and counted. The partition's thread. */
     void (*cancel)(hl_partition *partition, hl_cell *cell);
     /* Frees cell->waiting (NULL is nothing). The control plane, when nobody uses it any more. */

@@ -47,14 +47,15 @@ static inline void settle(hl_partition *partition, hl_status status)
 void hl_dispatch_finish(hl_partition *partition, hl_cell *cell, hl_status status,
                         const hl_event *const *events, uint32_t count)
 {
+    const uint32_t taken = partition->out->batch_taken; /* 0 unless it is a batch */
+    const uint32_t done = status == HL_OK ? count : taken < count ? taken : count;
+    partition->out->batch_taken = 0;
     settle(partition, status);
-    if (status != HL_OK) {
-        failed(partition, cell, status, events, count);
-        return;
-    }
-    hl_count(&cell->handled, count);
-    if (cell->state == HL_CELL_GUARDED)
-        cell->guard->succeeded(partition, cell, count);
+    hl_count(&cell->handled, done);
+    if (done != 0 && cell->state == HL_CELL_GUARDED)
+        cell->guard->succeeded(partition, cell, done);
+    if (status != HL_OK)
+        failed(partition, cell, status, events + done, count - done);
 }
 
 void hl_dispatch_set_cause(hl_partition *partition, const hl_event *event)
@@ -73,6 +74,15 @@ void hl_dispatch_handle(hl_partition *partition, hl_cell *cell, const hl_event *
     hl_store_relaxed_ptr((void **)(void *)&partition->current, cell); /* Relaxed: for statistics. */
     const hl_status status = subscription->handler(event, partition->out, subscription->context);
     hl_dispatch_finish(partition, cell, status, &event, 1);
+}
+
+void hl_dispatch_again(hl_partition *partition, hl_cell *cell, const hl_event *event)
+{
+    if (cell->delivery == NULL || cell->delivery->again == NULL)
+        hl_dispatch_handle(partition, cell, event);
+    else
+        cell->delivery->again(partition, cell, event);
+    partition->out->event = NULL;
 }
 
 /* Not HL_CELL_ATTACHED. False: the partition has not taken this subscription up. */
@@ -340,4 +350,7 @@ void hl_cell_detach(hl_partition *partition, hl_cell *cell)
         cell->delivery->cancel(partition, cell);
     if (cell->guard != NULL)
         cell->guard->cancel(partition, cell);
+    /* The cell may soon be gone; who reads `current` has the bus's lock, under which it goes. */
+    if (partition->current == cell)
+        hl_store_relaxed_ptr((void **)(void *)&partition->current, NULL);
 }

@@ -22,13 +22,18 @@ uint32_t hl_dispatch_conflated(hl_executor *executor, hl_inlet *inlet, uint32_t 
                                uint32_t *ret_dispatched);
 
 /* The outcome of a handler that ran for `count` events of `cell`: what it published through the
- * partition's `out` stands or falls with `status`, and the events are counted. */
+ * partition's `out` stands or falls with `status`, and the events are counted. Of a batch that
+ * failed, those that it said it took (hl_batch_taken) are handled, the rest has failed. */
 void hl_dispatch_finish(hl_partition *partition, hl_cell *cell, hl_status status,
                         const hl_event *const *events, uint32_t count);
 
 /* Has the cell's handler, or its delivery, take an event that was counted as delivered before. The
  * event keeps its place until the call returns. */
 void hl_dispatch_handle(hl_partition *partition, hl_cell *cell, const hl_event *event);
+
+/* As hl_dispatch_handle, for an event that was kept and is delivered again, alone: from outside a
+ * dispatch. */
+void hl_dispatch_again(hl_partition *partition, hl_cell *cell, const hl_event *event);
 
 /* Numbers an event of `lane` that its intake has kept, and hands it to the handlers of its route;
  * counted as dispatched. `event` is a copy that the caller owns. False: a lossless subscriber has

@@ -43,6 +43,7 @@ typedef struct hl_worker hl_worker;
 /* Who runs async handlers (pool.h). */
 typedef enum hl_pool_kind { HL_POOL_WORKERS = 0, HL_POOL_TAPS, HL_POOLS } hl_pool_kind;
 typedef struct hl_intake hl_intake;
+typedef struct hl_ward hl_ward;
 
 /* What the partition counts of a lane. */
 struct hl_lane {
@@ -70,6 +71,7 @@ struct hl_partition {
     const hl_cell *current;  /* whose handler ran last, or runs; the watchdog reads it */
     hl_lane lanes[HL_PRIORITIES];
     hl_due *open_dues;         /* due.h */
+    hl_ward *ward;             /* what waits for its handler to recover (src/fault); or NULL */
     uint32_t open_boxes;       /* of them batches, which may point into the run in hand */
     unsigned char *image_slot; /* where an initial image's event is put together */
     /* Under the bus's lock: every end of its lanes, for statistics and the shared rings. */

@@ -206,6 +206,15 @@ static inline void stage(hl_publisher *out, hl_outlet *outlet, uint64_t position
     outlet->staged_slots += count;
 }
 
+/* Kept for the case that the handler fails for it: then it is tried again when there is room. */
+static void note_full(hl_publisher *out, hl_outlet *outlet, uint32_t slots)
+{
+    out->full = outlet;
+    out->full_slots = outlet->staged_slots + slots;
+    out->full_event_id = out->event_id;
+    out->full_cell = out->partition->current;
+}
+
 /* Claims in all cases; what claim_at_once does not do is done here. */
 static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publisher, hl_topic topic,
                                                            uint64_t key, int priority,
@@ -248,6 +257,8 @@ static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publish
         status = HL_FULL;
     if (status != HL_OK) {
         status = claim_later(outlet, status, count, may_wait, &position);
+        if (status == HL_FULL && publisher->is_handlers)
+            note_full(publisher, outlet, count);
         if (status != HL_OK)
             return status;
     }
@@ -563,7 +574,23 @@ hl_status hl_reserve(hl_publisher *out, hl_topic topic, uint64_t key, uint32_t c
     hl_outlet *const outlet = find_outlet(out->bus, out->outlets, topic, key, -1, false, &status);
     if (outlet == NULL)
         return status;
-    return hl_spsc_has_room(&outlet->exclusive, count) ? HL_OK : HL_FULL;
+    if (hl_spsc_has_room(&outlet->exclusive, count))
+        return HL_OK;
+    if (out->event != NULL)
+        note_full(out, outlet, count);
+    return HL_FULL;
+}
+
+hl_status hl_batch_taken(hl_publisher *out, uint32_t count)
+{
+    if (!out->is_handlers || out->batch_count == 0)
+        return HL_NOT_ALLOWED;
+    if (count < out->batch_taken || count > out->batch_count)
+        return HL_INVALID;
+    out->batch_taken = count;
+    if (out->staged != NULL)
+        hl_publisher_settle(out, true);
+    return HL_OK;
 }
 
 uint64_t hl_now_ns(const hl_publisher *out)

@@ -6,19 +6,28 @@
 #define HL_BUS_PUBLISHER_H
 
 #include "bus/lane.h"
+#include "bus/subscription.h"
 
 struct hl_publisher {
     /* Read-only after open; a handler's lanes may be added to later (LANE, lane.h). */
     hl_bus *bus;
     hl_outlet **outlets; /* by partition * HL_PRIORITIES + priority; NULL: not declared */
     uint16_t source;
-    bool is_handlers; /* a partition's own `out` */
+    bool is_handlers;        /* a partition's own `out`, */
+    hl_partition *partition; /* of which it is */
     char name[64];
     struct hl_publisher *next; /* under the bus's lock */
     /* Its thread writes. A handler's: the event in hand, and the outlets with something staged. */
     alignas(128) const hl_event *event;
     uint64_t event_id;
     hl_outlet *staged;
+    uint32_t batch_count, batch_taken; /* hl_batch_taken */
+    /* Where a handler found no room: the outlet (NULL: nowhere), how many slots it wanted, for
+     * which event, and whose handler it was. */
+    hl_outlet *full;
+    uint32_t full_slots;
+    uint64_t full_event_id;
+    const hl_cell *full_cell;
 };
 
 struct hl_shared_publisher {

@@ -297,12 +297,13 @@ static hl_status check_subscription(const hl_subscription_stats *s, hl_error *er
                               s->held;
     if (s->delivered == outcomes)
         return HL_OK;
-    return hl_error_set(error, HL_NOT_CONSERVED,
-                        "subscription %s: delivered %" PRIu64 " != handled %" PRIu64
-                        " + filtered %" PRIu64 " + conflated %" PRIu64 " + skipped %" PRIu64
-                        " + lost %" PRIu64 " + cancelled %" PRIu64 " + queued %" PRIu64,
-                        s->name, s->delivered, s->handled, s->filtered, s->conflated, s->skipped,
-                        s->lost, s->cancelled, s->queued);
+    return hl_error_set(
+        error, HL_NOT_CONSERVED,
+        "subscription %s: delivered %" PRIu64 " != handled %" PRIu64 " + filtered %" PRIu64
+        " + conflated %" PRIu64 " + dead_lettered %" PRIu64 " + skipped %" PRIu64 " + lost %" PRIu64
+        " + cancelled %" PRIu64 " + queued %" PRIu64 " + in_retry %" PRIu64 " + held %" PRIu64,
+        s->name, s->delivered, s->handled, s->filtered, s->conflated, s->dead_lettered, s->skipped,
+        s->lost, s->cancelled, s->queued, s->in_retry, s->held);
 }
 
 hl_status hl_check_conservation_locked(hl_bus *bus, hl_error *error)

@@ -33,6 +33,9 @@ static hl_status check_options(hl_bus *bus, const char *pattern, hl_handler hand
         return hl_bus_fail(bus, HL_INVALID,
                            "subscription \"%s\": give a handler or a batch handler, one of the two",
                            pattern);
+    hl_error error = {.status = HL_OK};
+    if (bus->check_guard != NULL && bus->check_guard(options, &error) != HL_OK)
+        return hl_bus_fail(bus, error.status, "subscription \"%s\": %s", pattern, error.text);
     if (options->batch != NULL && (options->batch_events < 1 || options->batch_events > 65536))
         return hl_bus_fail(bus, HL_INVALID,
                            "subscription \"%s\": batch_events is %u: use 1 to 65536", pattern,
@@ -285,6 +288,8 @@ static hl_status subscribe_locked(hl_bus *bus, const char *pattern, hl_handler h
     subscription->first_partition = first;
     subscription->partition_count = count;
     status = make_parts(bus, subscription);
+    subscription->options.retry = NULL; /* copied by the guard, the caller's may go */
+    subscription->options.breaker = NULL;
     if (status == HL_OK && !enlist(bus, subscription))
         status = hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a subscription");
     else if (status == HL_OK && !hl_routes_add(bus, subscription)) {
@@ -538,14 +543,18 @@ void hl_subscription_add_up(const hl_subscription *subscription, hl_subscription
         sum.skipped += hl_load_relaxed_u64(&cell->skipped);
         sum.cancelled += hl_load_relaxed_u64(&cell->cancelled);
         sum.failures += hl_load_relaxed_u64(&cell->failures);
-        sum.queued += hl_load_relaxed_u64(&cell->queued);       /* Relaxed: as above. */
-        sum.delivered += hl_load_relaxed_u64(&cell->delivered); /* Relaxed: as above. */
+        sum.dead_lettered += hl_load_relaxed_u64(&cell->dead_lettered); /* Relaxed: as above. */
+        sum.in_retry += hl_load_relaxed_u64(&cell->in_retry);           /* Relaxed: as above. */
+        sum.held += hl_load_relaxed_u64(&cell->held);                   /* Relaxed: as above. */
+        sum.queued += hl_load_relaxed_u64(&cell->queued);               /* Relaxed: as above. */
+        sum.delivered += hl_load_relaxed_u64(&cell->delivered);         /* Relaxed: as above. */
         const hl_partition *const partition =
             &subscription->bus->partitions[subscription->first_partition + i];
         for (int lane = 0; lane < HL_PRIORITIES; lane++)
             sum.running |= hl_load_relaxed_u32(&partition->lanes[lane].running); /* as above */
     }
-    const uint64_t outcomes = sum.handled + sum.filtered + sum.skipped + sum.cancelled + sum.queued;
+    const uint64_t outcomes = sum.handled + sum.filtered + sum.skipped + sum.cancelled +
+                              sum.dead_lettered + sum.queued + sum.in_retry + sum.held;
     sum.running = sum.running != 0 && sum.delivered > outcomes ? sum.delivered - outcomes : 0;
     if (subscription->async != NULL) {
         sum.running = 0; /* on workers, which have counted it */

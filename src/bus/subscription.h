@@ -43,11 +43,12 @@ typedef struct hl_cell {
     /* The partition's thread writes; others read the counters. */
     alignas(128) uint32_t state;
     uint64_t start_sequence;
-    uint64_t delivered, handled, filtered, skipped, cancelled, failures;
+    uint64_t delivered, handled, filtered, skipped, cancelled, failures, dead_lettered;
     uint64_t queued;             /* waiting in `waiting` just now */
+    uint64_t in_retry, held;     /* waiting in `guarded` just now */
     const hl_delivery *delivery; /* NULL: an inline handler */
     void *waiting;               /* the delivery's */
-    const hl_guard *guard;       /* NULL: what a handler fails on is skipped */
+    const hl_guard *guard;       /* NULL: what a handler fails on is skipped (tests) */
     void *guarded;               /* the guard's */
     hl_subscription *subscription;
 } hl_cell;

@@ -337,6 +337,7 @@ bool hl_config_find_defect(const hl_config *config, hl_config_defect *ret_defect
            range_defect("guard_interval", config->guard_interval, 2, GUARD_MAX, ret_defect) ||
            range_defect("max_keys_per_state_topic", config->max_keys_per_state_topic, 1, KEYS_MAX,
                         ret_defect) ||
+           range_defect("retry_events", config->retry_events, 1, REGISTRY_MAX, ret_defect) ||
            enum_defect("threads", (int)config->threads, HL_THREADS_MANUAL, "own or manual",
                        ret_defect) ||
            workers_defect(config, ret_defect);

@@ -46,6 +46,7 @@ typedef struct file_config {
     hl_threads *threads;
     bool *huge_pages;
     bool *lock_memory;
+    uint32_t *retry_events;
     uint64_t *ring_start_position;
     uint32_t *max_workers;
     uint32_t *min_workers;
@@ -131,6 +132,7 @@ static const cyaml_schema_field_t config_fields[] = {
                          ENTRIES(thread_owners)),
     CYAML_FIELD_BOOL_PTR("huge_pages", OPTIONAL, file_config, huge_pages),
     CYAML_FIELD_BOOL_PTR("lock_memory", OPTIONAL, file_config, lock_memory),
+    CYAML_FIELD_UINT_PTR("retry_events", OPTIONAL, file_config, retry_events),
     CYAML_FIELD_UINT_PTR("ring_start_position", OPTIONAL, file_config, ring_start_position),
     CYAML_FIELD_UINT_PTR("max_workers", OPTIONAL, file_config, max_workers),
     CYAML_FIELD_UINT_PTR("min_workers", OPTIONAL, file_config, min_workers),
@@ -290,6 +292,7 @@ static void take_settings(hl_config *config, const file_config *file)
     TAKE(config, file, threads);
     TAKE(config, file, huge_pages);
     TAKE(config, file, lock_memory);
+    TAKE(config, file, retry_events);
     TAKE(config, file, ring_start_position);
     TAKE(config, file, max_workers);
     TAKE(config, file, min_workers);

@@ -321,6 +321,7 @@ Test(validate, checks_the_ranges_of_the_limits)
     RANGE(max_subscriptions, 1, 1048576);
     RANGE(max_publishers, 1, 4096);
     RANGE(guard_interval, 2, 65536);
+    RANGE(retry_events, 1, 1048576);
     RANGE(max_keys_per_state_topic, 1, 16777216);
 }
 

@@ -81,6 +81,7 @@ Test(yaml, the_example_states_the_defaults)
     cr_assert_eq(config->max_topics, plain.max_topics);
     cr_assert_eq(config->max_subscriptions, plain.max_subscriptions);
     cr_assert_eq(config->max_publishers, plain.max_publishers);
+    cr_assert_eq(config->retry_events, plain.retry_events);
     cr_assert_eq(config->guard_interval, plain.guard_interval);
     cr_assert_eq(config->spin_before_park_ns, plain.spin_before_park_ns);
     cr_assert_eq(config->max_keys_per_state_topic, plain.max_keys_per_state_topic);
@@ -116,6 +117,7 @@ Test(yaml, the_example_has_every_key)
                                        "spin_before_park_ns",
                                        "threads",
                                        "huge_pages",
+                                       "retry_events",
                                        "max_keys_per_state_topic",
                                        "lock_memory",
                                        "name",
@@ -150,6 +152,7 @@ Test(yaml, every_value_arrives)
                                    "max_subscriptions: 12\n"
                                    "max_publishers: 13\n"
                                    "guard_interval: 14\n"
+                                   "retry_events: 17\n"
                                    "spin_before_park_ns: 15000000000\n"
                                    "max_keys_per_state_topic: 16\n"
                                    "threads: manual\n"
@@ -178,6 +181,7 @@ Test(yaml, every_value_arrives)
     cr_assert_eq(config->max_topics, 11);
     cr_assert_eq(config->max_subscriptions, 12);
     cr_assert_eq(config->max_publishers, 13);
+    cr_assert_eq(config->retry_events, 17);
     cr_assert_eq(config->guard_interval, 14);
     cr_assert_eq(config->spin_before_park_ns, 15 * HL_SECOND);
     cr_assert_eq(config->max_keys_per_state_topic, 16);

@@ -1,0 +1,600 @@
+#include "fault/guard.h"
+
+#include "base/allocate.h"
+#include "base/error.h"
+#include "fault/failure.h"
+#include "fault/retry.h"
+
+#define ROOM_NS      (20 * HL_MICROSECOND) /* between two looks whether a lane has room */
+#define NEVER_NS     (UINT64_MAX / 2)      /* a timer that only the flush at the end reaches */
+#define ERRORS_NS    (10 * HL_MILLISECOND) /* in which at most */
+#define ERRORS_MOST  16u                   /* errors of a partition are told */
+#define UNBURY_BATCH 64u
+
+/* Why an event is given up, and all that is told of it. */
+typedef struct death {
+    const hl_event *event;
+    hl_dead_reason reason;
+    int32_t error_code;
+    const char *error_text; /* NULL: none */
+    uint32_t attempts;
+    uint64_t first_failed_ns, last_failed_ns;
+    uint64_t redriven_id;
+} death;
+
+/* What the handler's return says of its events. */
+typedef struct outcome {
+    hl_status status;
+    hl_outlet *full; /* it failed for want of room there: again when there is some; or NULL */
+    uint32_t full_slots;
+    int32_t error_code;
+    const char *error_text; /* NULL: none */
+} outcome;
+
+static void enter(hl_ward *ward, uint64_t now_ns)
+{
+    ward->now_ns = now_ns;
+}
+
+/* ---- the state of a cell ---- */
+
+/* A cell with nothing kept, and a breaker that has nothing to remember, costs nothing again. */
+static void set_state(const hl_keeper *keeper)
+{
+    hl_cell *const cell = keeper->cell;
+    /* Relaxed: this thread alone writes it. */
+    const uint32_t state = hl_load_relaxed_u32(&cell->state);
+    if (state != HL_CELL_ATTACHED && state != HL_CELL_GUARDED)
+        return;
+    const bool guarded = keeper->kept != NULL || (keeper->has_breaker && keeper->breaker.busy != 0);
+    const uint32_t wanted = guarded ? HL_CELL_GUARDED : HL_CELL_ATTACHED;
+    /* START: (subscription.h) relaxed: start_sequence was published with the first state. */
+    if (state != wanted)
+        hl_store_relaxed_u32(&cell->state, wanted);
+}
+
+/* ---- what is told ---- */
+
+static void copy_text(char *to, size_t room, const char *from)
+{
+    const size_t bytes = from != NULL ? strnlen(from, room - 1) : 0;
+    if (bytes != 0)
+        memcpy(to, from, bytes);
+    to[bytes] = '\0';
+}
+
+/* Whether an error may be told now: a flood of them would crowd out all other notices. */
+static bool may_tell(hl_ward *ward)
+{
+    if (ward->now_ns - ward->errors_since_ns >= ERRORS_NS) {
+        ward->errors_since_ns = ward->now_ns;
+        ward->errors_told = 0;
+    }
+    return ward->errors_told++ < ERRORS_MOST;
+}
+
+/* Never of an event of the bus's own domain: a handler of errors that fails would feed itself. */
+static void tell_error(const hl_keeper *keeper, const death *of)
+{
+    hl_ward *const ward = keeper->ward;
+    const hl_partition *const partition = ward->partition;
+    if (strcmp(partition->domain->name, "system") == 0 || !may_tell(ward)) {
+        hl_count(&ward->errors_untold, 1);
+        return;
+    }
+    const hl_subscription *const subscription = keeper->cell->subscription;
+    hl_system_error error = {.event_id = hl_event_id_of(partition->number, of->event->sequence),
+                             .event_key = of->event->key,
+                             .untold = ward->errors_untold,
+                             .code = of->error_code,
+                             .reason = of->reason,
+                             .attempts = of->attempts,
+                             .partition = partition->number};
+    const hl_topic topic = {of->event->topic};
+    copy_text(error.topic, sizeof error.topic, hl_topic_name(partition->bus, topic));
+    copy_text(error.subscription, sizeof error.subscription, subscription->name);
+    copy_text(error.text, sizeof error.text, of->error_text);
+    hl_notice(partition->bus, "system.error", subscription->serial, &error, sizeof error);
+}
+
+static void tell_change(hl_keeper *keeper)
+{
+    const hl_subscription *const subscription = keeper->cell->subscription;
+    const hl_partition *const partition = keeper->ward->partition;
+    hl_breaker_change change;
+    if (!hl_breaker_take_change(&keeper->breaker, &change))
+        return;
+    hl_system_breaker told = {.at_ns = change.at_ns,
+                              .from = change.from,
+                              .to = change.to,
+                              .cause = (hl_breaker_reason)change.cause,
+                              .failures = change.failures,
+                              .partition = partition->number};
+    copy_text(told.subscription, sizeof told.subscription, subscription->name);
+    copy_text(told.pattern, sizeof told.pattern, subscription->pattern);
+    hl_notice(partition->bus, "system.breaker", subscription->serial, &told, sizeof told);
+}
+
+/* After the breaker has changed, or what is held has: when to ask again. */
+static void arm(hl_keeper *keeper)
+{
+    hl_ward *const ward = keeper->ward;
+    if (!keeper->has_breaker)
+        return;
+    tell_change(keeper);
+    hl_wheel_cancel(&ward->wheel, &keeper->probe.timer);
+    if (keeper->held.first == NULL)
+        return;
+    const uint64_t probe_ns = hl_breaker_next_probe_ns(&keeper->breaker);
+    hl_wheel_add(&ward->wheel, &keeper->probe.timer, probe_ns < NEVER_NS ? probe_ns : NEVER_NS,
+                 ward->now_ns);
+}
+
+/* ---- giving up ---- */
+
+/* HL_OK; HL_FULL: later; HL_NOT_FOUND: this bus keeps no dead letters. */
+static hl_status post(const hl_keeper *keeper, const death *of)
+{
+    (void)keeper;
+    (void)of;
+    return HL_NOT_FOUND;
+}
+
+static death death_of(const hl_kept *kept)
+{
+    return (death){.event = &kept->event,
+                   .reason = kept->reason,
+                   .error_code = kept->error_code,
+                   .error_text = kept->error_text,
+                   .attempts = kept->attempts,
+                   .first_failed_ns = kept->first_failed_ns,
+                   .last_failed_ns = kept->last_failed_ns,
+                   .redriven_id = kept->redriven_id};
+}
+
+static void note_failure(hl_kept *kept, const outcome *what, uint64_t now_ns)
+{
+    if (kept->first_failed_ns == 0)
+        kept->first_failed_ns = now_ns;
+    kept->last_failed_ns = now_ns;
+    kept->error_code = what->error_code;
+    copy_text(kept->error_text, sizeof kept->error_text, what->error_text);
+}
+
+/* What was posted, or is not kept at all, is counted. False: there is no room for it yet. */
+static bool settle_death(const hl_keeper *keeper, const death *of)
+{
+    const hl_status status = post(keeper, of);
+    if (status != HL_FULL)
+        hl_count(status == HL_OK ? &keeper->cell->dead_lettered : &keeper->cell->skipped, 1);
+    return status != HL_FULL;
+}
+
+/* An event IN_HAND is given up. */
+static void die(hl_kept *kept, hl_dead_reason reason)
+{
+    hl_keeper *const keeper = kept->timer.keeper;
+    kept->reason = reason;
+    const death of = death_of(kept);
+    tell_error(keeper, &of);
+    if (settle_death(keeper, &of))
+        hl_ward_release(kept);
+    else
+        hl_ward_bury(kept);
+}
+
+/* An event that lies in its slot is given up. */
+static void die_in_slot(hl_keeper *keeper, const hl_event *event, hl_dead_reason reason,
+                        const outcome *what)
+{
+    hl_ward *const ward = keeper->ward;
+    const bool failed = what != NULL;
+    const death of = {.event = event,
+                      .reason = reason,
+                      .error_code = failed ? what->error_code : 0,
+                      .error_text = failed ? what->error_text : NULL,
+                      .attempts = event->attempt + (uint32_t)failed,
+                      .first_failed_ns = ward->now_ns,
+                      .last_failed_ns = ward->now_ns};
+    tell_error(keeper, &of);
+    if (settle_death(keeper, &of))
+        return;
+    hl_kept *const kept = hl_ward_keep(keeper, &ward->pool, event);
+    if (kept == NULL) {
+        hl_count(&keeper->cell->skipped, 1);
+        return;
+    }
+    kept->reason = reason;
+    kept->attempts = of.attempts;
+    kept->first_failed_ns = kept->last_failed_ns = ward->now_ns;
+    kept->error_code = of.error_code;
+    copy_text(kept->error_text, sizeof kept->error_text, of.error_text);
+    hl_ward_bury(kept);
+}
+
+/* Hands over what found no room before, as far as there is some now. */
+static void unbury(hl_ward *ward)
+{
+    if (ward->buried.first == NULL || (ward->now_ns < ward->unburied_ns && !ward->is_flushed))
+        return;
+    for (uint32_t i = 0; i < UNBURY_BATCH && ward->buried.first != NULL; i++) {
+        const death of = death_of(ward->buried.first);
+        if (!settle_death(ward->buried.first->timer.keeper, &of))
+            break;
+        hl_kept *const kept = hl_ward_unbury(ward);
+        hl_keeper *const keeper = kept->timer.keeper;
+        hl_ward_release(kept);
+        set_state(keeper);
+    }
+    ward->unburied_ns = hl_due_after(ward->now_ns, HL_UNBURY_NS);
+}
+
+/* ---- a handler has failed ---- */
+
+/* Where the handler that has just returned found no room for what it publishes, and will have it
+ * one day; NULL: it fails for another reason. */
+static hl_outlet *found_no_room(const hl_partition *partition, const hl_cell *cell,
+                                hl_status status)
+{
+    hl_publisher *const out = partition->out;
+    hl_outlet *const full = out->full;
+    out->full = NULL;
+    if (full == NULL || (status != HL_RETRY && status != HL_FULL) || out->full_cell != cell ||
+        out->full_event_id != out->event_id || out->full_slots - 1 > full->mask)
+        return NULL;
+    return full;
+}
+
+/* Keeps an event that is not kept yet. NULL: no room. */
+static hl_kept *keep_failed(hl_keeper *keeper, const hl_event *event)
+{
+    hl_kept *const in_hand = keeper->ward->in_hand;
+    if (in_hand != NULL && event == &in_hand->event) {
+        keeper->ward->in_hand = NULL;
+        return in_hand;
+    }
+    return hl_ward_keep(keeper, &keeper->ward->pool, event);
+}
+
+static void wait_again(hl_kept *kept, const outcome *what)
+{
+    hl_keeper *const keeper = kept->timer.keeper;
+    const hl_ward *const ward = keeper->ward;
+    hl_kept *const head = keeper->is_ordered ? hl_ward_find(keeper, kept->event.key) : NULL;
+    uint64_t delay_ns = ROOM_NS;
+    kept->full = what->full;
+    kept->full_slots = what->full_slots;
+    if (what->full == NULL) {
+        const uint64_t id = hl_event_id_of(ward->partition->number, kept->event.sequence);
+        kept->attempts = kept->event.attempt + 1u;
+        kept->event.attempt = (uint8_t)kept->attempts;
+        delay_ns = hl_retry_delay_ns(&keeper->retry, id, kept->attempts);
+    }
+    kept->event.flags |= HL_EVENT_RETRIED;
+    if (head != NULL && head != kept)
+        hl_ward_wait_behind(kept, head);
+    else
+        hl_ward_wait(kept, delay_ns != 0 ? hl_due_after(ward->now_ns, delay_ns) : HL_WARD_AT_ONCE);
+}
+
+static void fail_one(hl_keeper *keeper, const hl_event *event, const outcome *what)
+{
+    const bool again = what->full != NULL || (what->status != HL_REJECT &&
+                                              hl_retry_again(&keeper->retry, event->attempt));
+    hl_ward *const ward = keeper->ward;
+    const bool is_kept = ward->in_hand != NULL && event == &ward->in_hand->event;
+    const hl_dead_reason reason = what->status == HL_REJECT ? HL_DEAD_REJECTED : HL_DEAD_EXHAUSTED;
+    if (!again && !is_kept) {
+        die_in_slot(keeper, event, reason, what);
+        return;
+    }
+    hl_kept *const kept = keep_failed(keeper, event);
+    if (kept == NULL) {
+        die_in_slot(keeper, event, HL_DEAD_RETRY_FULL, what);
+        return;
+    }
+    note_failure(kept, what, ward->now_ns);
+    if (again) {
+        wait_again(kept, what);
+        return;
+    }
+    kept->attempts = event->attempt + 1u;
+    die(kept, reason);
+}
+
+static void failed(hl_partition *partition, hl_cell *cell, hl_status status,
+                   const hl_event *const *events, uint32_t count)
+{
+    hl_keeper *const keeper = cell->guarded;
+    hl_ward *const ward = keeper->ward;
+    outcome what = {.status = status, .error_code = (int32_t)status};
+    enter(ward, hl_bus_now(partition->bus));
+    what.error_text = hl_failure_take(events, count, &what.error_code);
+    what.full = found_no_room(partition, cell, status);
+    what.full_slots = partition->out->full_slots;
+    if (hl_subscription_is_ending(cell->subscription)) {
+        hl_count(&cell->cancelled, count);
+        return;
+    }
+    if (keeper->has_breaker && what.full != NULL)
+        hl_breaker_cancelled(&keeper->breaker);
+    else if (keeper->has_breaker)
+        hl_breaker_failed(&keeper->breaker, ward->now_ns);
+    for (uint32_t i = 0; i < count; i++)
+        fail_one(keeper, events[i], &what);
+    arm(keeper);
+    set_state(keeper);
+    hl_ward_settle(ward);
+}
+
+static void succeeded(hl_partition *partition, hl_cell *cell, uint32_t count)
+{
+    hl_keeper *const keeper = cell->guarded;
+    hl_ward *const ward = keeper->ward;
+    (void)count; /* a handler's call is one outcome to the breaker, a batch too */
+    if (ward->in_hand != NULL && ward->in_hand->timer.keeper == keeper)
+        ward->in_hand->was_handled = true;
+    if (keeper->has_breaker) {
+        enter(ward, partition->executor->now_ns);
+        hl_breaker_succeeded(&keeper->breaker, ward->now_ns);
+        arm(keeper);
+    }
+    set_state(keeper);
+    hl_ward_settle(ward);
+}
+
+/* ---- a guarded cell gets an event ---- */
+
+/* It waits in its pool; no room: a dead letter with that reason. */
+static void hold_fresh(hl_keeper *keeper, const hl_event *event)
+{
+    hl_kept *const kept = hl_ward_keep(keeper, &keeper->hold_pool, event);
+    if (kept != NULL) {
+        hl_ward_hold(kept);
+        return;
+    }
+    hl_breaker_unhold(&keeper->breaker);
+    die_in_slot(keeper, event, HL_DEAD_HOLD_FULL, NULL);
+}
+
+static void take_by_breaker(hl_keeper *keeper, const hl_event *event)
+{
+    hl_ward *const ward = keeper->ward;
+    switch (hl_breaker_admit(&keeper->breaker, ward->now_ns)) {
+    case HL_ADMIT_DELIVER:
+        tell_change(keeper);
+        hl_dispatch_handle(ward->partition, keeper->cell, event);
+        break;
+    case HL_ADMIT_DEAD_LETTER:
+        die_in_slot(keeper, event, HL_DEAD_BREAKER_OPEN, NULL);
+        break;
+    case HL_ADMIT_SKIP:
+        hl_count(&keeper->cell->skipped, 1);
+        break;
+    case HL_ADMIT_HOLD:
+        hold_fresh(keeper, event);
+        break;
+    case HL_ADMIT_HOLD_FULL:
+        die_in_slot(keeper, event, HL_DEAD_HOLD_FULL, NULL);
+        break;
+    }
+    arm(keeper);
+}
+
+static void take(hl_partition *partition, hl_cell *cell, const hl_event *event)
+{
+    hl_keeper *const keeper = cell->guarded;
+    hl_ward *const ward = keeper->ward;
+    enter(ward, partition->executor->now_ns);
+    hl_kept *const head = keeper->is_ordered ? hl_ward_find(keeper, event->key) : NULL;
+    if (head != NULL) {
+        hl_kept_pool *const pool = head->place == HL_KEPT_HELD ? &keeper->hold_pool : &ward->pool;
+        hl_kept *const kept = hl_ward_keep(keeper, pool, event);
+        if (kept != NULL)
+            hl_ward_wait_behind(kept, head);
+        else
+            die_in_slot(keeper, event,
+                        head->place == HL_KEPT_HELD ? HL_DEAD_HOLD_FULL : HL_DEAD_RETRY_FULL, NULL);
+    } else if (keeper->has_breaker) {
+        take_by_breaker(keeper, event);
+    } else {
+        hl_dispatch_handle(partition, cell, event);
+    }
+    set_state(keeper);
+    hl_ward_settle(ward);
+}
+
+/* ---- what is due ---- */
+
+/* An event IN_HAND is delivered; `failed` may take it out of the hand. */
+static void deliver(hl_kept *kept)
+{
+    hl_keeper *const keeper = kept->timer.keeper;
+    hl_ward *const ward = keeper->ward;
+    ward->in_hand = kept;
+    hl_dispatch_again(ward->partition, keeper->cell, &kept->event);
+    if (ward->in_hand == kept)
+        hl_ward_release(kept);
+    ward->in_hand = NULL;
+}
+
+/* An event IN_HAND, as the breaker says. The number of events handled. */
+static uint32_t deliver_by_breaker(hl_kept *kept)
+{
+    hl_keeper *const keeper = kept->timer.keeper;
+    switch (hl_breaker_admit(&keeper->breaker, keeper->ward->now_ns)) {
+    case HL_ADMIT_DELIVER:
+        tell_change(keeper);
+        deliver(kept);
+        return 1;
+    case HL_ADMIT_DEAD_LETTER:
+        die(kept, HL_DEAD_BREAKER_OPEN);
+        break;
+    case HL_ADMIT_SKIP:
+        hl_count(&keeper->cell->skipped, 1);
+        hl_ward_release(kept);
+        break;
+    case HL_ADMIT_HOLD:
+        hl_ward_hold(kept);
+        break;
+    case HL_ADMIT_HOLD_FULL:
+        die(kept, HL_DEAD_HOLD_FULL);
+        break;
+    }
+    return 0;
+}
+
+static uint32_t serve_kept(hl_kept *kept)
+{
+    hl_keeper *const keeper = kept->timer.keeper;
+    hl_cell *const cell = keeper->cell;
+    if (hl_subscription_is_ending(cell->subscription)) {
+        hl_count(&cell->cancelled, 1);
+        hl_ward_release(kept);
+        return 0;
+    }
+    if (kept->full != NULL && !hl_spsc_has_room(&kept->full->exclusive, kept->full_slots)) {
+        hl_ward_wait(kept, hl_due_after(keeper->ward->now_ns, ROOM_NS));
+        return 0;
+    }
+    if (keeper->has_breaker)
+        return deliver_by_breaker(kept);
+    deliver(kept);
+    return 1;
+}
+
+/* The oldest held event is delivered where the breaker lets it; at the end of all it is given up.
+ */
+static uint32_t serve_held(hl_keeper *keeper)
+{
+    if (keeper->held.first == NULL)
+        return 0;
+    if (hl_breaker_admit_held(&keeper->breaker, keeper->ward->now_ns)) {
+        tell_change(keeper);
+        deliver(hl_ward_unhold(keeper));
+        return 1;
+    }
+    if (keeper->ward->is_flushed) {
+        hl_breaker_unhold(&keeper->breaker);
+        die(hl_ward_unhold(keeper), HL_DEAD_STOPPED);
+    }
+    return 0;
+}
+
+uint32_t hl_guard_serve(hl_partition *partition, hl_due *due, uint64_t now_ns)
+{
+    hl_ward *const ward = (hl_ward *)(void *)due;
+    ward->is_flushed |= now_ns == UINT64_MAX;
+    enter(ward, partition->executor->now_ns);
+    unbury(ward);
+    hl_keeper *keeper;
+    uint32_t served = 0;
+    hl_kept *const kept = hl_ward_expire(ward, &keeper);
+    if (kept != NULL) {
+        keeper = kept->timer.keeper;
+        served = serve_kept(kept);
+    } else if (keeper != NULL) {
+        served = serve_held(keeper);
+    }
+    if (keeper != NULL) {
+        arm(keeper);
+        set_state(keeper);
+    }
+    hl_ward_settle(ward);
+    return served;
+}
+
+/* ---- the end ---- */
+
+/* One of those kept, IN_HAND; the first of its key, so that no queue is searched. */
+static hl_kept *take_any(hl_keeper *keeper)
+{
+    if (keeper->held.first != NULL) {
+        hl_breaker_unhold(&keeper->breaker);
+        return hl_ward_unhold(keeper);
+    }
+    hl_kept *kept = keeper->kept;
+    if (kept->place == HL_KEPT_BEHIND)
+        kept = hl_ward_find(keeper, kept->event.key);
+    hl_ward_take_out(kept);
+    return kept;
+}
+
+/* The bus has stopped, all threads have ended: what waits is given up. */
+static void give_up(hl_kept *kept)
+{
+    hl_keeper *const keeper = kept->timer.keeper;
+    if (kept->reason == 0)
+        kept->reason = HL_DEAD_STOPPED;
+    const death of = death_of(kept);
+    tell_error(keeper, &of);
+    if (!settle_death(keeper, &of))
+        hl_count(&keeper->cell->skipped, 1);
+    hl_ward_release(kept);
+}
+
+static void cancel(hl_partition *partition, hl_cell *cell)
+{
+    hl_keeper *const keeper = cell->guarded;
+    hl_ward *const ward = keeper->ward;
+    enter(ward, partition->executor->now_ns);
+    while (keeper->kept != NULL) {
+        hl_kept *const kept = take_any(keeper);
+        if (hl_subscription_is_ending(cell->subscription)) {
+            hl_count(&cell->cancelled, 1);
+            hl_ward_release(kept);
+        } else {
+            give_up(kept);
+        }
+    }
+    hl_wheel_cancel(&ward->wheel, &keeper->probe.timer);
+    hl_ward_settle(ward);
+}
+
+/* ---- the control plane ---- */
+
+static void free_keeper(hl_cell *cell)
+{
+    hl_keeper *const keeper = cell->guarded;
+    if (keeper == NULL)
+        return;
+    hl_kept_pool_free(&keeper->hold_pool);
+    free(keeper);
+    cell->guarded = NULL;
+}
+
+static const hl_guard guard = {take, failed, succeeded, cancel, free_keeper};
+
+hl_status hl_guard_check(const hl_subscription_options *options, hl_error *error)
+{
+    hl_status status = HL_OK;
+    if (options->retry != NULL)
+        status = hl_retry_options_check(options->retry, error);
+    if (status == HL_OK && options->breaker != NULL)
+        status = hl_breaker_options_check(options->breaker, error);
+    return status;
+}
+
+bool hl_guard_make(hl_cell *cell, hl_partition *partition)
+{
+    static const hl_retry_options defaults = HL_RETRY_OPTIONS_INIT;
+    const hl_subscription_options *const options = &cell->subscription->options;
+    const hl_breaker_options *const breaker = options->breaker;
+    hl_keeper *const keeper = hl_allocate(1, sizeof *keeper);
+    if (keeper == NULL)
+        return false;
+    cell->guard = &guard;
+    cell->guarded = keeper;
+    keeper->probe.keeper = keeper;
+    keeper->probe.is_probe = true;
+    keeper->cell = cell;
+    keeper->ward = partition->ward;
+    keeper->retry = options->retry != NULL ? *options->retry : defaults;
+    keeper->is_ordered = hl_retry_is_ordered(&keeper->retry, partition->domain->name);
+    keeper->has_breaker = breaker != NULL;
+    if (breaker == NULL)
+        return true;
+    hl_breaker_init(&keeper->breaker, breaker);
+    const uint32_t holds = breaker->while_open == HL_BREAKER_HOLD ? breaker->hold_events : 0;
+    return hl_kept_pool_make(&keeper->hold_pool, holds, partition->domain->config.slot_size_bytes);
+}

@@ -1,0 +1,19 @@
+/*
+ * The guard of a subscription (bus/guard.h): what becomes of an event whose handler fails. Retries,
+ * a breaker where one is asked for, and dead letters for what is given up.
+ */
+#ifndef HL_FAULT_GUARD_H
+#define HL_FAULT_GUARD_H
+
+#include "bus/bus.h"
+#include "bus/guard.h"
+#include "fault/ward.h"
+
+/* hl_check_guard, hl_make_guard (bus.h). */
+hl_status hl_guard_check(const hl_subscription_options *options, hl_error *error);
+bool hl_guard_make(hl_cell *cell, hl_partition *partition);
+
+/* Serves a ward: the first member of `due`. */
+uint32_t hl_guard_serve(hl_partition *partition, hl_due *due, uint64_t now_ns);
+
+#endif

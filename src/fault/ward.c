@@ -1,0 +1,330 @@
+#include "fault/ward.h"
+
+#include "base/allocate.h"
+#include "bus/bus.h"
+#include "fault/guard.h"
+
+#define FAR_NS (UINT64_MAX - 1) /* a time that all are due at */
+
+/* ---- room ---- */
+
+size_t hl_kept_size_bytes(uint32_t payload_size)
+{
+    return (sizeof(hl_kept) + payload_size + alignof(hl_kept) - 1) / alignof(hl_kept) *
+           alignof(hl_kept);
+}
+
+bool hl_kept_pool_make(hl_kept_pool *pool, uint32_t capacity, uint32_t slot_size_bytes)
+{
+    *pool = (hl_kept_pool){.capacity = capacity,
+                           .stride_bytes =
+                               hl_kept_size_bytes(slot_size_bytes - (uint32_t)sizeof(hl_event))};
+    if (capacity == 0)
+        return true;
+    /* calloc: pages that no failure uses are never touched. */
+    pool->memory = calloc(capacity + 1, pool->stride_bytes);
+    const uintptr_t address = (uintptr_t)pool->memory;
+    pool->first = pool->memory + (-address & (alignof(hl_kept) - 1));
+    return pool->memory != NULL;
+}
+
+void hl_kept_pool_free(hl_kept_pool *pool)
+{
+    free(pool->memory);
+    pool->memory = NULL;
+}
+
+static hl_kept *take_room(hl_kept_pool *pool)
+{
+    hl_kept *const kept = pool->free;
+    if (kept != NULL) {
+        pool->free = kept->next;
+        return kept;
+    }
+    if (pool->begun == pool->capacity)
+        return NULL;
+    return (hl_kept *)(void *)(pool->first + pool->stride_bytes * pool->begun++);
+}
+
+hl_ward *hl_ward_make(hl_partition *partition, uint32_t events)
+{
+    hl_ward *const ward = hl_allocate(1, sizeof *ward);
+    if (ward == NULL)
+        return NULL;
+    uint32_t buckets = 1;
+    while (buckets < events)
+        buckets *= 2;
+    ward->partition = partition;
+    ward->bucket_mask = buckets - 1;
+    ward->buckets = calloc(buckets, sizeof(hl_kept *));
+    ward->due.serve = hl_guard_serve;
+    hl_wheel_init(&ward->wheel, HL_WHEEL_SHIFT, hl_bus_now(partition->bus));
+    const uint32_t slot_size_bytes = partition->domain->config.slot_size_bytes;
+    if (ward->buckets != NULL && hl_kept_pool_make(&ward->pool, events, slot_size_bytes))
+        return ward;
+    hl_ward_free(ward);
+    return NULL;
+}
+
+void hl_ward_free(hl_ward *ward)
+{
+    if (ward == NULL)
+        return;
+    hl_kept_pool_free(&ward->pool);
+    free(ward->buckets);
+    free(ward);
+}
+
+/* ---- queues ---- */
+
+static void append(hl_kept_queue *queue, hl_kept *kept)
+{
+    kept->next = NULL;
+    if (queue->first == NULL)
+        queue->first = kept;
+    else
+        queue->last->next = kept;
+    queue->last = kept;
+}
+
+static hl_kept *take_first(hl_kept_queue *queue)
+{
+    hl_kept *const first = queue->first;
+    if (first != NULL)
+        queue->first = first->next;
+    return first;
+}
+
+static void remove_from(hl_kept_queue *queue, const hl_kept *kept)
+{
+    hl_kept_queue rest = {NULL, NULL};
+    for (hl_kept *each; (each = take_first(queue)) != NULL;)
+        if (each != kept)
+            append(&rest, each);
+    *queue = rest;
+}
+
+/* ---- keys ---- */
+
+static hl_kept **bucket_of(const hl_keeper *keeper, uint64_t key)
+{
+    const uint64_t mixed = (key ^ (uintptr_t)keeper >> 6) * 0x9E3779B97F4A7C15u;
+    return &keeper->ward->buckets[(uint32_t)(mixed >> 32) & keeper->ward->bucket_mask];
+}
+
+hl_kept *hl_ward_find(const hl_keeper *keeper, uint64_t key)
+{
+    hl_kept *kept = *bucket_of(keeper, key);
+    while (kept != NULL && (kept->timer.keeper != keeper || kept->event.key != key))
+        kept = kept->next_of_bucket;
+    return kept;
+}
+
+static void head_key(hl_kept *kept)
+{
+    const hl_keeper *const keeper = kept->timer.keeper;
+    if (!keeper->is_ordered || kept->heads_key)
+        return;
+    hl_kept **const bucket = bucket_of(keeper, kept->event.key);
+    kept->heads_key = true;
+    kept->next_of_bucket = *bucket;
+    *bucket = kept;
+}
+
+static void unhead_key(hl_kept *kept)
+{
+    hl_kept **at = bucket_of(kept->timer.keeper, kept->event.key);
+    while (*at != kept)
+        at = &(*at)->next_of_bucket;
+    *at = kept->next_of_bucket;
+    kept->heads_key = false;
+}
+
+/* ---- places ---- */
+
+static uint64_t *counter_of(const hl_kept *kept)
+{
+    hl_cell *const cell = kept->timer.keeper->cell;
+    switch (kept->place) {
+    case HL_KEPT_WAITING:
+    case HL_KEPT_BURIED:
+        return &cell->in_retry;
+    case HL_KEPT_BEHIND:
+    case HL_KEPT_HELD:
+        return &cell->held;
+    case HL_KEPT_IN_HAND:
+        break;
+    }
+    return NULL;
+}
+
+static void move(hl_kept *kept, hl_kept_place place)
+{
+    uint64_t *const from = counter_of(kept);
+    if (from != NULL)
+        hl_count(from, (uint64_t)-1);
+    kept->place = place;
+    uint64_t *const to = counter_of(kept);
+    if (to != NULL)
+        hl_count(to, 1);
+}
+
+void hl_ward_admit(hl_keeper *keeper, hl_kept *kept)
+{
+    hl_ward *const ward = keeper->ward;
+    kept->timer.keeper = keeper;
+    kept->next_of_keeper = keeper->kept;
+    if (keeper->kept != NULL)
+        keeper->kept->previous_of_keeper = kept;
+    keeper->kept = kept;
+    ward->count++;
+    ward->of_level[kept->event.priority % HL_PRIORITIES]++;
+}
+
+hl_kept *hl_ward_keep(hl_keeper *keeper, hl_kept_pool *pool, const hl_event *event)
+{
+    hl_kept *const kept = take_room(pool);
+    if (kept == NULL)
+        return NULL;
+    memset(kept, 0, offsetof(hl_kept, error_text) + 1);
+    memcpy(&kept->event, event, sizeof *event + event->payload_size);
+    kept->home = pool;
+    kept->attempts = event->attempt;
+    hl_ward_admit(keeper, kept);
+    return kept;
+}
+
+void hl_ward_wait(hl_kept *kept, uint64_t due_ns)
+{
+    hl_ward *const ward = kept->timer.keeper->ward;
+    head_key(kept);
+    move(kept, HL_KEPT_WAITING);
+    hl_wheel_add(&ward->wheel, &kept->timer.timer, due_ns, ward->now_ns);
+}
+
+void hl_ward_wait_behind(hl_kept *kept, hl_kept *head)
+{
+    move(kept, HL_KEPT_BEHIND);
+    append(&head->behind, kept);
+}
+
+void hl_ward_hold(hl_kept *kept)
+{
+    head_key(kept);
+    move(kept, HL_KEPT_HELD);
+    append(&kept->timer.keeper->held, kept);
+}
+
+void hl_ward_bury(hl_kept *kept)
+{
+    hl_ward *const ward = kept->timer.keeper->ward;
+    if (hl_ward_find(kept->timer.keeper, kept->event.key) == NULL)
+        head_key(kept);
+    move(kept, HL_KEPT_BURIED);
+    append(&ward->buried, kept);
+    ward->unburied_ns = hl_due_after(ward->now_ns, HL_UNBURY_NS);
+}
+
+hl_kept *hl_ward_unhold(hl_keeper *keeper)
+{
+    hl_kept *const kept = take_first(&keeper->held);
+    move(kept, HL_KEPT_IN_HAND);
+    return kept;
+}
+
+hl_kept *hl_ward_unbury(hl_ward *ward)
+{
+    hl_kept *const kept = take_first(&ward->buried);
+    if (kept != NULL)
+        move(kept, HL_KEPT_IN_HAND);
+    return kept;
+}
+
+hl_kept *hl_ward_expire(hl_ward *ward, hl_keeper **ret_probe)
+{
+    const uint64_t now_ns = ward->is_flushed ? FAR_NS : ward->now_ns;
+    hl_ward_timer *timer = NULL;
+    /* A call may use its budget moving timers down: it is made again, a bounded number of times. */
+    while (timer == NULL && hl_wheel_is_due(&ward->wheel, now_ns))
+        timer = (hl_ward_timer *)(void *)hl_wheel_expire(&ward->wheel, now_ns);
+    *ret_probe = timer != NULL && timer->is_probe ? timer->keeper : NULL;
+    if (timer == NULL || timer->is_probe)
+        return NULL;
+    hl_kept *const kept = (hl_kept *)(void *)timer;
+    move(kept, HL_KEPT_IN_HAND);
+    return kept;
+}
+
+/* The next one of the key takes its place, and is due. */
+static void promote(hl_kept *head)
+{
+    hl_kept *const next = take_first(&head->behind);
+    unhead_key(head);
+    if (next == NULL)
+        return;
+    next->behind = head->behind;
+    hl_ward_wait(next, HL_WARD_AT_ONCE);
+}
+
+void hl_ward_take_out(hl_kept *kept)
+{
+    hl_keeper *const keeper = kept->timer.keeper;
+    switch (kept->place) {
+    case HL_KEPT_WAITING:
+        hl_wheel_cancel(&keeper->ward->wheel, &kept->timer.timer);
+        break;
+    case HL_KEPT_BURIED:
+        remove_from(&keeper->ward->buried, kept);
+        break;
+    case HL_KEPT_HELD:
+        remove_from(&keeper->held, kept);
+        break;
+    case HL_KEPT_BEHIND:
+    case HL_KEPT_IN_HAND:
+        break;
+    }
+    move(kept, HL_KEPT_IN_HAND);
+}
+
+void hl_ward_release(hl_kept *kept)
+{
+    hl_keeper *const keeper = kept->timer.keeper;
+    hl_ward *const ward = keeper->ward;
+    if (kept->heads_key)
+        promote(kept);
+    if (kept->previous_of_keeper != NULL)
+        kept->previous_of_keeper->next_of_keeper = kept->next_of_keeper;
+    else
+        keeper->kept = kept->next_of_keeper;
+    if (kept->next_of_keeper != NULL)
+        kept->next_of_keeper->previous_of_keeper = kept->previous_of_keeper;
+    ward->count--;
+    ward->of_level[kept->event.priority % HL_PRIORITIES]--;
+    if (kept->home == NULL)
+        return;
+    kept->next = kept->home->free;
+    kept->home->free = kept;
+}
+
+/* ---- when ---- */
+
+void hl_ward_settle(hl_ward *ward)
+{
+    if (ward->count == 0) {
+        if (ward->is_open)
+            hl_due_close(ward->partition, &ward->due);
+        ward->is_open = false;
+        return;
+    }
+    const uint64_t timers_ns = hl_wheel_next_due(&ward->wheel);
+    const uint64_t buried_ns = ward->buried.first != NULL ? ward->unburied_ns : UINT64_MAX;
+    ward->due.due_ns = timers_ns < buried_ns ? timers_ns : buried_ns;
+    ward->due.level = 0;
+    while (ward->of_level[ward->due.level] == 0)
+        ward->due.level++;
+    if (ward->is_open)
+        hl_due_advance(ward->partition, &ward->due);
+    else
+        hl_due_open(ward->partition, &ward->due);
+    ward->is_open = true;
+}

@@ -1,0 +1,166 @@
+/*
+ * The ward of a partition: copies of events whose handlers have failed, until their outcome.
+ * Bounded memory made before start, a timer wheel, one hl_due for all of it. What becomes of an
+ * event is decided in guard.c; here it is kept, counted, found by key, and brought back when it is
+ * due.
+ *
+ * Where an event is, and what counts it in its cell:
+ *
+ *   IN_HAND   in the handler, or between two places    nothing (running)
+ *   WAITING   in the wheel, until it is tried again    in_retry
+ *   BURIED    a dead letter that found no room yet     in_retry
+ *   BEHIND    behind an earlier event of its key       held
+ *   HELD      its breaker is open                      held
+ *
+ * Of a subscription that keeps the order of each key, the first kept event of a key heads it: later
+ * ones queue up behind, and the next one takes its place when it has its outcome.
+ *
+ * All on the thread that turns the partition; making and freeing on the control plane.
+ */
+#ifndef HL_FAULT_WARD_H
+#define HL_FAULT_WARD_H
+
+#include <stdalign.h>
+
+#include <hotlane/dlq.h>
+
+#include "bus/dispatch.h"
+#include "fault/breaker.h"
+#include "fault/timer_wheel.h"
+
+#define HL_WARD_AT_ONCE 0 /* a due time: at the next look, not at the wheel's next tick */
+#define HL_UNBURY_NS    (100 * HL_MICROSECOND) /* between two tries to hand dead letters over */
+
+typedef struct hl_kept hl_kept;
+typedef struct hl_keeper hl_keeper;
+
+typedef enum hl_kept_place {
+    HL_KEPT_IN_HAND = 0,
+    HL_KEPT_WAITING,
+    HL_KEPT_BURIED,
+    HL_KEPT_BEHIND,
+    HL_KEPT_HELD
+} hl_kept_place;
+
+/* A timer of the ward's wheel: of a kept event, or of a keeper whose held events ask again. */
+typedef struct hl_ward_timer {
+    hl_timer timer; /* first */
+    hl_keeper *keeper;
+    bool is_probe; /* a keeper's; else it is the first member of an hl_kept */
+} hl_ward_timer;
+
+/* Room for so many events, of one partition or one subscription's hold. */
+typedef struct hl_kept_pool {
+    unsigned char *memory;
+    unsigned char *first; /* aligned */
+    size_t stride_bytes;
+    uint32_t capacity;
+    uint32_t begun; /* of them used at least once */
+    hl_kept *free;
+} hl_kept_pool;
+
+typedef struct hl_kept_queue {
+    hl_kept *first, *last;
+} hl_kept_queue;
+
+struct hl_kept {
+    hl_ward_timer timer; /* first */
+    hl_kept_place place;
+    bool heads_key;
+    bool is_settled;    /* redriven: its outcome is posted */
+    bool was_handled;   /* the handler has returned HL_OK for it */
+    hl_kept_pool *home; /* NULL: memory of its own, of a redriven letter */
+    hl_kept *next;      /* of its queue, or of the free ones */
+    hl_kept_queue behind;
+    hl_kept *next_of_bucket;
+    hl_kept *next_of_keeper, *previous_of_keeper;
+    uint32_t attempts; /* deliveries so far */
+    int32_t error_code;
+    hl_dead_reason reason;
+    uint64_t first_failed_ns, last_failed_ns;
+    uint64_t redriven_id; /* of the letter that it came from; 0: none */
+    hl_outlet *full;      /* it waits for room there; NULL: it does not */
+    uint32_t full_slots;
+    char error_text[HL_DEAD_TEXT_BYTES];
+    alignas(64) hl_event event; /* and its payload */
+};
+
+/* What stands by one cell (cell->guarded). */
+struct hl_keeper {
+    hl_ward_timer probe; /* set while events are held */
+    hl_cell *cell;
+    hl_ward *ward;
+    hl_retry_options retry;
+    bool is_ordered;
+    bool has_breaker;
+    hl_breaker breaker;
+    hl_kept *kept; /* all of this cell */
+    hl_kept_queue held;
+    hl_kept_pool hold_pool; /* of capacity 0 unless the breaker holds */
+};
+
+struct hl_ward {
+    hl_due due; /* first; open while anything is kept */
+    bool is_open;
+    hl_partition *partition;
+    uint64_t now_ns;  /* as of the call in hand */
+    bool is_flushed;  /* the bus stops: nothing waits for its time any more */
+    hl_kept *in_hand; /* delivered just now */
+    hl_kept_queue buried;
+    uint64_t unburied_ns;                  /* when the first of them is tried again */
+    uint64_t errors_since_ns, errors_told; /* of system.error lately */
+    uint64_t errors_untold;                /* others may read it */
+    uint32_t count;                        /* kept in all */
+    uint32_t of_level[HL_PRIORITIES];
+    hl_kept_pool pool;
+    hl_kept **buckets;
+    uint32_t bucket_mask;
+    hl_wheel wheel;
+};
+
+/* Rooms for `events` copies. NULL: no memory. */
+hl_ward *hl_ward_make(hl_partition *partition, uint32_t events);
+void hl_ward_free(hl_ward *ward); /* NULL is nothing */
+
+/* False: no memory. Capacity 0: always full. */
+bool hl_kept_pool_make(hl_kept_pool *pool, uint32_t capacity, uint32_t slot_size_bytes);
+void hl_kept_pool_free(hl_kept_pool *pool);
+
+/* Bytes of an hl_kept for an event with its payload. */
+size_t hl_kept_size_bytes(uint32_t payload_size);
+
+/* Copies an event, IN_HAND, with its attempts so far. NULL: the pool is full. */
+hl_kept *hl_ward_keep(hl_keeper *keeper, hl_kept_pool *pool, const hl_event *event);
+
+/* Takes in one that came with memory of its own, IN_HAND. */
+void hl_ward_admit(hl_keeper *keeper, hl_kept *kept);
+
+/* The kept event that heads a key of a cell, or NULL. */
+hl_kept *hl_ward_find(const hl_keeper *keeper, uint64_t key);
+
+/* From IN_HAND to a place; of an ordered keeper, an event that none of its key is before heads it
+ * (but BEHIND). */
+void hl_ward_wait(hl_kept *kept, uint64_t due_ns);
+void hl_ward_wait_behind(hl_kept *kept, hl_kept *head);
+void hl_ward_hold(hl_kept *kept);
+void hl_ward_bury(hl_kept *kept);
+
+/* Back to IN_HAND, from its place. The first of a queue only. */
+hl_kept *hl_ward_unhold(hl_keeper *keeper);
+hl_kept *hl_ward_unbury(hl_ward *ward);
+
+/* The next that is due, IN_HAND, or the keeper whose held events ask again (*ret_probe); both NULL:
+ * there is none. */
+hl_kept *hl_ward_expire(hl_ward *ward, hl_keeper **ret_probe);
+
+/* An event IN_HAND has its outcome, which is counted: the next of its key is due. Gives the room
+ * back; one with memory of its own is the caller's. */
+void hl_ward_release(hl_kept *kept);
+
+/* Takes an event out of the place that it is in, which is not BEHIND: IN_HAND. */
+void hl_ward_take_out(hl_kept *kept);
+
+/* Sets, opens or closes the due by what is kept now. At the end of each call on the ward. */
+void hl_ward_settle(hl_ward *ward);
+
+#endif
