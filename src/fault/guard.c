@@ -284,6 +284,10 @@ static void fail_one(hl_keeper *keeper, const hl_event *event, const outcome *wh
     hl_ward *const ward = keeper->ward;
     const bool is_kept = ward->in_hand != NULL && event == &ward->in_hand->event;
     const hl_dead_reason reason = what->status == HL_REJECT ? HL_DEAD_REJECTED : HL_DEAD_EXHAUSTED;
+    if (again && hl_subscription_is_ending(keeper->cell->subscription)) {
+        hl_count(&keeper->cell->cancelled, 1); /* in hand, it is let go by who gave it */
+        return;
+    }
     if (!again && !is_kept) {
         die_in_slot(keeper, event, reason, what);
         return;
@@ -312,10 +316,6 @@ static void failed(hl_partition *partition, hl_cell *cell, hl_status status,
     what.error_text = hl_failure_take(events, count, &what.error_code);
     what.full = found_no_room(partition, cell, status);
     what.full_slots = partition->out->full_slots;
-    if (hl_subscription_is_ending(cell->subscription)) {
-        hl_count(&cell->cancelled, count);
-        return;
-    }
     if (keeper->has_breaker && what.full != NULL)
         hl_breaker_cancelled(&keeper->breaker);
     else if (keeper->has_breaker)
