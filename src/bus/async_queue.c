@@ -341,21 +341,21 @@ static bool latest_has_room(hl_async_queue *queue)
     return true;
 }
 
-const hl_async_kind hl_async_ordered = {{NULL, take_ordered, cancel, NULL},
+const hl_async_kind hl_async_ordered = {{NULL, take_ordered, NULL, cancel, NULL},
                                         make_ordered,
                                         ordered_ready,
                                         serve_ordered,
                                         drain_ordered,
                                         ordered_waiting,
                                         ordered_has_room};
-const hl_async_kind hl_async_unordered = {{NULL, take_unordered, cancel, NULL},
+const hl_async_kind hl_async_unordered = {{NULL, take_unordered, NULL, cancel, NULL},
                                           make_unordered,
                                           unordered_ready,
                                           serve_unordered,
                                           drain_unordered,
                                           unordered_waiting,
                                           unordered_has_room};
-const hl_async_kind hl_async_latest = {{NULL, take_latest, cancel, NULL},
+const hl_async_kind hl_async_latest = {{NULL, take_latest, NULL, cancel, NULL},
                                        make_latest,
                                        latest_ready,
                                        serve_latest,

@@ -209,6 +209,8 @@ static inline void stage(hl_publisher *out, hl_outlet *outlet, uint64_t position
 /* Kept for the case that the handler fails for it: then it is tried again when there is room. */
 static void note_full(hl_publisher *out, hl_outlet *outlet, uint32_t slots)
 {
+    if (out->partition == NULL)
+        return; /* a worker's */
     out->full = outlet;
     out->full_slots = outlet->staged_slots + slots;
     out->full_event_id = out->event_id;

@@ -14,7 +14,7 @@ struct hl_publisher {
     hl_outlet **outlets; /* by partition * HL_PRIORITIES + priority; NULL: not declared */
     uint16_t source;
     bool is_handlers;        /* a partition's own `out`, */
-    hl_partition *partition; /* of which it is */
+    hl_partition *partition; /* of which it is; NULL: a worker's */
     char name[64];
     struct hl_publisher *next; /* under the bus's lock */
     /* Its thread writes. A handler's: the event in hand, and the outlets with something staged. */
