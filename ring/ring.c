@@ -160,7 +160,5 @@ void hl_ring_consumer_open(hl_ring *ring, hl_ring_consumer *ret_consumer)
                                        .slot_size = ring->slot_size,
                                        .capacity = ring->capacity,
                                        .publish_after = eighth == 0 ? 1 : eighth,
-                                       .rewritten_bytes = ring->slot_size < HL_RING_REWRITTEN_BYTES
-                                                              ? ring->slot_size
-                                                              : HL_RING_REWRITTEN_BYTES};
+                                       .rewritten_bytes = hl_ring_rewritten_bytes(ring->slot_size)};
 }

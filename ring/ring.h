@@ -213,6 +213,24 @@ static inline void hl_ring_want_room(hl_ring *ring, uint64_t released)
         hl_store_relaxed_u64(&ring->room_wanted, released);
 }
 
+/* Of a slot, what a release writes once more. */
+static inline uint32_t hl_ring_rewritten_bytes(uint32_t slot_size)
+{
+    return slot_size < HL_RING_REWRITTEN_BYTES ? slot_size : HL_RING_REWRITTEN_BYTES;
+}
+
+/* For a consumer: makes the lines of a slot behind its first this core's own, for the sake of the
+ * producer that fills it next. */
+static inline void hl_ring_rewrite(void *slot, uint32_t bytes)
+{
+    for (uint32_t offset = HL_RING_LINE; offset < bytes; offset += HL_RING_LINE) {
+        uint64_t *const word = (uint64_t *)(void *)((char *)slot + offset);
+        /* Relaxed: the value that is there, in a slot that is still the consumer's; what gives it
+         * back puts it before the producer's next. */
+        hl_store_relaxed_u64(word, hl_load_relaxed_u64(word));
+    }
+}
+
 /* ------- The consumer's thread only, from here on. ------- */
 
 /* Whether there is something to read. */
@@ -276,23 +294,11 @@ static inline void *hl_ring_slot(const hl_ring_consumer *consumer, uint32_t i)
                            consumer->position + i);
 }
 
-/* Makes the further lines of a slot this core's own, for the producer's sake; see above. */
-static inline void hl_ring_rewrite(const hl_ring_consumer *consumer, char *slot)
-{
-    for (uint32_t offset = HL_RING_LINE; offset < consumer->rewritten_bytes;
-         offset += HL_RING_LINE) {
-        uint64_t *const word = (uint64_t *)(void *)(slot + offset);
-        /* Relaxed: the value that is there, in a slot that is still the consumer's; RELEASED puts
-         * it before the producer's next. */
-        hl_store_relaxed_u64(word, hl_load_relaxed_u64(word));
-    }
-}
-
 /* hl_ring_release for a consumer that has written to the first line of each of the slots itself. */
 static inline void hl_ring_release_written(hl_ring_consumer *consumer, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
-        hl_ring_rewrite(consumer, hl_ring_slot(consumer, i));
+        hl_ring_rewrite(hl_ring_slot(consumer, i), consumer->rewritten_bytes);
     consumer->position += n;
     /* WANTED: relaxed. One look a call is enough: the line is written only when a ring is full, so
      * that until then it is read from this core's own cache. */
