@@ -1,5 +1,6 @@
 #include "bus/part.h"
 #include "fault/faults.h"
+#include "flow/scaling.h"
 
 /* Which parts hang in a bus, in the order in which they are made and called. */
-const hl_part *const hl_parts[] = {&hl_faults_part, NULL};
+const hl_part *const hl_parts[] = {&hl_faults_part, &hl_scaling_part, NULL};

@@ -85,6 +85,15 @@ typedef struct hl_thread_status {
     uint32_t partitions;
 } hl_thread_status;
 
+/* The pool that runs async handlers. */
+typedef struct hl_pool_stats {
+    uint32_t workers; /* that take events up now */
+    uint32_t min_workers, max_workers;
+    uint64_t backlog;       /* events that wait for them, or are in hand; without those of taps */
+    uint64_t finished;      /* that are done with */
+    uint64_t grown, shrunk; /* how often the number changed */
+} hl_pool_stats;
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -116,6 +125,9 @@ HL_API hl_status hl_bus_subscription_stats(hl_bus *bus, uint32_t index,
 /* Walks the threads likewise. */
 HL_API hl_status hl_bus_thread_status(const hl_bus *bus, uint32_t index,
                                       hl_thread_status *ret_status);
+
+/* The pool of workers. HL_NOT_FOUND: the bus has none. Any thread. */
+HL_API hl_status hl_bus_pool_stats(const hl_bus *bus, hl_pool_stats *ret_stats);
 
 /* Publishes refused before they reached a lane (no such topic, no such lane of the publisher). */
 HL_API uint64_t hl_bus_refused(const hl_bus *bus);

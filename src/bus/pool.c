@@ -193,8 +193,10 @@ bool hl_worker_outputs_taken(const hl_worker *worker)
 
 void hl_pool_resize(hl_pool *pool, uint32_t active)
 {
-    const uint32_t before = hl_load_relaxed_u32(&pool->active); /* Relaxed: one writer. */
-    hl_store_relaxed_u32(&pool->active, active);                /* Relaxed: see `active`. */
+    const uint32_t before = hl_pool_active(pool);
+    hl_store_relaxed_u32(&pool->active, active); /* Relaxed: see `active`. */
+    if (active != before)
+        hl_count(active > before ? &pool->grown : &pool->shrunk, 1);
     for (uint32_t i = before; i < active; i++)
         hl_executor_wake(pool->workers[i].executor);
 }

@@ -52,7 +52,9 @@ struct hl_pool {
     hl_worker *workers;
     uint32_t count;
     hl_pool_kind kind;
+    void *scaling; /* of the part that resizes it (flow/scaling.h) */
     /* The control plane writes. */
+    uint64_t grown, shrunk; /* how often */
     uint32_t active; /* workers of a lower index take events up; relaxed: taken notice of soon */
     /* Workers write, partitions read. */
     alignas(128) uint64_t sleeping; /* IDLE: a bit for each active worker that sleeps */
@@ -70,7 +72,12 @@ static inline void hl_pool_notify(hl_pool *pool)
         hl_pool_wake(pool);
 }
 
-/* How many of its workers take events up. The control plane. */
+static inline uint32_t hl_pool_active(const hl_pool *pool)
+{
+    return hl_load_relaxed_u32(&pool->active); /* Relaxed: see `active`. */
+}
+
+/* How many of its workers take events up from now on. The control plane, one thread. */
 void hl_pool_resize(hl_pool *pool, uint32_t active);
 
 /* Wakes a worker if events wait and all are asleep. The housekeeper, now and then. */
@@ -111,7 +118,7 @@ void hl_worker_detach(hl_worker *worker, hl_link *link);
 
 static inline bool hl_worker_is_active(const hl_worker *worker)
 {
-    return worker->index < hl_load_relaxed_u32(&worker->pool->active); /* Relaxed: see `active`. */
+    return worker->index < hl_pool_active(worker->pool);
 }
 
 /* Whether what it has published so far was taken. Who calls has seen, through a strand (async.h),

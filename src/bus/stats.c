@@ -226,6 +226,21 @@ hl_status hl_bus_thread_status(const hl_bus *bus, uint32_t index, hl_thread_stat
     return HL_OK;
 }
 
+hl_status hl_bus_pool_stats(const hl_bus *bus, hl_pool_stats *ret_stats)
+{
+    const hl_pool *const pool = bus->pools[HL_POOL_WORKERS];
+    if (pool == NULL)
+        return HL_NOT_FOUND;
+    *ret_stats = (hl_pool_stats){.workers = hl_pool_active(pool),
+                                 .min_workers = bus->config.min_workers,
+                                 .max_workers = bus->config.max_workers,
+                                 .backlog = hl_pool_backlog(pool),
+                                 .finished = hl_pool_finished(pool),
+                                 .grown = hl_load_relaxed_u64(&pool->grown),    /* Relaxed: a */
+                                 .shrunk = hl_load_relaxed_u64(&pool->shrunk)}; /* counter. */
+    return HL_OK;
+}
+
 void hl_bus_print_plan(const hl_bus *bus, FILE *stream)
 {
     if (bus->plan != NULL)

@@ -2,6 +2,8 @@
 
 #include <time.h>
 
+#include "bus/bus.h"
+
 static hl_domain_config own_domain(const char *name, hl_priority priority, hl_wait wait)
 {
     return (hl_domain_config){.name = name,
@@ -17,7 +19,7 @@ static hl_domain_config own_domain(const char *name, hl_priority priority, hl_wa
                               .wait = wait};
 }
 
-hl_bus *own_create(hl_wait wait)
+static hl_bus *create(hl_wait wait, uint32_t max_workers)
 {
     const hl_domain_config domains[3] = {
         own_domain("market_data", HL_NORMAL, wait),
@@ -31,20 +33,39 @@ hl_bus *own_create(hl_wait wait)
     config.max_topics = 64;
     config.max_keys_per_state_topic = 64;
     config.ring_start_position = UINT64_MAX - 1000;
+    config.max_workers = max_workers;
+    config.worker_grow_backlog = UINT64_MAX;
+    config.worker_shrink_after_ns = 3600 * HL_SECOND;
     hl_bus *bus = NULL;
     hl_error error = {.text = ""};
     cr_assert_eq(hl_bus_create(&config, &bus, &error), HL_OK, "%s", error.text);
     return bus;
 }
 
-hl_bus *own_start(hl_wait wait)
+hl_bus *own_create(hl_wait wait)
 {
-    hl_bus *const bus = own_create(wait);
+    return create(wait, 0);
+}
+
+static hl_bus *start(hl_bus *bus)
+{
     const hl_status status = hl_bus_start(bus);
     hl_error error;
     hl_bus_error(bus, &error);
     cr_assert_eq(status, HL_OK, "%s", error.text);
     return bus;
+}
+
+hl_bus *own_start(hl_wait wait)
+{
+    return start(own_create(wait));
+}
+
+hl_bus *own_start_with_workers(hl_wait wait, uint32_t max_workers)
+{
+    hl_bus *const bus = create(wait, max_workers);
+    hl_pool_resize(bus->pools[HL_POOL_WORKERS], max_workers);
+    return start(bus);
 }
 
 void own_stop(hl_bus *bus)

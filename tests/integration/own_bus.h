@@ -24,6 +24,10 @@
 hl_bus *own_create(hl_wait wait);
 hl_bus *own_start(hl_wait wait);
 
+/* The same with 1 to max_workers workers, of which all work from the start; they grow and shrink
+ * only as the test says. */
+hl_bus *own_start_with_workers(hl_wait wait, uint32_t max_workers);
+
 /* Stops it, which must drain and conserve, and destroys it. */
 void own_stop(hl_bus *bus);
 

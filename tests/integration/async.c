@@ -1,0 +1,347 @@
+/*
+ * Async subscriptions with threads: each contract beside stalled, slow and dying consumers; the
+ * order of each key while the pool grows and shrinks; unsubscribing under a flood.
+ */
+#include "own_bus.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bus/bus.h"
+
+#define KEYS 8u
+
+static hl_subscription_options options_of(hl_async_order async, hl_contract contract)
+{
+    hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
+    options.async = async;
+    options.contract = contract;
+    options.queue_events = 64;
+    options.eject_behind = 48;
+    return options;
+}
+
+static hl_subscription *subscribe_async(hl_bus *bus, const char *pattern, hl_handler handler,
+                                        void *context, const hl_subscription_options *options)
+{
+    hl_subscription *subscription = NULL;
+    hl_error error;
+    const hl_status status = hl_subscribe(bus, pattern, handler, context, options, &subscription);
+    hl_bus_error(bus, &error);
+    cr_assert_eq(status, HL_OK, "%s", error.text);
+    return subscription;
+}
+
+static void pause_ns(uint64_t ns)
+{
+    const struct timespec pause = {0, (long)ns};
+    nanosleep(&pause, NULL);
+}
+
+/* ---- a consumer that checks what its contract promises ---- */
+
+typedef struct consumer {
+    uint64_t last[KEYS];   /* the newest value of each key, from 1 */
+    uint64_t seen;         /* events, all atomically: several workers may run it */
+    uint64_t lost;         /* told */
+    uint64_t ejected;      /* told */
+    uint64_t out_of_order; /* counted, for asserts belong to the test's thread */
+    uint64_t pause_ns;     /* after each event */
+    uint32_t stalled;      /* 1: its handler does not return */
+    bool gaps;             /* events may be missing */
+} consumer;
+
+static hl_status consume(const hl_event *event, hl_publisher *out, void *context)
+{
+    consumer *const self = context;
+    (void)out;
+    while (hl_load_acquire_u32(&self->stalled) != 0)
+        pause_ns(100000);
+    if ((event->flags & HL_EVENT_LOST) != 0) {
+        hl_lost lost;
+        memcpy(&lost, hl_payload(event), sizeof lost);
+        hl_fetch_add_relaxed_u64(&self->lost, lost.count);
+    } else if ((event->flags & HL_EVENT_EJECTED) != 0) {
+        hl_fetch_add_relaxed_u64(&self->ejected, 1);
+    } else {
+        const uint64_t before = self->last[event->key], value = own_value(event);
+        if (self->gaps ? value <= before : value != before + 1)
+            hl_fetch_add_relaxed_u64(&self->out_of_order, 1);
+        self->last[event->key] = value;
+        hl_fetch_add_release_u64(&self->seen, 1);
+    }
+    if (self->pause_ns != 0)
+        pause_ns(self->pause_ns);
+    return HL_OK;
+}
+
+static void set_stalled(consumer *who, bool stalled)
+{
+    hl_store_release_u32(&who->stalled, stalled);
+}
+
+/* Publishes values 1, 2, ... of each key. */
+static void flood(hl_publisher *feed, hl_topic topic, uint64_t first, uint64_t rounds)
+{
+    for (uint64_t value = first; value < first + rounds; value++)
+        for (uint64_t key = 0; key < KEYS; key++)
+            own_publish(feed, topic, key, value);
+}
+
+static hl_subscription_stats stats_of(const hl_subscription *subscription)
+{
+    hl_subscription_stats stats;
+    hl_subscription_stats_read(subscription, &stats);
+    return stats;
+}
+
+static void await_handled(const consumer *who, uint64_t events)
+{
+    own_await(&who->seen, events);
+    cr_assert_eq(who->out_of_order, 0);
+}
+
+/* ---- all contracts at once ---- */
+
+Test(async, every_contract_keeps_its_word_beside_stalled_and_slow_ones)
+{
+    const uint64_t rounds = 3000 / OWN_SHARE, events = rounds * KEYS;
+    hl_bus *const bus = own_start_with_workers(HL_WAIT_PARK, 6);
+    const hl_topic quote = own_topic(bus, "market_data.quote", HL_STATE);
+    consumer here = {0}, lossless = {0}, whole = {0};
+    consumer slow = {.pause_ns = 20000, .gaps = true}, latest = {.pause_ns = 50000, .gaps = true};
+    consumer stalled = {.stalled = 1, .gaps = true}, dead_tap = {.stalled = 1, .gaps = true};
+    hl_subscription_options options = options_of(HL_ASYNC_BY_KEY, HL_CONTRACT_LOSSLESS);
+    own_subscribe(bus, "market_data.quote", consume, &here);
+    subscribe_async(bus, "market_data.quote", consume, &lossless, &options);
+    options = options_of(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    subscribe_async(bus, ">", consume, &whole, &options);
+    options = options_of(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSY);
+    hl_subscription *const lossy = subscribe_async(bus, "market_data.*", consume, &slow, &options);
+    options = options_of(HL_ASYNC_ORDERED, HL_CONTRACT_LATEST);
+    hl_subscription *const newest =
+        subscribe_async(bus, "market_data.quote", consume, &latest, &options);
+    options = options_of(HL_ASYNC_ORDERED, HL_CONTRACT_EJECT);
+    hl_subscription *const ejected =
+        subscribe_async(bus, "market_data.quote", consume, &stalled, &options);
+    options = options_of(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSY);
+    options.tap = true;
+    hl_subscription *const tap = subscribe_async(bus, ">", consume, &dead_tap, &options);
+    hl_publisher *const feed = own_publisher(bus, "feed", "market_data");
+    flood(feed, quote, 1, rounds);
+    await_handled(&here, events);
+    await_handled(&lossless, events);
+    await_handled(&whole, events);
+    cr_assert_eq(stats_of(ejected).ejections, 1);
+    cr_assert(stats_of(ejected).ejected);
+    cr_assert_gt(stats_of(tap).lost, 0);
+    set_stalled(&stalled, false);
+    set_stalled(&dead_tap, false);
+    cr_assert_eq(hl_bus_stop(bus, 60 * HL_SECOND), HL_OK);
+    cr_assert_eq(stats_of(lossy).handled + stats_of(lossy).lost, events);
+    cr_assert_leq(slow.lost, stats_of(lossy).lost, "no more is told than was lost");
+    cr_assert_eq(stats_of(newest).handled + stats_of(newest).conflated, events);
+    for (uint32_t key = 0; key < KEYS; key++)
+        cr_assert_eq(latest.last[key], rounds, "the newest of each key");
+    cr_assert_eq(stalled.ejected, 1);
+    cr_assert_eq(slow.out_of_order + latest.out_of_order + stalled.out_of_order, 0);
+    hl_bus_destroy(bus);
+}
+
+Test(async, a_lossless_one_that_stalls_and_gets_well_has_lost_nothing)
+{
+    const uint64_t rounds = 2000 / OWN_SHARE, before = 40;
+    hl_bus *const bus = own_start_with_workers(HL_WAIT_PARK, 2);
+    const hl_topic trade = own_topic(bus, "market_data.trade", HL_DELTA);
+    const hl_topic other = own_topic(bus, "market_data.other", HL_DELTA);
+    consumer ill = {.stalled = 1}, well = {0};
+    hl_subscription_options options = options_of(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    options.name = "the ill one";
+    subscribe_async(bus, "market_data.trade", consume, &ill, &options);
+    own_subscribe(bus, "market_data.other", consume, &well);
+    hl_publisher *const feed = own_publisher(bus, "feed", "market_data");
+    hl_publisher *const second = own_publisher(bus, "second", "market_data");
+    for (uint64_t i = 0; i < 64 + before; i++)
+        own_publish(feed, trade, i % KEYS, 1 + i / KEYS);
+    flood(second, other, 1, rounds);
+    await_handled(&well, rounds * KEYS);
+    cr_assert_str_eq(own_lane(bus, "market_data").held_by, "the ill one");
+    set_stalled(&ill, false);
+    flood(feed, trade, 1 + (64 + before) / KEYS, rounds);
+    await_handled(&ill, rounds * KEYS + 64 + before);
+    own_stop(bus);
+}
+
+/* ---- order under churn ---- */
+
+static uint64_t chance;
+
+static uint32_t below(uint32_t n)
+{
+    chance ^= chance << 13; /* xorshift64: G. Marsaglia, 2003 */
+    chance ^= chance >> 7;
+    chance ^= chance << 17;
+    return (uint32_t)((chance >> 32) * n >> 32);
+}
+
+typedef struct relay {
+    hl_topic to;
+    uint64_t full; /* events that found no room; their handler asks for nothing more */
+    consumer seen;
+} relay;
+
+/* Passes each event on, whatever that takes: nothing is lost on the way. */
+static hl_status pass_on(const hl_event *event, hl_publisher *out, void *context)
+{
+    relay *const self = context;
+    const uint64_t value = own_value(event);
+    while (hl_try_publish(out, self->to, event->key, &value, sizeof value) == HL_FULL)
+        pause_ns(10000);
+    return consume(event, out, &self->seen);
+}
+
+typedef struct churn {
+    hl_pool *pool;
+    uint32_t stop;
+    uint64_t changes, random;
+} churn;
+
+static void *resize_at_random(void *context)
+{
+    churn *const self = context;
+    uint64_t random = self->random;
+    while (hl_load_acquire_u32(&self->stop) == 0) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        hl_pool_resize(self->pool, 1 + (uint32_t)(random >> 40) % self->pool->count);
+        self->changes++;
+        pause_ns(1000 * (random >> 56));
+    }
+    return NULL;
+}
+
+static void check_order_under_churn(uint64_t seed, hl_async_order async)
+{
+    const uint64_t rounds = 1500 / OWN_SHARE;
+    chance = seed;
+    hl_bus *const bus = own_start_with_workers(HL_WAIT_PARK, 4);
+    const hl_topic trade = own_topic(bus, "market_data.trade", HL_DELTA);
+    relay self = {.to = own_topic(bus, "account.copy", HL_DELTA)};
+    consumer behind = {0};
+    hl_subscription_options options = options_of(async, HL_CONTRACT_LOSSLESS);
+    options.queue_events = 2u << below(6);
+    own_subscribe(bus, "account.copy", consume, &behind);
+    subscribe_async(bus, "market_data.trade", pass_on, &self, &options);
+    churn resizer = {.pool = bus->pools[HL_POOL_WORKERS], .random = seed};
+    const pthread_t thread = own_thread(resize_at_random, &resizer);
+    hl_publisher *const feed = own_publisher(bus, "feed", "market_data");
+    flood(feed, trade, 1, rounds);
+    own_await(&self.seen.seen, rounds * KEYS);
+    own_await(&behind.seen, rounds * KEYS);
+    hl_store_release_u32(&resizer.stop, 1);
+    own_join(thread);
+    cr_assert_eq(self.seen.out_of_order, 0, "seed %lu", seed);
+    cr_assert_eq(behind.out_of_order, 0, "seed %lu: what the handlers published", seed);
+    cr_assert_gt(resizer.changes, 0);
+    own_stop(bus);
+}
+
+Test(async, the_order_of_each_key_outlives_growing_and_shrinking)
+{
+    const char *const text = getenv("HOTLANE_SEED");
+    const uint64_t first = text != NULL ? strtoull(text, NULL, 10) : (uint64_t)time(NULL);
+    for (uint64_t seed = first; seed < first + 6; seed++) {
+        printf("HOTLANE_SEED=%lu\n", seed);
+        check_order_under_churn(seed, seed % 3 == 0 ? HL_ASYNC_ORDERED : HL_ASYNC_BY_KEY);
+    }
+}
+
+/* ---- cycles ---- */
+
+/* Publishes its event again, with one less, to the topic that it came from. */
+static hl_status go_round(const hl_event *event, hl_publisher *out, void *context)
+{
+    relay *const self = context;
+    const uint64_t value = own_value(event) - 1;
+    if (own_value(event) != 0 &&
+        hl_try_publish(out, self->to, event->key + 1, &value, sizeof value) == HL_FULL)
+        hl_fetch_add_relaxed_u64(&self->full, 1);
+    hl_fetch_add_release_u64(&self->seen.seen, 1);
+    return HL_OK;
+}
+
+Test(async, lossless_handlers_that_feed_themselves_never_deadlock)
+{
+    hl_bus *const bus = own_start_with_workers(HL_WAIT_PARK, 2);
+    relay self = {.to = own_topic(bus, "market_data.trade", HL_DELTA)};
+    hl_subscription_options options = options_of(HL_ASYNC_BY_KEY, HL_CONTRACT_LOSSLESS);
+    options.queue_events = 2;
+    subscribe_async(bus, "market_data.trade", go_round, &self, &options);
+    hl_publisher *const feed = own_publisher(bus, "feed", "market_data");
+    for (uint64_t i = 0; i < 200; i++)
+        own_publish(feed, self.to, i, 20);
+    own_stop(bus);
+    cr_assert_geq(self.seen.seen, 200);
+}
+
+/* ---- ends ---- */
+
+typedef struct guest {
+    uint64_t calls; /* freed right after hl_unsubscribe */
+} guest;
+
+static hl_status visit(const hl_event *event, hl_publisher *out, void *context)
+{
+    guest *const self = context;
+    (void)out;
+    hl_fetch_add_relaxed_u64(&self->calls, 1 + event->key / KEYS);
+    return HL_OK;
+}
+
+Test(async, one_may_unsubscribe_under_a_flood_and_free_its_context)
+{
+    const uint64_t tries = 400 / OWN_SHARE;
+    hl_bus *const bus = own_start_with_workers(HL_WAIT_PARK, 3);
+    const hl_topic quote = own_topic(bus, "market_data.quote", HL_STATE);
+    hl_publisher *const feed = own_publisher(bus, "feed", "market_data");
+    uint64_t value = 1;
+    hl_error error;
+    for (uint64_t i = 0; i < tries; i++) {
+        hl_subscription_options options =
+            options_of((hl_async_order)(HL_ASYNC_UNORDERED + i % 3), (hl_contract)(i / 3 % 4));
+        options.tap = i % 7 == 0 && options.contract == HL_CONTRACT_LOSSY;
+        if (options.contract == HL_CONTRACT_LATEST && options.async == HL_ASYNC_UNORDERED)
+            options.async = HL_ASYNC_BY_KEY;
+        guest *const context = calloc(1, sizeof *context);
+        hl_subscription *const subscription =
+            subscribe_async(bus, "market_data.*", visit, context, &options);
+        flood(feed, quote, value, 1 + i % 10);
+        value += 1 + i % 10;
+        cr_assert_eq(hl_unsubscribe(subscription, 60 * HL_SECOND, &error), HL_OK);
+        memset(context, 0xff, sizeof *context);
+        free(context);
+    }
+    own_stop(bus);
+}
+
+Test(async, one_handler_that_hangs_does_not_hold_up_anothers_end)
+{
+    hl_bus *const bus = own_start_with_workers(HL_WAIT_PARK, 2);
+    const hl_topic trade = own_topic(bus, "market_data.trade", HL_DELTA);
+    consumer hangs = {.stalled = 1, .gaps = true}, well = {0};
+    hl_subscription_options options = options_of(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    hl_subscription *const stuck =
+        subscribe_async(bus, "market_data.trade", consume, &hangs, &options);
+    hl_subscription *const other =
+        subscribe_async(bus, "market_data.trade", consume, &well, &options);
+    hl_publisher *const feed = own_publisher(bus, "feed", "market_data");
+    flood(feed, trade, 1, 4);
+    await_handled(&well, 4 * KEYS);
+    hl_error error;
+    cr_assert_eq(hl_unsubscribe(other, 60 * HL_SECOND, &error), HL_OK);
+    cr_assert_eq(hl_unsubscribe(stuck, HL_MILLISECOND, &error), HL_TIMEOUT);
+    set_stalled(&hangs, false);
+    cr_assert_eq(hl_unsubscribe(stuck, 60 * HL_SECOND, &error), HL_OK);
+    own_stop(bus);
+}
