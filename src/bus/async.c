@@ -99,6 +99,25 @@ hl_status hl_async_check(hl_bus *bus, const char *pattern, const hl_subscription
                                                    : check_queue(bus, pattern, options);
 }
 
+/* An image is put into a queue in one go: who may not lose any of it must have the room. */
+hl_status hl_async_check_image(hl_bus *bus, const hl_subscription *subscription)
+{
+    const hl_subscription_options *const options = &subscription->options;
+    uint64_t keys = 0;
+    for (uint32_t i = 0; i < subscription->image_topic_count; i++)
+        keys += subscription->image_topics[i]->options.max_keys;
+    const uint64_t room =
+        options->contract == HL_CONTRACT_EJECT ? options->eject_behind : options->queue_events;
+    if (subscription->async == NULL || is_lossy(options) ||
+        options->contract == HL_CONTRACT_LATEST || keys <= room)
+        return HL_OK;
+    return hl_bus_fail(bus, HL_INVALID,
+                       "subscription \"%s\": an initial image of up to %" PRIu64
+                       " keys has no room in its queue: raise queue_events (and eject_behind), or "
+                       "lower the topics' max_keys",
+                       subscription->pattern, keys);
+}
+
 hl_status hl_async_check_topic(hl_bus *bus, const char *name)
 {
     if (bus->pools[HL_POOL_WORKERS] == NULL)

@@ -129,6 +129,9 @@ static inline bool hl_async_is_lossless(const hl_subscription *subscription)
 /* Checks the options of an async subscription, and those that only one may have. Under the lock. */
 hl_status hl_async_check(hl_bus *bus, const char *pattern, const hl_subscription_options *options);
 
+/* Whether its queues have room for the initial image that it is to get. Under the lock. */
+hl_status hl_async_check_image(hl_bus *bus, const hl_subscription *subscription);
+
 /* Whether a topic that is no state topic may have that name: not one that a subscription of
  * contract latest would conflate. Under the lock. */
 hl_status hl_async_check_topic(hl_bus *bus, const char *name);

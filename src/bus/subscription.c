@@ -137,7 +137,10 @@ static hl_status make_parts(hl_bus *bus, hl_subscription *subscription)
     }
     if (!whole)
         return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a subscription");
-    return subscription->options.initial_image ? find_image_topics(bus, subscription) : HL_OK;
+    if (!subscription->options.initial_image)
+        return HL_OK;
+    const hl_status status = find_image_topics(bus, subscription);
+    return status == HL_OK ? hl_async_check_image(bus, subscription) : status;
 }
 
 static void free_subscription(hl_subscription *subscription)
@@ -534,6 +537,9 @@ hl_status hl_subscription_start(const hl_subscription *subscription, uint32_t pa
 void hl_subscription_add_up(const hl_subscription *subscription, hl_subscription_stats *ret_stats)
 {
     hl_subscription_stats sum = {0};
+    bool runs = false;
+    if (subscription->async != NULL)
+        hl_async_add_up(subscription->async, &sum);
     for (uint32_t i = 0; i < subscription->partition_count; i++) {
         const hl_cell *const cell = &subscription->cells[i];
         /* Relaxed all: counters of one writer; outcomes before `delivered`, which comes first in
@@ -551,15 +557,13 @@ void hl_subscription_add_up(const hl_subscription *subscription, hl_subscription
         const hl_partition *const partition =
             &subscription->bus->partitions[subscription->first_partition + i];
         for (int lane = 0; lane < HL_PRIORITIES; lane++)
-            sum.running |= hl_load_relaxed_u32(&partition->lanes[lane].running); /* as above */
+            runs |= hl_load_relaxed_u32(&partition->lanes[lane].running) != 0; /* as above */
     }
     const uint64_t outcomes = sum.handled + sum.filtered + sum.skipped + sum.cancelled +
                               sum.dead_lettered + sum.queued + sum.in_retry + sum.held;
-    sum.running = sum.running != 0 && sum.delivered > outcomes ? sum.delivered - outcomes : 0;
-    if (subscription->async != NULL) {
-        sum.running = 0; /* on workers, which have counted it */
-        hl_async_add_up(subscription->async, &sum);
-    }
+    /* What runs on workers they have counted. */
+    if (subscription->async == NULL)
+        sum.running = runs && sum.delivered > outcomes ? sum.delivered - outcomes : 0;
     snprintf(sum.name, sizeof sum.name, "%s", subscription->name);
     snprintf(sum.pattern, sizeof sum.pattern, "%s", subscription->pattern);
     sum.closed = hl_subscription_is_closing(subscription);

@@ -140,6 +140,34 @@ static hl_status visit_together(const hl_batch *batch, hl_publisher *out, void *
     return HL_OK;
 }
 
+/* For several workers at once. */
+static hl_status visit_beside_others(const hl_event *event, hl_publisher *out, void *context)
+{
+    guest *const self = context;
+    (void)event;
+    if (hl_current_id(out) % 16 == 0)
+        return HL_FAILED;
+    hl_fetch_add_relaxed_u64(&self->calls, 1); /* Relaxed: a counter. */
+    return HL_OK;
+}
+
+/* Some are served by workers; one that is ordered whole counts in plain memory. The handler. */
+static hl_handler serve_elsewhere(actor *self, uint32_t kind, hl_subscription_options *options)
+{
+    options->async = (hl_async_order)(HL_ASYNC_UNORDERED + stress_below(&self->random, 3));
+    options->contract = (hl_contract)stress_below(&self->random, 4);
+    /* An image needs room for each key. */
+    options->queue_events = (kind == 2 ? 8u : 4u) << stress_below(&self->random, 4);
+    options->eject_behind = kind == 2 ? 8 : 3;
+    options->tap = options->contract == HL_CONTRACT_LOSSY && stress_below(&self->random, 3) == 0;
+    if (options->contract == HL_CONTRACT_LATEST) {
+        options->async = HL_ASYNC_ORDERED;
+        if (kind != 2) /* only of state topics */
+            options->contract = HL_CONTRACT_LOSSLESS;
+    }
+    return options->async == HL_ASYNC_ORDERED ? visit : visit_beside_others;
+}
+
 static bool is_even(const hl_event *event, void *context)
 {
     (void)context;
@@ -162,12 +190,17 @@ static void *come_and_go(void *context)
         options.batch_events = 5;
         options.batch_wait_ns = stress_below(&self->random, 2) * HL_MILLISECOND;
         options.initial_image = kind == 2;
-        const hl_status status = hl_subscribe(of->bus, patterns[kind], kind == 3 ? NULL : visit,
-                                              visitor, &options, &subscription);
+        hl_handler handler = kind == 3 ? NULL : visit;
+        if (kind != 3 && stress_below(&self->random, 2) == 0)
+            handler = serve_elsewhere(self, kind, &options);
+        const hl_status status =
+            hl_subscribe(of->bus, patterns[kind], handler, visitor, &options, &subscription);
         if (status == HL_OK) {
             hl_error error = {.text = ""};
             if (stress_below(&self->random, 2) == 0)
                 sched_yield();
+            if (options.contract == HL_CONTRACT_EJECT)
+                hl_subscription_reattach(subscription);
             const hl_status ended = hl_unsubscribe(subscription, 60 * HL_SECOND, &error);
             STRESS_CHECK(ended == HL_OK, "%s", error.text);
         } else {
@@ -286,6 +319,11 @@ static void make_bus(scene *of, hl_wait wait)
     config.domains = domains;
     config.domain_count = 2;
     config.max_topics = 64;
+    config.max_workers = 3;
+    config.worker_grow_backlog = 8;
+    config.worker_shrink_backlog = 4;
+    config.worker_grow_below_per_s = config.worker_pause_ns = 0;
+    config.worker_shrink_after_ns = 10 * HL_MILLISECOND;
     config.max_keys_per_state_topic = 6;
     config.huge_pages = config.lock_memory = false;
     config.ring_start_position = UINT64_MAX - 500;
@@ -315,13 +353,19 @@ static void run_round(uint64_t seed, hl_wait wait)
     scene of = {.seed = seed};
     actor actors[ACTORS];
     pthread_t threads[ACTORS];
-    watcher watchers[2] = {{0}};
+    watcher watchers[3] = {{0}};
     hl_subscription *subscription;
     make_bus(&of, wait);
     hl_subscribe(of.bus, "a.>", watch, &watchers[0], NULL, &subscription);
     hl_subscribe(of.bus, "b.>", watch, &watchers[1], NULL, &subscription);
     hl_subscribe(of.bus, "a.delta", pass_on, &of, NULL, &subscription);
     hl_subscribe(of.bus, "b.delta", pass_on, &of, NULL, &subscription);
+    hl_subscription_options by_workers = HL_SUBSCRIPTION_OPTIONS_INIT;
+    by_workers.async = HL_ASYNC_BY_KEY;
+    by_workers.queue_events = 16;
+    hl_subscribe(of.bus, "a.delta", pass_on, &of, &by_workers, &subscription);
+    by_workers.async = HL_ASYNC_ORDERED;
+    hl_subscribe(of.bus, "b.>", watch, &watchers[2], &by_workers, &subscription);
     for (uint32_t i = 0; i < ACTORS; i++) {
         actors[i] = (actor){&of, seed + i};
         STRESS_CHECK(pthread_create(&threads[i], NULL, bodies[i], &actors[i]) == 0, "thread");

@@ -403,6 +403,13 @@ Test(async, a_tap_that_nobody_turns_holds_nothing_back)
 
 /* ---- eject ---- */
 
+static void assert_refused(hl_bus *bus, const hl_subscription_options *options, hl_status status,
+                           const char *text)
+{
+    cr_assert_eq(hl_subscribe(bus, "market_data.*", record, NULL, options, NULL), status);
+    assert_sentence(bus, status, text);
+}
+
 Test(async, one_that_is_too_far_behind_is_detached_and_told_behind_its_last_event)
 {
     hl_bus *const bus = start_with_workers(WORKERS);
@@ -478,20 +485,23 @@ Test(async, a_handler_may_reattach_when_it_is_told_and_gets_the_image)
     const hl_topic quote = topic_of_kind(bus, "market_data.quote", HL_STATE);
     hl_subscription_options options = async_options(HL_ASYNC_UNORDERED, HL_CONTRACT_EJECT);
     options.initial_image = true;
-    options.queue_events = 16;
     hl_subscription *subscription;
+    assert_refused(bus, &options, HL_INVALID, "raise queue_events");
+    options.queue_events = 32;
+    options.eject_behind = 16;
     cr_assert_eq(
         hl_subscribe(bus, "market_data.quote", come_back, &subscription, &options, &subscription),
         HL_OK);
     hl_publisher *const feed = open_publisher(bus, "feed", NULL);
-    for (uint64_t i = 0; i < 6; i++)
+    for (uint64_t i = 0; i < 20; i++) {
         publish(feed, quote, i % 2, i);
-    turn_partition(bus, "market_data");
+        turn(bus, "market_data", 0);
+    }
     cr_assert(stats_of(subscription).ejected);
     turn_all(bus);
     cr_assert_not(stats_of(subscription).ejected);
-    cr_assert_eq(stats_of(subscription).delivered, 4 + 2, "and the newest of two keys");
-    cr_assert_eq(stats_of(subscription).handled, 6);
+    cr_assert_eq(stats_of(subscription).delivered, 17 + 2, "and the newest of two keys");
+    cr_assert_eq(stats_of(subscription).handled, 19);
     assert_conserved(bus);
     manual_stop(bus);
 }
@@ -691,13 +701,6 @@ Test(async, a_worker_above_the_active_ones_takes_nothing_up)
 }
 
 /* ---- refusals ---- */
-
-static void assert_refused(hl_bus *bus, const hl_subscription_options *options, hl_status status,
-                           const char *text)
-{
-    cr_assert_eq(hl_subscribe(bus, "market_data.*", record, NULL, options, NULL), status);
-    assert_sentence(bus, status, text);
-}
 
 Test(async, options_out_of_range_are_refused)
 {
