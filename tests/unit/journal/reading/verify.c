@@ -1,0 +1,244 @@
+#include "journal/verify.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <criterion/criterion.h>
+
+#include "journal/audit.h"
+#include "journal/cursor.h"
+#include "journal/snapshot.h"
+#include "written.h"
+
+static char directory[HL_JOURNAL_PATH_SIZE];
+
+static void set_up(void)
+{
+    written_directory(directory);
+}
+
+static void tear_down(void)
+{
+    written_remove(directory);
+}
+
+TestSuite(verify, .init = set_up, .fini = tear_down);
+
+static void sum(void *context, const hl_verified_partition *partition)
+{
+    hl_verified_partition *const total = context;
+    total->records += partition->records;
+    total->segments += partition->segments;
+    total->torn_bytes += partition->torn_bytes;
+    total->gaps += partition->gaps;
+    total->clean = partition->clean;
+    if (total->first_sequence == 0)
+        total->first_sequence = partition->first_sequence;
+    total->last_sequence = partition->last_sequence;
+}
+
+static uint64_t verify(hl_verified_partition *ret_total)
+{
+    const hl_verify_options options = {.directory = directory};
+    const hl_verify_visitor visitor = {.context = ret_total, .partition = sum};
+    uint64_t damages = 0;
+    hl_error error = {0};
+    *ret_total = (hl_verified_partition){0};
+    cr_assert_eq(hl_journal_verify(hl_io_posix(), &options, &visitor, &damages, &error), HL_OK,
+                 "%s", error.text);
+    return damages;
+}
+
+Test(verify, a_whole_journal_is_sound)
+{
+    const written_options orders = {.count = 5000, .segment_bytes = 65536, .gap_every = 700};
+    const written_options fills = {.domain = "fill", .count = 10, .partition = 1};
+    hl_verified_partition total;
+    written_journal(directory, &orders);
+    written_journal(directory, &fills);
+    cr_assert_eq(verify(&total), 0);
+    cr_assert_eq(total.records, 5010);
+    cr_assert_eq(total.gaps, 7);
+    cr_assert_eq(total.torn_bytes, 0);
+    cr_assert(total.clean);
+}
+
+Test(verify, a_torn_tail_is_told_and_no_damage)
+{
+    const written_options options = {.count = 500, .segment_bytes = 65536, .abandon = true};
+    char path[HL_JOURNAL_PATH_SIZE];
+    size_t size;
+    hl_verified_partition total;
+    written_journal(directory, &options);
+    cr_assert(written_segment(directory, "order", 0, path));
+    uint8_t *const bytes = written_read_file(path, &size);
+    size_t end = size;
+    while (end > 0 && bytes[end - 1] == 0)
+        end--;
+    memset(bytes + end - 20, 0xee, 60); /* half a record, and what was meant to follow */
+    written_write_file(path, bytes, size);
+    free(bytes);
+    cr_assert_eq(verify(&total), 0);
+    cr_assert_gt(total.torn_bytes, 0);
+    cr_assert_lt(total.records, 500);
+    cr_assert_not(total.clean);
+}
+
+/* Of two segments, the second the newest. */
+static void write_small(char ret_paths[2][HL_JOURNAL_PATH_SIZE])
+{
+    written_options options = {.count = 40, .segment_bytes = 65536};
+    written_journal(directory, &options);
+    written_journal(directory, &options);
+    cr_assert_eq(written_segments(directory, "order"), 2);
+    for (size_t i = 0; i < 2; i++)
+        cr_assert(written_segment(directory, "order", i, ret_paths[i]));
+}
+
+/* Sound as it was: nothing was noticed. */
+static bool is_unnoticed(const hl_verified_partition *whole)
+{
+    hl_verified_partition total;
+    return verify(&total) == 0 && total.torn_bytes == 0 && total.records == whole->records &&
+           total.segments == whole->segments && total.clean == whole->clean;
+}
+
+Test(verify, every_flipped_bit_is_found, .timeout = 300)
+{
+    char paths[2][HL_JOURNAL_PATH_SIZE];
+    hl_verified_partition whole;
+    write_small(paths);
+    cr_assert_eq(verify(&whole), 0);
+    for (size_t i = 0; i < 2; i++) {
+        size_t size;
+        uint8_t *const bytes = written_read_file(paths[i], &size);
+        FILE *const file = fopen(paths[i], "r+b");
+        setvbuf(file, NULL, _IONBF, 0);
+        for (size_t bit = 0; bit < 8 * size; bit++) {
+            /* The header's zeros are all alike: a few of its bits stand for the rest. */
+            if (bit / 8 >= 400 && bit / 8 < HL_JOURNAL_HEADER_SIZE - 8 && bit % 97 != 0)
+                continue;
+            const uint8_t flipped = (uint8_t)(bytes[bit / 8] ^ 1u << bit % 8);
+            fseek(file, (long)(bit / 8), SEEK_SET);
+            fwrite(&flipped, 1, 1, file);
+            cr_assert_not(is_unnoticed(&whole), "segment %zu, bit %zu of byte %zu", i, bit % 8,
+                          bit / 8);
+            fseek(file, (long)(bit / 8), SEEK_SET);
+            fwrite(&bytes[bit / 8], 1, 1, file);
+        }
+        fclose(file);
+        free(bytes);
+    }
+    cr_assert(is_unnoticed(&whole));
+}
+
+Test(verify, every_truncation_is_found, .timeout = 300)
+{
+    char paths[2][HL_JOURNAL_PATH_SIZE];
+    hl_verified_partition whole, total;
+    write_small(paths);
+    cr_assert_eq(verify(&whole), 0);
+    for (size_t i = 0; i < 2; i++) {
+        size_t size;
+        uint8_t *const bytes = written_read_file(paths[i], &size);
+        for (size_t end = 0; end < size; end += end < HL_JOURNAL_HEADER_SIZE ? 512 : 1) {
+            cr_assert_eq(truncate(paths[i], (off_t)end), 0);
+            cr_assert_not(is_unnoticed(&whole), "segment %zu, %zu bytes of %zu", i, end, size);
+            if (i == 0) { /* not the newest: there is no innocent way to this */
+                cr_assert_gt(verify(&total), 0, "%zu bytes of %zu", end, size);
+            }
+            written_write_file(paths[i], bytes, size);
+        }
+        free(bytes);
+    }
+}
+
+Test(verify, a_segment_that_is_gone_renamed_or_doubled_is_found)
+{
+    const written_options options = {.count = 3000, .segment_bytes = 65536};
+    char path[HL_JOURNAL_PATH_SIZE], other[HL_JOURNAL_PATH_SIZE];
+    hl_verified_partition total;
+    written_journal(directory, &options);
+    cr_assert(written_segment(directory, "order", 1, path));
+    snprintf(other, sizeof other, "%.4000s/aside", directory);
+    cr_assert_eq(rename(path, other), 0);
+    cr_assert_gt(verify(&total), 0);
+    char later[HL_JOURNAL_PATH_SIZE];
+    strcpy(later, path);
+    later[strlen(later) - 5]++; /* its first sequence, one more */
+    cr_assert_eq(rename(other, later), 0);
+    cr_assert_gt(verify(&total), 0);
+    cr_assert_eq(rename(later, path), 0);
+    cr_assert_eq(verify(&total), 0);
+}
+
+Test(verify, damaged_cursors_snapshots_and_audit_lines_are_found)
+{
+    const written_options options = {.count = 10};
+    hl_cursor_position position = {.partition = "order", .next_sequence = 3};
+    hl_snapshot snapshot = {.name = "book", .sequence = 7, .payload = (void *)"state", .size = 5};
+    char path[HL_JOURNAL_PATH_SIZE];
+    hl_verified_partition total;
+    const hl_io *const io = hl_io_posix();
+    written_journal(directory, &options);
+    cr_assert_eq(hl_cursor_store(io, directory, "bridge", &position, 1, NULL), HL_OK);
+    cr_assert_eq(hl_snapshot_store(io, directory, &snapshot, 2, NULL), HL_OK);
+    cr_assert_eq(hl_audit_add(io, directory, "open", "for a test", NULL), HL_OK);
+    cr_assert_eq(hl_audit_add(io, directory, "open", "once more", NULL), HL_OK);
+    cr_assert_eq(verify(&total), 0);
+    static const char *const files[] = {"cursors.d/bridge",
+                                        "snapshots.d/book-00000000000000000007.hls", "audit.log"};
+    for (size_t i = 0; i < 3; i++) {
+        size_t size;
+        snprintf(path, sizeof path, "%.3000s/%s", directory, files[i]);
+        uint8_t *const bytes = written_read_file(path, &size);
+        for (size_t at = 0; at < size; at++) {
+            if (bytes[at] == '\n' && at + 1 == size && i == 2)
+                continue; /* then the line is torn, which a crash may leave */
+            bytes[at] ^= 4;
+            written_write_file(path, bytes, size);
+            cr_assert_eq(verify(&total), 1, "%s, byte %zu", files[i], at);
+            bytes[at] ^= 4;
+        }
+        written_write_file(path, bytes, size);
+        free(bytes);
+    }
+    cr_assert_eq(verify(&total), 0);
+}
+
+Test(audit, a_line_that_is_taken_out_shows_and_a_torn_one_is_cut)
+{
+    const hl_io *const io = hl_io_posix();
+    char path[HL_JOURNAL_PATH_SIZE], text[100];
+    hl_audit_findings findings;
+    size_t size;
+    written_directory(directory);
+    for (int i = 0; i < 3; i++) {
+        snprintf(text, sizeof text, "line %d\nof two", i);
+        cr_assert_eq(hl_audit_add(io, directory, "test", text, NULL), HL_OK);
+    }
+    cr_assert_eq(hl_audit_verify(io, directory, &findings, NULL), HL_OK);
+    cr_assert_eq(findings.lines, 3);
+    cr_assert_eq(findings.bad_lines, 0);
+    snprintf(path, sizeof path, "%.3000s/audit.log", directory);
+    char *const bytes = (char *)written_read_file(path, &size);
+    const size_t first = (size_t)(strchr(bytes, '\n') - bytes) + 1;
+    written_write_file(path, bytes + first, size - first);
+    cr_assert_eq(hl_audit_verify(io, directory, &findings, NULL), HL_OK);
+    cr_assert_eq(findings.bad_lines, 1);
+    cr_assert_eq(findings.first_bad_line, 1);
+    written_write_file(path, bytes, size - 5);
+    cr_assert_eq(hl_audit_verify(io, directory, &findings, NULL), HL_OK);
+    cr_assert(findings.torn);
+    cr_assert_eq(findings.bad_lines, 0);
+    cr_assert_eq(hl_audit_add(io, directory, "test", "after", NULL), HL_OK);
+    cr_assert_eq(hl_audit_verify(io, directory, &findings, NULL), HL_OK);
+    cr_assert_eq(findings.lines, 3);
+    cr_assert_eq(findings.bad_lines, 0);
+    cr_assert_not(findings.torn);
+    free(bytes);
+    written_remove(directory);
+}
