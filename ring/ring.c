@@ -157,6 +157,7 @@ void hl_ring_consumer_open(hl_ring *ring, hl_ring_consumer *ret_consumer)
                                        .slots = slots_of(ring),
                                        .position = released,
                                        .published = released,
+                                       .rewritten = released,
                                        .slot_size = ring->slot_size,
                                        .capacity = ring->capacity,
                                        .publish_after = eighth == 0 ? 1 : eighth,
