@@ -27,6 +27,7 @@ typedef struct perf_bus_options {
     const perf_cores *cores;
     hl_wait wait;     /* of the executors that the bus runs */
     bool manual;      /* the scenario's threads turn the executors, one for each domain, in order */
+    uint32_t workers; /* with `manual`: their executors, and one for taps, follow the domains' */
     bool two_domains; /* "market_data", whose handlers may publish to it, and "order" */
 } perf_bus_options;
 

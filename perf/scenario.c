@@ -32,6 +32,8 @@ static const perf_scenario scenarios[] = {
     {"flood", "an order's latency while market data saturates the machine", true,
      perf_scenario_flood},
     {"idle", "what an idle bus burns under each wait, and its wake-up", true, perf_scenario_idle},
+    {"async", "a partition to a worker: events a second by order and contract", true,
+     perf_scenario_async},
     {"churn", "subscribe and unsubscribe while events flow", true, perf_scenario_churn},
 };
 

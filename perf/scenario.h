@@ -109,5 +109,6 @@ hl_status perf_scenario_bus(perf_run *run, hl_error *error);
 hl_status perf_scenario_flood(perf_run *run, hl_error *error);
 hl_status perf_scenario_idle(perf_run *run, hl_error *error);
 hl_status perf_scenario_churn(perf_run *run, hl_error *error);
+hl_status perf_scenario_async(perf_run *run, hl_error *error);
 
 #endif

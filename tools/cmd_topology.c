@@ -121,7 +121,7 @@ static hl_status load_config(topology_run *run, hl_error *error)
     return hl_config_validate(&run->config, error);
 }
 
-/* Workers and journals, for which the configuration has no threads of its own. */
+/* Journals, for which the configuration has no threads of its own, and workers beside its own. */
 static void add_cold_threads(topology_run *run)
 {
     const topology_options *const options = &run->options;
@@ -132,7 +132,7 @@ static void add_cold_threads(topology_run *run)
             (hl_thread_request){.name = *name, .role = HL_ROLE_JOURNAL, .domain = "journals"};
     }
     for (uint32_t i = 0; i < options->workers; i++, name++) {
-        snprintf(*name, sizeof *name, "worker.%u", i);
+        snprintf(*name, sizeof *name, "worker.%u", run->config.max_workers + i);
         run->threads[run->thread_count++] = (hl_thread_request){
             .name = *name, .role = HL_ROLE_WORKER, .domain = "workers", .talks_to = "*"};
     }

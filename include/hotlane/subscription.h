@@ -8,6 +8,20 @@
  *     ...
  *     hl_unsubscribe(subscription, HL_SECOND, &error);
  *     free(context);
+ *
+ * A subscription with `async` gets copies of its events on a worker of the bus's pool instead
+ * (max_workers in the configuration), so that its handler may be slow. It says what it and the bus
+ * owe each other then (hl_contract):
+ *
+ *     hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
+ *     options.async = HL_ASYNC_BY_KEY;
+ *     options.contract = HL_CONTRACT_LOSSY;
+ *     hl_subscribe(bus, "market_data.*", on_trade, context, &options, NULL);
+ *
+ * Its handler publishes and fails as an inline one does, but for retries: what it fails on is
+ * skipped, and counted. With a contract that may lose it looks at event->flags first: HL_EVENT_LOST
+ * and HL_EVENT_EJECTED come to it like events, with a payload of their own (their status does not
+ * matter). What a handler publishes is seen in the order of its events, as far as those have one.
  */
 #ifndef HOTLANE_SUBSCRIPTION_H
 #define HOTLANE_SUBSCRIPTION_H
@@ -108,7 +122,7 @@ typedef struct hl_subscription_options {
                               1..queue_events */
     uint64_t eject_age_ns; /* contract eject: one has waited so long when the next one comes; 0: by
                               number alone */
-    /* Of all subscriptions. */
+    /* Of inline and batch handlers; what an async one fails on is skipped and counted. */
     const hl_retry_options *retry;     /* copied; NULL: HL_RETRY_OPTIONS_INIT */
     const hl_breaker_options *breaker; /* copied; NULL: none, it is never left alone */
     uint64_t budget_ns; /* the watchdog reports a handler that runs longer; 0: the bus's */
@@ -136,7 +150,9 @@ extern "C" {
  * - HL_UNKNOWN_DOMAIN: the first token names no domain.
  * - HL_SPANS_PARTITIONS: it reaches several partitions and is not `concurrent`.
  * - HL_NOT_ALLOWED: initial_image, and no state topic matches. (Of a pattern that matches others
- *   too, the state topics give their image, the others nothing.)
+ *   too, the state topics give their image, the others nothing.) Contract latest, and a topic that
+ *   is no state topic matches; one that would match cannot be declared as long as it lasts. Async,
+ *   and the bus has no workers.
  * - HL_LIMIT, HL_NO_MEMORY, HL_CLOSED
  */
 HL_API hl_status hl_subscribe(hl_bus *bus, const char *pattern, hl_handler handler, void *context,

@@ -86,6 +86,11 @@ hl_status hl_async_check(hl_bus *bus, const char *pattern, const hl_subscription
                            "subscription \"%s\": a batch handler runs on the partition's thread: "
                            "give an async subscription a handler",
                            pattern);
+    if (options->retry != NULL || options->breaker != NULL)
+        return hl_bus_fail(bus, HL_INVALID,
+                           "subscription \"%s\": what an async handler fails on is skipped and "
+                           "counted: leave retry and breaker out",
+                           pattern);
     if (options->tap && options->contract != HL_CONTRACT_LOSSY &&
         options->contract != HL_CONTRACT_LOSSLESS)
         return hl_bus_fail(bus, HL_INVALID,

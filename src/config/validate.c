@@ -297,9 +297,10 @@ static bool workers_defect(const hl_config *config, hl_config_defect *ret_defect
         return false;
     if (range_defect("min_workers", config->min_workers, 1, config->max_workers, ret_defect))
         return true;
-    if (config->worker_grow_backlog == 0)
+    if (config->worker_grow_backlog < 2)
         return found(ret_defect, "worker_grow_backlog",
-                     "0: use the number of waiting events that is too many, such as 1000");
+                     "%" PRIu64 " is out of range: use 2 or more, such as 1000",
+                     config->worker_grow_backlog);
     if (config->worker_shrink_backlog == 0 ||
         config->worker_shrink_backlog >= config->worker_grow_backlog)
         return found(ret_defect, "worker_shrink_backlog",

@@ -20,6 +20,7 @@ SCENARIOS = {
     "bus": ["bus_128_single", "bus_128_16_subscribers", "bus_128_10000_topics"],
     "flood": ["own_partition.flood_by_idle.p99.9", "one_partition.flood.p99.9"],
     "idle": ["spin.cpu", "backoff.cpu", "park.wake.p99"],
+    "async": ["async_by_key", "async_unordered", "async_lossy.lost"],
     "churn": ["none.throughput", "1000_a_second.changes", "100000_a_second.from_intended.p99"],
 }
 ENVIRONMENT = ["cpu", "kernel", "kernel_command_line", "governor", "compiler", "flags", "cores",

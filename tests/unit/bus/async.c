@@ -678,6 +678,25 @@ Test(async, what_a_stop_finds_no_time_for_is_cancelled_and_counted)
     hl_bus_destroy(bus);
 }
 
+/* ---- threads ---- */
+
+Test(async, workers_are_threads_of_the_bus_behind_the_partitions)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    static const char *const names[] = {"worker.0", "worker.1", "taps"};
+    hl_thread_status status;
+    for (uint32_t i = 0; i < WORKERS + 1; i++) {
+        cr_assert_eq(hl_bus_thread_status(bus, 8 + i, &status), HL_OK);
+        cr_assert_str_eq(status.name, names[i]);
+        cr_assert_str_eq(status.role, "worker");
+        cr_assert_eq(status.partitions, 0);
+    }
+    cr_assert_eq(hl_bus_executor_count(bus), 8 + WORKERS + 1);
+    hl_publisher *publisher;
+    cr_assert_eq(hl_publisher_open(bus, "worker.1", NULL, &publisher), HL_EXISTS);
+    manual_stop(bus);
+}
+
 /* ---- growing and shrinking ---- */
 
 Test(async, a_worker_above_the_active_ones_takes_nothing_up)
@@ -723,6 +742,10 @@ Test(async, options_out_of_range_are_refused)
     options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_EJECT);
     options.tap = true;
     assert_refused(bus, &options, HL_INVALID, "a tap is lossy");
+    const hl_retry_options retry = HL_RETRY_OPTIONS_INIT;
+    options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    options.retry = &retry;
+    assert_refused(bus, &options, HL_INVALID, "leave retry and breaker out");
     options = async_options((hl_async_order)9, HL_CONTRACT_LOSSLESS);
     assert_refused(bus, &options, HL_INVALID, "async is 9");
     manual_stop(bus);

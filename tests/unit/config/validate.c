@@ -325,6 +325,43 @@ Test(validate, checks_the_ranges_of_the_limits)
     RANGE(max_keys_per_state_topic, 1, 16777216);
 }
 
+Test(validate, checks_the_pool_of_workers)
+{
+    hl_config config = HL_CONFIG_INIT;
+    config.min_workers = 0; /* there is no pool */
+    expect_valid(&config);
+    config.max_workers = 64;
+    expect_invalid(&config, "min_workers", "use 1 to 64");
+    config.min_workers = 64;
+    expect_valid(&config);
+    config.max_workers = 63;
+    expect_invalid(&config, "min_workers", "use 1 to 63");
+    config.max_workers = 65;
+    expect_invalid(&config, "max_workers", "use 0 to 64");
+    config.max_workers = 64;
+    config.worker_grow_backlog = 10;
+    expect_invalid(&config, "worker_shrink_backlog", "use 1 to 9");
+    config.worker_shrink_backlog = 0;
+    expect_invalid(&config, "worker_shrink_backlog", "use 1 to 9");
+    config.worker_grow_backlog = 0;
+    expect_invalid(&config, "worker_grow_backlog", "such as 1000");
+    config.worker_grow_backlog = 2;
+    config.worker_shrink_backlog = 1;
+    expect_valid(&config);
+    config.worker_grow_after_ns = 60 * HL_SECOND + 1;
+    expect_invalid(&config, "worker_grow_after_ns", "more than a minute");
+    config.worker_grow_after_ns = 60 * HL_SECOND;
+    config.worker_shrink_after_ns = 10 * HL_MILLISECOND - 1;
+    expect_invalid(&config, "worker_shrink_after_ns", "out of range");
+    config.worker_shrink_after_ns = 3600 * HL_SECOND + 1;
+    expect_invalid(&config, "worker_shrink_after_ns", "out of range");
+    config.worker_shrink_after_ns = 3600 * HL_SECOND;
+    config.worker_pause_ns = 60 * HL_SECOND + 1;
+    expect_invalid(&config, "worker_pause_ns", "more than a minute");
+    config.worker_pause_ns = 0;
+    expect_valid(&config);
+}
+
 Test(validate, checks_the_names_of_publishers)
 {
     const char *names[] = {"feed-a", "feed-b", "feed-a"};

@@ -119,6 +119,15 @@ Test(yaml, the_example_has_every_key)
                                        "huge_pages",
                                        "retry_events",
                                        "max_keys_per_state_topic",
+                                       "max_workers",
+                                       "min_workers",
+                                       "worker_grow_backlog",
+                                       "worker_grow_below_per_s",
+                                       "worker_grow_after_ns",
+                                       "worker_shrink_backlog",
+                                       "worker_shrink_after_ns",
+                                       "worker_shrink_above_per_s",
+                                       "worker_pause_ns",
                                        "lock_memory",
                                        "name",
                                        "ring_start_position",
@@ -158,6 +167,15 @@ Test(yaml, every_value_arrives)
                                    "threads: manual\n"
                                    "huge_pages: false\n"
                                    "lock_memory: false\n"
+                                   "max_workers: 20\n"
+                                   "min_workers: 19\n"
+                                   "worker_grow_backlog: 21\n"
+                                   "worker_grow_below_per_s: 22\n"
+                                   "worker_grow_after_ns: 23\n"
+                                   "worker_shrink_backlog: 18\n"
+                                   "worker_shrink_after_ns: 24000000\n"
+                                   "worker_shrink_above_per_s: 25\n"
+                                   "worker_pause_ns: 26\n"
                                    "ring_start_position: 18446744073709551615\n"
                                    "domains:\n"
                                    "  - name: odd\n"
@@ -186,6 +204,15 @@ Test(yaml, every_value_arrives)
     cr_assert_eq(config->spin_before_park_ns, 15 * HL_SECOND);
     cr_assert_eq(config->max_keys_per_state_topic, 16);
     cr_assert_eq(config->threads, HL_THREADS_MANUAL);
+    cr_assert_eq(config->max_workers, 20);
+    cr_assert_eq(config->min_workers, 19);
+    cr_assert_eq(config->worker_grow_backlog, 21);
+    cr_assert_eq(config->worker_grow_below_per_s, 22);
+    cr_assert_eq(config->worker_grow_after_ns, 23);
+    cr_assert_eq(config->worker_shrink_backlog, 18);
+    cr_assert_eq(config->worker_shrink_after_ns, 24000000);
+    cr_assert_eq(config->worker_shrink_above_per_s, 25);
+    cr_assert_eq(config->worker_pause_ns, 26);
     cr_assert_not(config->huge_pages);
     cr_assert_not(config->lock_memory);
     cr_assert_eq(config->ring_start_position, UINT64_MAX);
