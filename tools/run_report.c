@@ -15,9 +15,18 @@ static double events_per_second(const run_report *report)
 {
     hl_lane_stats stats;
     if (report->elapsed_s <= 0.0 ||
-        hl_bus_lane_stats(report->bus, "market_data", -1, &stats) != HL_OK)
-        return 0.0;
+        hl_bus_lane_stats(report->bus, "market_data", HL_NORMAL, &stats) != HL_OK)
+        return 0.0; /* without the quotes that the messages cause */
     return (double)stats.dispatched / report->elapsed_s;
+}
+
+static void read_quotes(const run_report *report, market_quote_counts *ret_counts,
+                        uint64_t *ret_conflated)
+{
+    hl_lane_stats lane = {0};
+    market_pipeline_quotes(report->pipeline, ret_counts);
+    hl_bus_lane_stats(report->bus, "market_data", HL_LOW, &lane);
+    *ret_conflated = lane.conflated;
 }
 
 static const char *conservation(const run_report *report)
@@ -153,6 +162,13 @@ void run_report_print(const run_report *report, FILE *stream)
     print_domains(report, stream);
     print_books(report, stream);
     print_trading(report, stream);
+    market_quote_counts quotes;
+    uint64_t conflated;
+    read_quotes(report, &quotes, &conflated);
+    fprintf(stream,
+            "\nQuotes         %" PRIu64 " changes of a book's best prices, %" PRIu64
+            " shown, %" PRIu64 " conflated\n",
+            quotes.told + quotes.late, quotes.seen, conflated);
     hl_latency tick;
     market_pipeline_tick_to_order(report->pipeline, &tick);
     fprintf(stream,
@@ -373,6 +389,17 @@ static int set_orders(const run_report *report, json_t *root)
                             (json_int_t)orders.rejected));
 }
 
+static int set_quotes(const run_report *report, json_t *root)
+{
+    market_quote_counts quotes;
+    uint64_t conflated;
+    read_quotes(report, &quotes, &conflated);
+    return failed(root, "quotes",
+                  json_pack("{s:I, s:I, s:I, s:I}", "told", (json_int_t)quotes.told, "seen",
+                            (json_int_t)quotes.seen, "conflated", (json_int_t)conflated, "late",
+                            (json_int_t)quotes.late));
+}
+
 static int set_hashes(const run_report *report, json_t *root)
 {
     json_t *const hashes = json_object();
@@ -398,6 +425,7 @@ hl_status run_report_print_json(const run_report *report, FILE *stream)
     bad |= set_domains(report, root);
     bad |= set_subscriptions(report, root);
     bad |= set_books(report, root);
+    bad |= set_quotes(report, root);
     bad |= set_orders(report, root);
     bad |= set_positions(report, root);
     bad |= failed(root, "tick_to_order_ns", latency_json(&tick));

@@ -212,6 +212,15 @@ void hl_conflating_abort(hl_outlet *outlet, uint32_t seat)
     stand_up(outlet, seat);
 }
 
+hl_status hl_conflating_admit(hl_outlet *outlet, uint32_t topic, uint64_t key)
+{
+    hl_conflate_place ignored;
+    const hl_inlet *const inlet = find_inlet(outlet->partition, outlet->priority);
+    const hl_status status = hl_conflate_find(inlet->conflated->table, hl_conflate_low(topic, key),
+                                              hl_conflate_high(key), &ignored);
+    return status == HL_OK ? HL_BUSY : status;
+}
+
 hl_status hl_conflating_put(hl_outlet *outlet, const hl_event *event)
 {
     bool replaced = false;

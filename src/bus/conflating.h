@@ -4,8 +4,9 @@
  * partition does; only `state` topics lie there. The table is made when the first publisher opens
  * the lane, and lasts as long as the bus.
  *
- * A publisher fills the event in a spare cell of the table, so that nothing is copied; what a
- * handler publishes is staged in a ring as everywhere and copied when it returns HL_OK.
+ * A publisher fills the event in a spare cell of the table, so that nothing is copied. So does a
+ * handler with its first claim of a call; what it publishes besides is staged in a ring, as
+ * everywhere, and copied when it returns HL_OK.
  *
  *   SEATED  seat.taken of a lane's shared outlet: a thread takes a seat (compare-and-swap, acquire)
  *           for one claim and gives it back (store release): it has the former one's use behind it.
@@ -53,6 +54,10 @@ hl_status hl_conflating_claim(hl_outlet *outlet, uint32_t topic, uint64_t key, u
 /* The cell becomes the newest of its key; the partition is woken when the key was not waiting. */
 void hl_conflating_commit(hl_outlet *outlet, uint32_t seat);
 void hl_conflating_abort(hl_outlet *outlet, uint32_t seat);
+
+/* Makes sure that the key has room, for a handler that stages elsewhere. HL_BUSY: it has, as
+ * hl_conflating_claim would say; HL_LIMIT. */
+hl_status hl_conflating_admit(hl_outlet *outlet, uint32_t topic, uint64_t key);
 
 /* Makes a copy of an event that a handler has staged the newest of its key. HL_OK, HL_LIMIT. */
 hl_status hl_conflating_put(hl_outlet *outlet, const hl_event *event);

@@ -119,6 +119,7 @@ typedef struct hl_outlet {
     hl_door_counts counts;
     uint64_t staged_from;          /* HL_OUTLET_HANDLER: the first position claimed in this call */
     uint32_t staged_slots;         /* slots claimed since; 0: nothing */
+    hl_event *staged_cell;         /* the lane conflates: the first claim's cell; NULL: none */
     struct hl_outlet *next_staged; /* the next with something staged */
 
     /* HL_OUTLET_SHARED: every publishing thread writes, each mostly its own cell. */

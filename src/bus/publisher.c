@@ -174,36 +174,59 @@ static hl_status admit(hl_bus *bus, const hl_outlet *outlet, hl_topic topic, uin
                : HL_OK;
 }
 
-/* A cell for the newest event of a key; of a handler, that stages elsewhere, only whether the key
- * has room, which is then sure. */
+/* A cell for the newest event of a key. */
 static hl_status claim_conflating(hl_outlet *outlet, const story *of, hl_event_tail tail,
                                   hl_claim *ret_claim)
 {
     uint32_t seat;
     hl_event *cell;
     const hl_status status = hl_conflating_claim(outlet, of->topic, of->key, &seat, &cell);
-    if (status != HL_OK)
-        return status;
-    if (outlet->kind == HL_OUTLET_HANDLER)
-        hl_conflating_abort(outlet, seat);
-    else
+    if (status == HL_OK)
         open_cell(ret_claim, outlet, cell, seat, of, tail);
-    return HL_OK;
+    return status;
 }
 
 /* What a handler claims is told by the event in hand, and noted for when the handler returns. */
-static inline void stage(hl_publisher *out, hl_outlet *outlet, uint64_t position, uint32_t count,
-                         story *of)
+static inline void tell_story(const hl_publisher *out, story *of)
 {
     of->causation_id = out->event_id;
     of->correlation_id =
         out->event->correlation_id == 0 ? out->event_id : out->event->correlation_id;
-    if (outlet->staged_slots == 0) {
+}
+
+static inline void enlist_staged(hl_publisher *out, hl_outlet *outlet)
+{
+    if (outlet->staged_slots != 0 || outlet->staged_cell != NULL)
+        return;
+    outlet->next_staged = out->staged;
+    out->staged = outlet;
+}
+
+static inline void stage(hl_publisher *out, hl_outlet *outlet, uint64_t position, uint32_t count)
+{
+    enlist_staged(out, outlet);
+    if (outlet->staged_slots == 0)
         outlet->staged_from = position;
-        outlet->next_staged = out->staged;
-        out->staged = outlet;
-    }
     outlet->staged_slots += count;
+}
+
+/* On a lane that conflates: the cell itself for the first claim of a call; HL_BUSY: it is taken, or
+ * they are several events, the ring will do; it is sure then that the key has room. */
+static hl_status stage_cell(hl_publisher *out, hl_outlet *outlet, const story *of, uint32_t count,
+                            hl_claim *ret_claim)
+{
+    if (outlet->staged_cell != NULL)
+        return hl_conflating_admit(outlet, of->topic, of->key);
+    const hl_status status = claim_conflating(outlet, of, outlet->tail, ret_claim);
+    if (status != HL_OK)
+        return status;
+    if (count > 1) {
+        hl_conflating_abort(outlet, (uint32_t)ret_claim->position);
+        return HL_BUSY;
+    }
+    enlist_staged(out, outlet);
+    outlet->staged_cell = ret_claim->event;
+    return HL_OK;
 }
 
 /* Kept for the case that the handler fails for it: then it is tried again when there is room. */
@@ -248,14 +271,19 @@ static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publish
         return status;
     }
     story of = {key, 0, 0, topic.number, payload_size};
-    if (status == HL_OK && outlet->seats != NULL)
-        status = claim_conflating(outlet, &of, outlet->tail, ret_claim);
-    if (outlet->kind == HL_OUTLET_CONFLATING) {
-        if (status != HL_OK)
-            hl_count(&outlet->counts.rejected, 1);
-        return status;
+    if (publisher->is_handlers)
+        tell_story(publisher, &of);
+    if (status == HL_OK && outlet->seats != NULL) {
+        status = outlet->kind == HL_OUTLET_HANDLER
+                     ? stage_cell(publisher, outlet, &of, count, ret_claim)
+                     : claim_conflating(outlet, &of, outlet->tail, ret_claim);
+        if (status == HL_OK)
+            return HL_OK;
+        if (outlet->kind == HL_OUTLET_HANDLER && status == HL_BUSY)
+            status = HL_OK; /* in the ring */
     }
-    if (status == HL_OK && !hl_spsc_try_claim(&outlet->exclusive, count, &position))
+    if (status == HL_OK && outlet->kind != HL_OUTLET_CONFLATING &&
+        !hl_spsc_try_claim(&outlet->exclusive, count, &position))
         status = HL_FULL;
     if (status != HL_OK) {
         status = claim_later(outlet, status, count, may_wait, &position);
@@ -265,7 +293,7 @@ static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publish
             return status;
     }
     if (publisher->is_handlers)
-        stage(publisher, outlet, position, count, &of);
+        stage(publisher, outlet, position, count);
     open_claim(ret_claim, outlet, position, count, &of, outlet->tail);
     return HL_OK;
 }
@@ -279,6 +307,8 @@ static inline __attribute__((always_inline)) bool claim_at_once(hl_publisher *pu
                                                                 hl_claim *ret_claim)
 {
     hl_status ignored;
+    if (publisher->is_handlers)
+        return false;
     hl_outlet *const outlet =
         find_outlet(publisher->bus, publisher->outlets, topic, key, -1, true, &ignored);
     if (outlet == NULL || outlet->kind != HL_OUTLET_EXCLUSIVE ||
@@ -371,6 +401,8 @@ static inline void make_visible(hl_outlet *outlet, uint64_t position, uint32_t c
  * when that call ended. */
 static bool is_staged(const hl_outlet *outlet, const hl_claim *claim)
 {
+    if (claim->slots != outlet->slots)
+        return claim->event == outlet->staged_cell;
     return claim->position - outlet->staged_from < outlet->staged_slots;
 }
 
@@ -469,13 +501,41 @@ static uint32_t count_committed(const hl_outlet *outlet)
 
 /* What a handler has committed to a lane that conflates: each is copied to where its key's newest
  * lies. */
-static void conflate_staged(hl_outlet *outlet)
+static void conflate_staged(hl_outlet *outlet, uint32_t slots)
 {
-    for (uint32_t i = 0; i < outlet->staged_slots; i++) {
+    for (uint32_t i = 0; i < slots; i++) {
         const hl_event *const event = hl_spsc_slot(&outlet->exclusive, outlet->staged_from + i);
         if ((event->flags & HL_EVENT_PADDING) == 0)
             hl_conflating_put(outlet, event); /* the claim has made sure of the key's room */
     }
+}
+
+/* The cell of the first claim. How many events were committed: 0 or 1. */
+static uint32_t settle_cell(hl_outlet *outlet, bool keep)
+{
+    const bool is_committed = keep && (outlet->staged_cell->flags & HL_EVENT_PADDING) == 0;
+    outlet->staged_cell = NULL;
+    if (is_committed)
+        hl_conflating_commit(outlet, 0);
+    else
+        hl_conflating_abort(outlet, 0);
+    return is_committed;
+}
+
+/* What lies in the ring. How many events were committed. */
+static uint32_t settle_ring(hl_outlet *outlet, bool keep)
+{
+    const uint32_t slots = outlet->staged_slots;
+    const uint32_t committed = keep ? count_committed(outlet) : 0;
+    outlet->staged_slots = 0;
+    if (committed != 0 && outlet->seats == NULL) {
+        make_visible(outlet, outlet->staged_from, slots);
+        return committed;
+    }
+    if (committed != 0)
+        conflate_staged(outlet, slots);
+    hl_spsc_rollback(&outlet->exclusive, outlet->staged_from);
+    return committed;
 }
 
 void hl_publisher_settle(hl_publisher *out, bool keep)
@@ -484,19 +544,17 @@ void hl_publisher_settle(hl_publisher *out, bool keep)
     out->staged = NULL;
     while (outlet != NULL) {
         hl_outlet *const next = outlet->next_staged;
-        const uint32_t slots = outlet->staged_slots;
-        const uint32_t committed = keep ? count_committed(outlet) : 0;
-        hl_count(&outlet->counts.finishing, slots);
-        if (committed != 0 && outlet->seats == NULL) {
-            make_visible(outlet, outlet->staged_from, slots);
-        } else {
-            if (committed != 0)
-                conflate_staged(outlet);
-            hl_spsc_rollback(&outlet->exclusive, outlet->staged_from);
-        }
-        hl_count(&outlet->counts.aborted, slots - committed);
+        const bool has_cell = outlet->staged_cell != NULL;
+        const uint32_t claimed = outlet->staged_slots + has_cell;
+        uint32_t committed = 0;
+        hl_count(&outlet->counts.finishing, claimed);
+        /* In the order in which they were claimed. */
+        if (has_cell)
+            committed += settle_cell(outlet, keep);
+        if (outlet->staged_slots != 0)
+            committed += settle_ring(outlet, keep);
+        hl_count(&outlet->counts.aborted, claimed - committed);
         hl_count(&outlet->counts.committed, committed);
-        outlet->staged_slots = 0;
         outlet = next;
     }
 }

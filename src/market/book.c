@@ -573,6 +573,12 @@ const market_book *market_books_at(const market_books *books, uint32_t number)
     return number < books->instruments.count ? &books->books[number] : NULL;
 }
 
+const market_book *market_books_find(const market_books *books, uint32_t instrument)
+{
+    const uint32_t number = market_keys_find(&books->instruments, instrument);
+    return number != MARKET_NO_KEY ? market_books_at(books, number) : NULL;
+}
+
 bool market_book_level(const market_book *book, int side, uint32_t index, market_level *ret_level)
 {
     const market_ladder *const ladder = &book->sides[side];

@@ -96,6 +96,9 @@ void market_books_clear(market_books *books);
 /* By number; NULL past the last. Valid until the next new instrument. */
 const market_book *market_books_at(const market_books *books, uint32_t number);
 
+/* By instrument; NULL: none. Valid until the next new instrument. */
+const market_book *market_books_find(const market_books *books, uint32_t instrument);
+
 /* Of a book built from orders: the index-th best level of a side (0 bids, 1 asks). False: there are
  * not that many. */
 bool market_book_level(const market_book *book, int side, uint32_t index, market_level *ret_level);

@@ -5,6 +5,7 @@
  *
  *     topic                      payload           published by   read by
  *     market_data.message        market_message    the feed       the strategy
+ *     market_data.book_top (state)  market_quote   the strategy   the board (conflated by key)
  *     signal.imbalance           market_signal     the strategy   risk
  *     signal.report              market_report     the accounts   risk (what became of its order)
  *     order.new                  market_order      risk           the venue
@@ -40,6 +41,17 @@ static inline uint32_t market_key_instrument(uint64_t key)
 {
     return (uint32_t)key;
 }
+
+/* The best prices of a book, as market_top. Each replaces the older one of its key. */
+typedef struct market_quote {
+    uint64_t exchange_ns; /* of the message that made it so */
+    int64_t best_bid;
+    int64_t best_ask;
+    uint64_t best_bid_size;
+    uint64_t best_ask_size;
+    uint64_t number; /* of this instrument's quotes, from 1: gaps are what was conflated */
+    uint64_t unused[2];
+} market_quote;
 
 /* The book leans to one side: more shares wait there. */
 typedef struct market_signal {
@@ -121,6 +133,7 @@ typedef struct market_log {
     char text[48];   /* ends with a zero */
 } market_log;
 
+_Static_assert(sizeof(market_quote) == 64, "one cache line of payload");
 _Static_assert(sizeof(market_signal) == 64, "one cache line of payload");
 _Static_assert(sizeof(market_order) == 64, "one cache line of payload");
 _Static_assert(sizeof(market_report) == 64, "one cache line of payload");

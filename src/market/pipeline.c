@@ -22,6 +22,7 @@ enum { MARKET_DATA, SIGNAL, ORDER, FILL, ACCOUNT, SYSTEM };
 /* name in the code, name on the bus, kind, priority */
 #define TOPIC_LIST(X)                                      \
     X(message, "market_data.message", HL_DELTA, HL_NORMAL) \
+    X(book_top, "market_data.book_top", HL_STATE, HL_LOW)  \
     X(imbalance, "signal.imbalance", HL_DELTA, HL_NORMAL)  \
     X(report, "signal.report", HL_DELTA, HL_HIGH)          \
     X(order, "order.new", HL_DELTA, HL_CRITICAL)           \
@@ -41,11 +42,20 @@ typedef struct market_topics {
 #undef FIELD
 } market_topics;
 
+/* What was told of a book last, and what the board has of it. */
+typedef struct market_face {
+    market_quote told;
+    market_quote board;
+} market_face;
+
 /* One of each for a shard of the domain: what its partition's thread alone touches while the bus
  * runs. Lines of their own, so that shards do not disturb each other. */
 typedef struct market_ticker {
     alignas(128) market_books **books; /* by input */
     market_strategy *strategies;
+    market_face **faces; /* by input and book number */
+    uint32_t *face_counts;
+    market_quote_counts quotes;
     uint64_t late_signals;
 } market_ticker;
 
@@ -132,6 +142,32 @@ static __attribute__((noinline)) hl_status give_signal(
     return status;
 }
 
+static bool says(const market_quote *quote, const market_top *top)
+{
+    return quote->best_bid == top->best_bid && quote->best_ask == top->best_ask &&
+           quote->best_bid_size == top->best_bid_size && quote->best_ask_size == top->best_ask_size;
+}
+
+/* The book's best prices are others than were told. */
+static __attribute__((noinline)) void tell_top(market_pipeline *pipeline, market_ticker *ticker,
+                                               market_face *face, const market_book *book,
+                                               const hl_event *event, hl_publisher *out,
+                                               uint64_t exchange_ns)
+{
+    const market_quote quote = {.exchange_ns = exchange_ns,
+                                .best_bid = book->top.best_bid,
+                                .best_ask = book->top.best_ask,
+                                .best_bid_size = book->top.best_bid_size,
+                                .best_ask_size = book->top.best_ask_size,
+                                .number = face->told.number + 1};
+    if (hl_try_publish(out, pipeline->topics.book_top, event->key, &quote, sizeof quote) != HL_OK) {
+        ticker->quotes.late++; /* it is told with the next message */
+        return;
+    }
+    ticker->quotes.told++;
+    face->told = quote;
+}
+
 static hl_status on_message(const hl_event *event, hl_publisher *out, void *context)
 {
     market_pipeline *const pipeline = context;
@@ -147,11 +183,41 @@ static hl_status on_message(const hl_event *event, hl_publisher *out, void *cont
     /* A snapshot's book is not whole before its end. */
     if (message->flags & MARKET_SNAPSHOT)
         return HL_OK;
+    if (book->number < ticker->face_counts[input]) {
+        market_face *const face = &ticker->faces[input][book->number];
+        if (!says(&face->told, &book->top))
+            tell_top(pipeline, ticker, face, book, event, out, message->exchange_ns);
+    }
     market_signal signal;
     market_strategy *const strategy = &ticker->strategies[input];
     if (!market_strategy_look(strategy, book, message->exchange_ns, &signal))
         return HL_OK;
     return give_signal(pipeline, ticker, strategy, book, event, out, &signal);
+}
+
+/* The face of a key, or NULL. */
+static market_face *find_face(market_ticker *ticker, uint32_t input, uint32_t instrument)
+{
+    const market_book *const book = market_books_find(ticker->books[input], instrument);
+    return book != NULL && book->number < ticker->face_counts[input]
+               ? &ticker->faces[input][book->number]
+               : NULL;
+}
+
+static hl_status on_book_top(const hl_event *event, hl_publisher *out, void *context)
+{
+    market_pipeline *const pipeline = context;
+    market_ticker *const ticker =
+        &pipeline->tickers[shard_of(&pipeline->domains[MARKET_DATA], out)];
+    const uint32_t input = market_key_input(event->key);
+    market_face *const face = input < pipeline->input_count
+                                  ? find_face(ticker, input, market_key_instrument(event->key))
+                                  : NULL;
+    if (face == NULL || event->payload_size != sizeof face->board)
+        return HL_REJECT;
+    memcpy(&face->board, hl_payload(event), sizeof face->board);
+    ticker->quotes.seen++;
+    return HL_OK;
 }
 
 static hl_status on_signal(const hl_event *event, hl_publisher *out, void *context)
@@ -284,6 +350,8 @@ static hl_status on_any(const hl_event *event, hl_publisher *out, void *context)
     market_domain *const domain = context;
     const market_pipeline *const pipeline = domain->pipeline;
     market_tally *const tally = &domain->tallies[shard_of(domain, out)];
+    if (event->topic == pipeline->topics.book_top.number)
+        return HL_OK; /* which of them are seen is a matter of time */
     uint64_t topic_hash = event->topic < TOPIC_HASHES ? pipeline->topic_hashes[event->topic] : 0;
     if (topic_hash == 0) { /* a topic of someone else's */
         const char *const name = hl_topic_name(pipeline->bus, (hl_topic){event->topic});
@@ -297,7 +365,7 @@ static hl_status on_any(const hl_event *event, hl_publisher *out, void *context)
 
 /* What each stage publishes to and no more: every ring is one more to look at. */
 static const char *const needs[MARKET_DOMAINS] = {
-    "signal", "order, system", "order, fill", "account, signal, system", "", ""};
+    "market_data, signal", "order, system", "order, fill", "account, signal, system", "", ""};
 
 void market_pipeline_domains(hl_domain_config ret_domains[MARKET_DOMAINS])
 {
@@ -314,6 +382,8 @@ void market_pipeline_domains(hl_domain_config ret_domains[MARKET_DOMAINS])
     /* A recording can wait; what it would lose is a hole in the book. */
     ret_domains[MARKET_DATA].full_policy = HL_FULL_BLOCK;
     ret_domains[MARKET_DATA].block_timeout_ns = 10 * HL_SECOND;
+    ret_domains[MARKET_DATA].conflates = "low";
+    ret_domains[MARKET_DATA].conflate_keys = 16384; /* a whole exchange's instruments */
 }
 
 static hl_status no_domain(uint32_t number, hl_error *error)
@@ -450,6 +520,7 @@ static hl_status subscribe_stages(market_pipeline *pipeline, bool audit, hl_erro
         void *context;
     } rows[] = {
         {"market_data.message", "strategy", 0, on_message, pipeline},
+        {"market_data.book_top", "board", 0, on_book_top, pipeline},
         {"signal.imbalance", "risk", 0, on_signal, pipeline},
         {"signal.report", "risk.reports", 0, on_report, pipeline},
         {"order.*", "tally.orders", -1000, on_order_event, &pipeline->domains[ORDER]},
@@ -502,13 +573,21 @@ static hl_status make_ticker(market_pipeline *pipeline, market_ticker *ticker,
 {
     ticker->books = calloc(pipeline->input_count, sizeof(market_books *));
     ticker->strategies = calloc(pipeline->input_count, sizeof *ticker->strategies);
-    if (ticker->books == NULL || ticker->strategies == NULL)
+    ticker->faces = calloc(pipeline->input_count, sizeof(market_face *));
+    ticker->face_counts = calloc(pipeline->input_count, sizeof *ticker->face_counts);
+    if (ticker->books == NULL || ticker->strategies == NULL || ticker->faces == NULL ||
+        ticker->face_counts == NULL)
         return HL_NO_MEMORY;
     for (uint32_t input = 0; input < pipeline->input_count; input++) {
         if (make_books(&recordings[input], &ticker->books[input]) != HL_OK ||
             market_strategy_init(&ticker->strategies[input], options,
                                  books_in(ticker->books[input])) != HL_OK)
             return HL_NO_MEMORY;
+        const uint32_t count = books_in(ticker->books[input]);
+        ticker->faces[input] = calloc(count + 1u, sizeof(market_face));
+        if (ticker->faces[input] == NULL)
+            return HL_NO_MEMORY;
+        ticker->face_counts[input] = count;
     }
     return HL_OK;
 }
@@ -609,7 +688,11 @@ static void free_ticker(const market_pipeline *pipeline, market_ticker *ticker)
             market_books_destroy(ticker->books[input]);
         if (ticker->strategies != NULL)
             market_strategy_free(&ticker->strategies[input]);
+        if (ticker->faces != NULL)
+            free(ticker->faces[input]);
     }
+    free(ticker->faces);
+    free(ticker->face_counts);
     free(ticker->books);
     free(ticker->strategies);
 }
@@ -665,6 +748,30 @@ void market_pipeline_orders(const market_pipeline *pipeline, market_order_counts
     for (uint32_t shard = 0; shard < domains[MARKET_DATA].shards; shard++)
         sum.late_signals += pipeline->tickers[shard].late_signals;
     *ret_counts = sum;
+}
+
+void market_pipeline_quotes(const market_pipeline *pipeline, market_quote_counts *ret_counts)
+{
+    market_quote_counts sum = {0};
+    for (uint32_t shard = 0; shard < pipeline->domains[MARKET_DATA].shards; shard++) {
+        sum.told += pipeline->tickers[shard].quotes.told;
+        sum.late += pipeline->tickers[shard].quotes.late;
+        sum.seen += pipeline->tickers[shard].quotes.seen;
+    }
+    *ret_counts = sum;
+}
+
+const market_quote *market_pipeline_board(const market_pipeline *pipeline, uint64_t key)
+{
+    const uint32_t input = market_key_input(key);
+    for (uint32_t shard = 0;
+         input < pipeline->input_count && shard < pipeline->domains[MARKET_DATA].shards; shard++) {
+        const market_face *const face =
+            find_face(&pipeline->tickers[shard], input, market_key_instrument(key));
+        if (face != NULL && face->board.number != 0)
+            return &face->board;
+    }
+    return NULL;
 }
 
 void market_pipeline_tick_to_order(const market_pipeline *pipeline, hl_latency *ret_latency)

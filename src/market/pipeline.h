@@ -1,7 +1,8 @@
 /*
  * The reference pipeline: ties the stages to a bus, on its public API only.
  *
- *     feed -> market_data.message -> strategy -> signal.imbalance -> risk -> order.new -> venue
+ *     feed -> market_data.message -> strategy -> market_data.book_top (state) -> board
+ *                                            \\-> signal.imbalance -> risk -> order.new -> venue
  *          -> order.ack, order.filled | cancelled | rejected, fill.trade, fill.done -> accounts
  *          -> account.position, signal.report (to risk);   system.log, system.error from any
  *
@@ -10,6 +11,10 @@
  *
  * A stage that finds no room for its output changes nothing: the strategy says the same again at
  * the next message, the others ask for the event again (HL_RETRY), which the bus counts.
+ *
+ * Each change of a book's best prices is a quote, of which only the newest of a key counts: its
+ * lane conflates. The `board` keeps them. No stage decides by it, so that what it misses changes
+ * nothing.
  *
  * Besides the stages it subscribes two observers: `tally`, which counts what becomes of the orders
  * and how long a tick takes to become one, and for each domain `audit.<domain>`, which hashes what
@@ -53,8 +58,15 @@ typedef struct market_order_counts {
     uint64_t errors;          /* system.error */
 } market_order_counts;
 
+typedef struct market_quote_counts {
+    uint64_t told; /* changes of a book's best prices that were published */
+    uint64_t late; /* that found no room, and were told with the next change */
+    uint64_t seen; /* by the board; told = seen + conflated on the way, when all have passed */
+} market_quote_counts;
+
 /* The six domains as the pipeline wants them: what each publishes to, a market_data whose
- * publishers wait for room. Copies of hl_default_domains; static strings. */
+ * publishers wait for room and whose LOW lane conflates. Copies of hl_default_domains; static
+ * strings. */
 void market_pipeline_domains(hl_domain_config ret_domains[MARKET_DOMAINS]);
 
 /*
@@ -87,6 +99,11 @@ hl_topic market_pipeline_feed_topic(const market_pipeline *pipeline);
  * it runs but for market_pipeline_orders. */
 
 void market_pipeline_orders(const market_pipeline *pipeline, market_order_counts *ret_counts);
+
+void market_pipeline_quotes(const market_pipeline *pipeline, market_quote_counts *ret_counts);
+
+/* The newest quote of an instrument that the board has; NULL: none. */
+const market_quote *market_pipeline_board(const market_pipeline *pipeline, uint64_t key);
 
 /* From a message's publication to the start of dispatch of the order it caused, ns. */
 void market_pipeline_tick_to_order(const market_pipeline *pipeline, hl_latency *ret_latency);

@@ -26,7 +26,7 @@ GOOG = ("lobster", "lobster/GOOG_2012-06-21_34200000_57600000_message_10.csv.zst
 ESH4 = ("dbn", "databento/esh4-glbx-mdp3-20231225.mbo.dbn.zst")
 ITCH = ("itch", "itch/itch50_session_start_1000.itch")
 
-TOP_KEYS = ["inputs", "domains", "lanes", "subscriptions", "books", "orders", "positions",
+TOP_KEYS = ["inputs", "domains", "lanes", "subscriptions", "books", "quotes", "orders", "positions",
             "tick_to_order_ns", "elapsed_s", "events_per_s", "conservation", "output_hash"]
 DOMAINS = ["market_data", "signal", "order", "fill", "account", "system"]
 PRIORITIES = ["CRITICAL", "HIGH", "NORMAL", "LOW", "BACKGROUND"]
@@ -39,6 +39,11 @@ SUBSCRIPTION_KEYS = {"delivered", "handled", "filtered", "conflated", "dead_lett
 def run(*arguments, prefix=()):
     return subprocess.run([*prefix, HOTLANE, "run", *arguments], capture_output=True, text=True,
                           timeout=100, check=False)
+
+
+def messages(report):
+    """Market data dispatched, without the quotes that it causes."""
+    return report["lanes"]["market_data"]["NORMAL"]["dispatched"]
 
 
 class Case(unittest.TestCase):
@@ -81,6 +86,8 @@ class Case(unittest.TestCase):
         for name, entry in report["subscriptions"].items():
             self.assertEqual(set(entry), SUBSCRIPTION_KEYS, name)
             self.assertEqual(entry["delivered"], entry["handled"], name)
+        quotes = report["quotes"]
+        self.assertEqual(quotes["told"], quotes["seen"] + quotes["conflated"])
         orders = report["orders"]
         self.assertEqual(orders["new"], orders["acked"] + orders["rejected"])
         self.assertEqual(orders["acked"], orders["filled"] + orders["cancelled"])
@@ -98,8 +105,7 @@ class Recordings(Case):
         self.assertEqual(entry["path"], spec.partition(":")[2])
         self.assertEqual(entry["by_type"], by_type)
         self.assertEqual(entry["bad_records"], 0)
-        market_data = report["domains"]["market_data"]
-        self.assertEqual(market_data["dispatched"], entry["messages"])
+        self.assertEqual(messages(report), entry["messages"])
         self.assertEqual(report["subscriptions"]["strategy"]["handled"], entry["messages"])
         self.assertEqual(report["books"], books)
         again = self.report("--input", spec)
@@ -137,7 +143,7 @@ class Recordings(Case):
         inputs = [a for r in (AAPL, GOOG, ESH4, ITCH) for a in ("--input", self.spec(r))]
         report = self.report(*inputs)
         self.assertEqual([e["messages"] for e in report["inputs"]], [118497, 147916, 68792, 1000])
-        self.assertEqual(report["domains"]["market_data"]["dispatched"], 118497 + 147916 + 69792)
+        self.assertEqual(messages(report), 118497 + 147916 + 69792)
         self.assertEqual(set(report["books"]), {"AAPL", "GOOG", "17077"})
         self.assertTrue(all(book["exact"] for book in report["books"].values()))
         first = self.report(*inputs, "--deterministic=3")
@@ -169,7 +175,7 @@ class Synthetic(Case):
         report = self.report()
         entry = report["inputs"][0]
         self.assertEqual((entry["format"], entry["path"]), ("synthetic", "1"))
-        self.assertEqual(report["domains"]["market_data"]["dispatched"], entry["messages"])
+        self.assertEqual(messages(report), entry["messages"])
         self.assertEqual(len(report["books"]), 8)
         self.assertTrue(all(book["exact"] for book in report["books"].values()))
         self.assertGreater(report["orders"]["filled"], 0)
@@ -200,7 +206,7 @@ class Synthetic(Case):
         once = self.report("--limit", "20000")
         thrice = self.report("--limit", "20000", "--repeat", "3")
         self.assertEqual(thrice["inputs"], once["inputs"])
-        self.assertEqual(thrice["domains"]["market_data"]["dispatched"], 3 * 20000 + 2 * 8)
+        self.assertEqual(messages(thrice), 3 * 20000 + 2 * 8)
         self.assertEqual(thrice["books"], once["books"])
         self.assertEqual(self.report("--limit", "20000", "--repeat=3")["output_hash"]["market_data"],
                          thrice["output_hash"]["market_data"])
@@ -218,7 +224,7 @@ class Synthetic(Case):
     def test_rate_paces(self):
         report = self.report("--limit", "1000", "--rate", "2000")
         self.assertGreaterEqual(report["elapsed_s"], 0.4995)
-        self.assertEqual(report["domains"]["market_data"]["dispatched"], 1000)
+        self.assertEqual(messages(report), 1000)
 
     def test_one_cpu_is_enough(self):
         if shutil.which("taskset") is None:
@@ -226,7 +232,7 @@ class Synthetic(Case):
         cpu = min(os.sched_getaffinity(0))
         report = self.report("--input", "synthetic:1", "--input", "synthetic:2",
                              prefix=["taskset", "-c", str(cpu)])
-        self.assertEqual(report["domains"]["market_data"]["dispatched"],
+        self.assertEqual(messages(report),
                          sum(entry["messages"] for entry in report["inputs"]))
 
     def test_words(self):
@@ -240,17 +246,17 @@ class Synthetic(Case):
 class Ends(Case):
     def test_duration_drains_and_reports(self):
         report = self.report("--repeat", "--duration", "500ms")
-        self.assertGreater(report["domains"]["market_data"]["dispatched"], 0)
+        self.assertGreater(messages(report), 0)
         self.assertGreaterEqual(report["elapsed_s"], 0.5)
 
     def test_duration_ends_a_slow_run(self):
         report = self.report("--speed", "1x", "--duration", "0.3")
-        self.assertLess(report["domains"]["market_data"]["dispatched"],
+        self.assertLess(messages(report),
                         report["inputs"][0]["messages"])
 
     def test_duration_ends_a_deterministic_run(self):
         report = self.report("--deterministic", "--repeat", "--duration", "0.3s")
-        self.assertGreater(report["domains"]["market_data"]["dispatched"], 0)
+        self.assertGreater(messages(report), 0)
 
     @staticmethod
     def wait_until_blocked(process, number):
@@ -273,7 +279,7 @@ class Ends(Case):
         self.assertEqual((process.returncode, err), (0, ""))
         report = json.loads(out)
         self.check_report(report)
-        self.assertGreater(report["domains"]["market_data"]["dispatched"], 0)
+        self.assertGreater(messages(report), 0)
 
     def test_ctrl_c_drains_and_reports(self):
         self.check_signal(signal.SIGINT, "--repeat")
@@ -408,7 +414,7 @@ class Configuration(Case):
     def test_a_file_with_shards(self):
         path = self.folder / "bus.yaml"
         lines = ["domains:"]
-        publishes_to = {"market_data": "signal", "signal": "order, system", "order": "order, fill",
+        publishes_to = {"market_data": "market_data, signal", "signal": "order, system", "order": "order, fill",
                         "fill": "account, signal, system", "account": "", "system": ""}
         for name in DOMAINS:
             lines += [f"  - name: {name}", "    shards: 2",
@@ -418,7 +424,7 @@ class Configuration(Case):
                                  timeout=60, check=False)
         self.assertEqual(checked.returncode, 0, checked.stderr)
         report = self.report("--config", str(path), "--limit", "50000")
-        self.assertEqual(report["domains"]["market_data"]["dispatched"], 50000)
+        self.assertEqual(messages(report), 50000)
         self.assertTrue(all(book["exact"] for book in report["books"].values()))
 
     def test_a_file_without_a_domain_of_the_pipeline(self):
@@ -436,7 +442,7 @@ class Configuration(Case):
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         done = run("--config", str(path), "--limit", "1000")
         self.assertEqual((done.returncode, done.stdout), (1, ""))
-        self.assertIn("'market_data' does not publish to 'signal'", done.stderr)
+        self.assertIn("'market_data' does not publish to 'market_data'", done.stderr)
 
     def test_a_file_that_is_wrong(self):
         path = self.folder / "bus.yaml"

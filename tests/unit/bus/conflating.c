@@ -172,11 +172,11 @@ Test(conflating, what_a_handler_publishes_is_seen_when_it_succeeds_and_never_whe
         publish(feed, trade, 1, value);
     turn(bus, "market_data", 0);
     cr_assert_eq(to.refused, HL_OK);
-    to.copies = 5;
+    to.copies = 6;
     publish(feed, trade, 1, 400);
     turn_all(bus);
-    cr_assert_eq(to.refused, HL_FULL, "more in one call than its ring holds");
-    cr_assert_eq(seen.entries[1].value, 403);
+    cr_assert_eq(to.refused, HL_FULL, "more in one call than one and what its ring holds");
+    cr_assert_eq(seen.entries[1].value, 404);
     manual_stop(bus);
 }
 

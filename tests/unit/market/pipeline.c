@@ -18,6 +18,36 @@ static uint64_t dispatched(const test_run *run, const char *domain)
     return stats.dispatched;
 }
 
+/* Market data without the quotes that it causes. */
+static uint64_t messages(const test_run *run)
+{
+    hl_lane_stats stats;
+    cr_assert_eq(hl_bus_lane_stats(run->bus, "market_data", HL_NORMAL, &stats), HL_OK);
+    return stats.dispatched;
+}
+
+/* However many quotes were conflated on the way, the last one of each book has come. */
+static void expect_board(const test_run *run)
+{
+    hl_lane_stats lane;
+    market_quote_counts quotes;
+    uint64_t position = 0, key;
+    const market_book *book;
+    cr_assert_eq(hl_bus_lane_stats(run->bus, "market_data", HL_LOW, &lane), HL_OK);
+    market_pipeline_quotes(run->pipeline, &quotes);
+    cr_expect_eq(quotes.late, 0, "a lane that conflates is never full");
+    cr_expect_eq(quotes.told, lane.committed);
+    cr_expect_eq(quotes.told, quotes.seen + lane.conflated);
+    while ((book = market_pipeline_next_book(run->pipeline, &position, &key)) != NULL) {
+        const market_quote *const quote = market_pipeline_board(run->pipeline, key);
+        cr_assert_not_null(quote);
+        cr_expect_eq(quote->best_bid, book->top.best_bid);
+        cr_expect_eq(quote->best_ask, book->top.best_ask);
+        cr_expect_eq(quote->best_bid_size, book->top.best_bid_size);
+        cr_expect_eq(quote->best_ask_size, book->top.best_ask_size);
+    }
+}
+
 /* The books that the pipeline ends with are those that the messages give one after the other. */
 static void expect_books(const test_run *run)
 {
@@ -147,7 +177,8 @@ Test(market_pipeline, takes_a_day_from_feed_to_fill)
                  signals_in(&run.recordings[0], &options.strategy));
     free(filled);
     free(cancelled);
-    cr_expect_eq(dispatched(&run, "market_data"), run.recordings[0].count);
+    cr_expect_eq(messages(&run), run.recordings[0].count);
+    expect_board(&run);
     expect_books(&run);
     expect_trading(&run, options.risk.max_position);
     expect_no_failures(&run);
@@ -207,8 +238,8 @@ Test(market_pipeline, every_domain_may_have_shards)
     cr_expect_eq(fills->doubles, 0, "and one fill at most");
     free(orders);
     free(fills);
-    cr_expect_eq(dispatched(&run, "market_data"),
-                 run.recordings[0].count + run.recordings[1].count);
+    expect_board(&run);
+    cr_expect_eq(messages(&run), run.recordings[0].count + run.recordings[1].count);
     expect_books(&run);
     expect_trading(&run, options.risk.max_position);
     expect_no_failures(&run);
