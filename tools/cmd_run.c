@@ -97,6 +97,8 @@ static hl_status configure(run_state *run, hl_error *error)
     run->config.publisher_count = run->recording_count;
     if (run->options.lcores != NULL)
         run->config.lcores = run->options.lcores;
+    if (run->options.dlq_path != NULL)
+        run->config.dlq_path = run->options.dlq_path;
     if (run->options.deterministic) {
         run->config.threads = HL_THREADS_MANUAL;
         run->config.lcores = NULL;

@@ -146,8 +146,9 @@ static void print_failures(const run_report *report, FILE *stream)
     for (uint32_t index = 0; hl_bus_subscription_stats(report->bus, index, &s) == HL_OK; index++) {
         if (s.failures != 0)
             fprintf(stream,
-                    "Handler '%s' failed %" PRIu64 " times; %" PRIu64 " events were skipped.\n",
-                    s.name, s.failures, s.skipped);
+                    "Handler '%s' failed %" PRIu64 " times; of its events %" PRIu64
+                    " became dead letters, %" PRIu64 " were skipped.\n",
+                    s.name, s.failures, s.dead_lettered, s.skipped);
     }
     if (!report->stop.drained)
         fprintf(stream, "The stop's deadline passed: %" PRIu64 " events were left.\n",

@@ -48,7 +48,7 @@ typedef struct hl_event {
     uint8_t priority;        /* hl_priority */
     uint8_t flags;           /* HL_EVENT_... */
     uint8_t attempt;         /* 0 at the first delivery */
-    uint8_t reserved;        /* 0 */
+    uint8_t redriven;        /* times that it came back from the dead letters, at most 255 */
 } hl_event;
 
 /* The payload behind the header; payload_size bytes, 64-byte aligned. Any thread that may read the

@@ -56,6 +56,13 @@ typedef enum hl_breaker_state {
     HL_BREAKER_HALF_OPEN   /* one at a time is delivered, as a probe */
 } hl_breaker_state;
 
+/* Held in a state by hand. */
+typedef enum hl_breaker_force {
+    HL_BREAKER_FREE = 0, /* goes by outcomes */
+    HL_BREAKER_FORCED_OPEN,
+    HL_BREAKER_FORCED_CLOSED
+} hl_breaker_force;
+
 /* Where a subscription's events go while its breaker is open. */
 typedef enum hl_breaker_policy {
     HL_BREAKER_DEAD_LETTER = 0,

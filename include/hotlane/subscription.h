@@ -190,6 +190,16 @@ HL_API hl_status hl_subscription_start(const hl_subscription *subscription, uint
                                        uint64_t *ret_sequence);
 
 /*
+ * Holds a subscription's breaker open or closed, on all its partitions, until it is set free: each
+ * does so between two events, soon after this returned. Any thread.
+ * - HL_OK
+ * - HL_WRONG_STATE: it subscribed without a breaker. HL_CLOSED: it is ending, or the bus is.
+ * - HL_INVALID
+ */
+HL_API hl_status hl_subscription_breaker_force(hl_subscription *subscription,
+                                               hl_breaker_force force, hl_error *error);
+
+/*
  * For a batch handler's `out` only: the first `count` events of the batch are done, and what was
  * published until now stands, whatever the handler returns. If it then returns another status than
  * HL_OK, the rest has failed, not these. May be called more than once, with growing counts.

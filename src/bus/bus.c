@@ -109,7 +109,8 @@ static bool copy_config(hl_bus *bus, const hl_config *config)
     const char **const publishers = calloc(config->publisher_count + 1, sizeof *publishers);
     bus->config.publishers = publishers;
     bool whole = bus->domains != NULL && publishers != NULL &&
-                 keep_text(bus, &bus->config.default_domain) && keep_text(bus, &bus->config.lcores);
+                 keep_text(bus, &bus->config.default_domain) &&
+                 keep_text(bus, &bus->config.lcores) && keep_text(bus, &bus->config.dlq_path);
     for (uint32_t i = 0; whole && i < config->publisher_count; i++) {
         publishers[i] = config->publishers[i];
         whole = keep_text(bus, &publishers[i]);

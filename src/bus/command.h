@@ -21,14 +21,23 @@ typedef enum hl_command_kind {
     HL_COMMAND_RETIRE_INLET, /* its publisher has closed: stop polling once it is empty */
     HL_COMMAND_ATTACH,       /* take a subscription up */
     HL_COMMAND_REATTACH,     /* take up again what was ejected */
-    HL_COMMAND_DETACH        /* let go of it */
+    HL_COMMAND_DETACH,       /* let go of it */
+    HL_COMMAND_CALL          /* call something of a part's */
 } hl_command_kind;
 
 typedef struct hl_command {
     struct hl_command *next;
     hl_command_kind kind;
-    void *subject; /* hl_inlet or hl_link */
+    void *subject; /* hl_inlet, hl_link or hl_call */
 } hl_command;
+
+/* What a part (part.h) has an executor do between two events. `run` may free it. When no thread
+ * turns the executor any more, it is called by the control plane (hl_turning is not the executor):
+ * no handler may run then. */
+typedef struct hl_call {
+    hl_command command; /* first; HL_COMMAND_CALL, its subject is this */
+    void (*run)(hl_executor *executor, struct hl_call *call);
+} hl_call;
 
 typedef struct hl_command_list {
     hl_command *head; /* the newest */

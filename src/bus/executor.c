@@ -255,6 +255,7 @@ void hl_executor_obey(hl_executor *executor)
         hl_command *const next = command->next; /* the command goes with its subject */
         hl_inlet *const inlet = command->subject;
         hl_link *const link = command->subject;
+        hl_call *const call = command->subject;
         switch (command->kind) {
         case HL_COMMAND_LINK_INLET:
             hl_level_link(&executor->levels[inlet->priority], inlet);
@@ -283,6 +284,10 @@ void hl_executor_obey(hl_executor *executor)
                 break;
             executor->now_ns = hl_bus_now(executor->bus);
             for_each_cell(link, hl_async_reattach);
+            break;
+        case HL_COMMAND_CALL:
+            executor->now_ns = hl_bus_now(executor->bus);
+            call->run(executor, call);
             break;
         case HL_COMMAND_DETACH:
             if (executor->worker != NULL)

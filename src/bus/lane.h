@@ -84,7 +84,7 @@ typedef struct hl_conflate_consumer hl_conflate_consumer;
 /* The last word of an event header: what the events of an outlet have in common. */
 typedef struct hl_event_tail {
     uint16_t source, schema_version;
-    uint8_t priority, flags, attempt, reserved;
+    uint8_t priority, flags, attempt, redriven;
 } hl_event_tail;
 
 _Static_assert(sizeof(hl_event_tail) == sizeof(hl_event) - offsetof(hl_event, source),

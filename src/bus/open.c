@@ -94,6 +94,12 @@ static int compare_sources(const void *a, const void *b)
     return strcmp(((const source_name *)a)->name, ((const source_name *)b)->name);
 }
 
+static void free_source(void *source)
+{
+    free(((source_name *)source)->name);
+    free(source);
+}
+
 uint16_t hl_bus_source(hl_bus *bus, const char *name)
 {
     hl_control *const control = bus->control;
@@ -112,15 +118,17 @@ uint16_t hl_bus_source(hl_bus *bus, const char *name)
         return 0;
     }
     source->number = (uint16_t)++control->source_count;
+    for (const hl_part *const *part = hl_parts; *part != NULL; part++)
+        if ((*part)->name_source != NULL &&
+            (*part)->name_source(bus, source->number, source->name) != HL_OK) {
+            control->source_count--;
+            tdelete(source, &control->source_names, compare_sources);
+            free_source(source);
+            return 0;
+        }
     /* SOURCE: release, for hl_source_name, which takes no lock. */
     hl_store_release_ptr((void **)(void *)&bus->sources[source->number], source->name);
     return source->number;
-}
-
-static void free_source(void *source)
-{
-    free(((source_name *)source)->name);
-    free(source);
 }
 
 void hl_bus_free_sources(hl_bus *bus)

@@ -14,6 +14,12 @@ typedef struct hl_part {
     hl_status (*create)(hl_bus *bus, hl_error *error);
     /* The housekeeper, each 10 ms while the bus runs; not under the bus's lock. */
     void (*tick)(hl_bus *bus, uint64_t now_ns);
+    /* A topic or a publisher's name has got its number, before either can be in an event. Under the
+     * bus's lock. */
+    hl_status (*name_topic)(hl_bus *bus, uint32_t topic, const char *name);
+    hl_status (*name_source)(hl_bus *bus, uint16_t source, const char *name);
+    /* The bus has stopped: no thread runs, and what waited was cancelled. Under the bus's lock. */
+    void (*stopped)(hl_bus *bus);
     /* No thread runs any more. Called after a create that failed, too. */
     void (*destroy)(hl_bus *bus);
 } hl_part;

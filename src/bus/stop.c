@@ -47,6 +47,10 @@ static void let_move(hl_bus *bus)
     }
     for (uint32_t i = 0; i < bus->executor_count; i++)
         hl_executor_turn(&bus->executors[i], 0);
+    /* No housekeeper does it. */
+    for (const hl_part *const *part = hl_parts; *part != NULL; part++)
+        if ((*part)->tick != NULL)
+            (*part)->tick(bus, hl_bus_now(bus));
 }
 
 typedef struct bus_sums {
@@ -231,6 +235,9 @@ static hl_status settle(hl_bus *bus, uint64_t begin_ns)
     make_gate_seen();
     /* Nothing moves any more: what the deadline did not give the time to see may be so. */
     const bool waiting_left = cancel_waiting(bus);
+    for (const hl_part *const *part = hl_parts; *part != NULL; part++)
+        if ((*part)->stopped != NULL)
+            (*part)->stopped(bus);
     report->abandoned = count_abandoned(bus);
     report->drained = report->abandoned == 0 && !waiting_left;
     control->state = HL_BUS_STOPPED;

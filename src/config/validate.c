@@ -321,6 +321,20 @@ static bool workers_defect(const hl_config *config, hl_config_defect *ret_defect
     return false;
 }
 
+/* What hl_dlq_open would refuse, said of the field. */
+static bool letters_defect(const hl_config *config, hl_config_defect *ret_defect)
+{
+    const uint64_t bytes = config->dlq_memory_bytes;
+    if (bytes == 0 && config->dlq_path != NULL)
+        return found(ret_defect, "dlq_path",
+                     "dead letters need memory too: raise dlq_memory_bytes");
+    if (bytes != 0 && (bytes < (uint64_t)1 << 20 || bytes > (uint64_t)4 << 30))
+        return found(ret_defect, "dlq_memory_bytes",
+                     "%" PRIu64 " is out of range: use 1048576 to 4294967296, or 0 for none",
+                     bytes);
+    return false;
+}
+
 bool hl_config_find_defect(const hl_config *config, hl_config_defect *ret_defect)
 {
     if (config->size != sizeof(hl_config))
@@ -338,6 +352,7 @@ bool hl_config_find_defect(const hl_config *config, hl_config_defect *ret_defect
            range_defect("guard_interval", config->guard_interval, 2, GUARD_MAX, ret_defect) ||
            range_defect("max_keys_per_state_topic", config->max_keys_per_state_topic, 1, KEYS_MAX,
                         ret_defect) ||
+           letters_defect(config, ret_defect) ||
            range_defect("retry_events", config->retry_events, 1, REGISTRY_MAX, ret_defect) ||
            enum_defect("threads", (int)config->threads, HL_THREADS_MANUAL, "own or manual",
                        ret_defect) ||

@@ -47,6 +47,8 @@ typedef struct file_config {
     bool *huge_pages;
     bool *lock_memory;
     uint32_t *retry_events;
+    uint64_t *dlq_memory_bytes;
+    char *dlq_path;
     uint64_t *ring_start_position;
     uint32_t *max_workers;
     uint32_t *min_workers;
@@ -133,6 +135,8 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_BOOL_PTR("huge_pages", OPTIONAL, file_config, huge_pages),
     CYAML_FIELD_BOOL_PTR("lock_memory", OPTIONAL, file_config, lock_memory),
     CYAML_FIELD_UINT_PTR("retry_events", OPTIONAL, file_config, retry_events),
+    CYAML_FIELD_UINT_PTR("dlq_memory_bytes", OPTIONAL, file_config, dlq_memory_bytes),
+    CYAML_FIELD_STRING_PTR("dlq_path", TEXT, file_config, dlq_path, 0, CYAML_UNLIMITED),
     CYAML_FIELD_UINT_PTR("ring_start_position", OPTIONAL, file_config, ring_start_position),
     CYAML_FIELD_UINT_PTR("max_workers", OPTIONAL, file_config, max_workers),
     CYAML_FIELD_UINT_PTR("min_workers", OPTIONAL, file_config, min_workers),
@@ -283,6 +287,7 @@ static void take_settings(hl_config *config, const file_config *file)
     config->lcores = file->lcores;
     config->publishers = (const char *const *)file->publishers;
     config->publisher_count = file->publisher_count;
+    config->dlq_path = file->dlq_path;
     TAKE(config, file, max_topics);
     TAKE(config, file, max_subscriptions);
     TAKE(config, file, max_publishers);
@@ -293,6 +298,7 @@ static void take_settings(hl_config *config, const file_config *file)
     TAKE(config, file, huge_pages);
     TAKE(config, file, lock_memory);
     TAKE(config, file, retry_events);
+    TAKE(config, file, dlq_memory_bytes);
     TAKE(config, file, ring_start_position);
     TAKE(config, file, max_workers);
     TAKE(config, file, min_workers);

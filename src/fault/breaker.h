@@ -30,13 +30,6 @@ typedef enum hl_admit {
     HL_ADMIT_HOLD_FULL /* a dead letter: HL_DEAD_HOLD_FULL */
 } hl_admit;
 
-/* Held in a state by hand. */
-typedef enum hl_breaker_force {
-    HL_BREAKER_FREE = 0, /* goes by outcomes */
-    HL_BREAKER_FORCED_OPEN,
-    HL_BREAKER_FORCED_CLOSED
-} hl_breaker_force;
-
 typedef enum hl_breaker_cause {
     HL_BREAKER_BY_COUNT = 1, /* failures among the last outcomes */
     HL_BREAKER_BY_RATE,      /* the failure rate */

@@ -3,6 +3,8 @@
 #include "base/allocate.h"
 #include "base/error.h"
 #include "fault/failure.h"
+#include "fault/faults.h"
+#include "fault/redrive.h"
 #include "fault/retry.h"
 
 #define ROOM_NS      (20 * HL_MICROSECOND) /* between two looks whether a lane has room */
@@ -130,14 +132,34 @@ static void arm(hl_keeper *keeper)
                  ward->now_ns);
 }
 
+/* An event IN_HAND has its outcome, which is counted. */
+static void let_go(hl_kept *kept)
+{
+    hl_ward_release(kept);
+    if (kept->home == NULL)
+        hl_redrive_spend(kept->timer.keeper->ward->partition->bus->faults, kept);
+}
+
 /* ---- giving up ---- */
 
 /* HL_OK; HL_FULL: later; HL_NOT_FOUND: this bus keeps no dead letters. */
 static hl_status post(const hl_keeper *keeper, const death *of)
 {
-    (void)keeper;
-    (void)of;
-    return HL_NOT_FOUND;
+    const hl_partition *const partition = keeper->ward->partition;
+    hl_faults *const faults = partition->bus->faults;
+    const hl_dead_post letter = {.topic = faults->topic_names[of->event->topic],
+                                 .source = faults->source_names[of->event->source],
+                                 .subscription = keeper->names[0],
+                                 .pattern = keeper->names[1],
+                                 .partition = partition->number,
+                                 .reason = of->reason,
+                                 .error_code = of->error_code,
+                                 .attempts = of->attempts,
+                                 .error_text = of->error_text,
+                                 .first_failed_ns = of->first_failed_ns,
+                                 .last_failed_ns = of->last_failed_ns,
+                                 .redriven_id = of->redriven_id};
+    return hl_faults_post(faults, &letter, of->event);
 }
 
 static death death_of(const hl_kept *kept)
@@ -177,8 +199,9 @@ static void die(hl_kept *kept, hl_dead_reason reason)
     kept->reason = reason;
     const death of = death_of(kept);
     tell_error(keeper, &of);
-    if (settle_death(keeper, &of))
-        hl_ward_release(kept);
+    kept->is_settled = settle_death(keeper, &of);
+    if (kept->is_settled)
+        let_go(kept);
     else
         hl_ward_bury(kept);
 }
@@ -223,7 +246,8 @@ static void unbury(hl_ward *ward)
             break;
         hl_kept *const kept = hl_ward_unbury(ward);
         hl_keeper *const keeper = kept->timer.keeper;
-        hl_ward_release(kept);
+        kept->is_settled = true;
+        let_go(kept);
         set_state(keeper);
     }
     ward->unburied_ns = hl_due_after(ward->now_ns, HL_UNBURY_NS);
@@ -404,6 +428,86 @@ static void take(hl_partition *partition, hl_cell *cell, const hl_event *event)
     hl_ward_settle(ward);
 }
 
+bool hl_guard_redriven(hl_partition *partition, hl_cell *cell, hl_kept *kept)
+{
+    hl_keeper *const keeper = cell->guarded;
+    hl_ward *const ward = keeper->ward;
+    /* Relaxed: this thread alone writes it. */
+    const uint32_t state = hl_load_relaxed_u32(&cell->state);
+    kept->names[0] = keeper->names[0];
+    kept->names[1] = keeper->names[1];
+    if ((state != HL_CELL_ATTACHED && state != HL_CELL_GUARDED) ||
+        hl_subscription_is_ending(cell->subscription))
+        return false;
+    enter(ward, partition->executor->now_ns);
+    hl_kept *const head = keeper->is_ordered ? hl_ward_find(keeper, kept->event.key) : NULL;
+    hl_count(&cell->delivered, 1);
+    hl_ward_admit(keeper, kept);
+    if (head != NULL)
+        hl_ward_wait_behind(kept, head);
+    else
+        hl_ward_wait(kept, HL_WARD_AT_ONCE);
+    set_state(keeper);
+    hl_ward_settle(ward);
+    return true;
+}
+
+/* ---- forcing the breaker ---- */
+
+static void obey_force(hl_executor *executor, hl_call *call)
+{
+    hl_keeper *const keeper =
+        (hl_keeper *)(void *)((unsigned char *)call - offsetof(hl_keeper, force_call));
+    /* FORCE: acq_rel, what was stored before it was asked for is seen. */
+    hl_exchange_acq_rel_u64(&keeper->force_asked, 0);
+    enter(keeper->ward, executor->now_ns);
+    /* FORCE: relaxed, as said. */
+    const uint32_t wanted = hl_load_relaxed_u32(&keeper->force_wanted);
+    hl_breaker_set_force(&keeper->breaker, (hl_breaker_force)wanted, executor->now_ns);
+    arm(keeper);
+    set_state(keeper);
+    hl_ward_settle(keeper->ward);
+}
+
+static void ask_force(const hl_subscription *subscription, uint32_t index, hl_breaker_force force)
+{
+    hl_keeper *const keeper = subscription->cells[index].guarded;
+    hl_executor *const executor =
+        subscription->bus->partitions[subscription->first_partition + index].executor;
+    /* FORCE: relaxed, the exchange after it gives it its order. */
+    hl_store_relaxed_u32(&keeper->force_wanted, (uint32_t)force);
+    /* FORCE: acq_rel, the partition sees what is wanted. */
+    if (hl_exchange_acq_rel_u64(&keeper->force_asked, 1) == 0)
+        hl_executor_command(executor, &keeper->force_call.command);
+}
+
+hl_status hl_subscription_breaker_force(hl_subscription *subscription, hl_breaker_force force,
+                                        hl_error *error)
+{
+    if (subscription == NULL || (unsigned)force > HL_BREAKER_FORCED_CLOSED)
+        return hl_error_set(error, HL_INVALID,
+                            "breaker: give a subscription, and one of HL_BREAKER_FREE, "
+                            "HL_BREAKER_FORCED_OPEN, HL_BREAKER_FORCED_CLOSED");
+    hl_bus *const bus = subscription->bus;
+    if (hl_bus_is_detached(bus))
+        return hl_error_set(error, HL_CLOSED, "breaker: this is a fork's child");
+    const hl_keeper *const first = subscription->cells[0].guarded;
+    if (first == NULL || !first->has_breaker)
+        return hl_error_set(error, HL_WRONG_STATE,
+                            "subscription \"%s\" has no breaker: give one when it subscribes",
+                            subscription->name);
+    hl_bus_lock(bus);
+    const bool open =
+        !hl_subscription_is_closing(subscription) && bus->control->state < HL_BUS_STOPPING;
+    /* Under the lock: before any command that ends the subscription. */
+    for (uint32_t i = 0; open && i < subscription->partition_count; i++)
+        ask_force(subscription, i, force);
+    hl_bus_unlock(bus);
+    return open ? HL_OK
+                : hl_error_set(error, HL_CLOSED, "subscription \"%s\" is ending, or its bus is",
+                               subscription->name);
+}
+
 /* ---- what is due ---- */
 
 /* An event IN_HAND is delivered; `failed` may take it out of the hand. */
@@ -414,7 +518,7 @@ static void deliver(hl_kept *kept)
     ward->in_hand = kept;
     hl_dispatch_again(ward->partition, keeper->cell, &kept->event);
     if (ward->in_hand == kept)
-        hl_ward_release(kept);
+        let_go(kept);
     ward->in_hand = NULL;
 }
 
@@ -432,7 +536,7 @@ static uint32_t deliver_by_breaker(hl_kept *kept)
         break;
     case HL_ADMIT_SKIP:
         hl_count(&keeper->cell->skipped, 1);
-        hl_ward_release(kept);
+        let_go(kept);
         break;
     case HL_ADMIT_HOLD:
         hl_ward_hold(kept);
@@ -450,7 +554,7 @@ static uint32_t serve_kept(hl_kept *kept)
     hl_cell *const cell = keeper->cell;
     if (hl_subscription_is_ending(cell->subscription)) {
         hl_count(&cell->cancelled, 1);
-        hl_ward_release(kept);
+        let_go(kept);
         return 0;
     }
     if (kept->full != NULL && !hl_spsc_has_room(&kept->full->exclusive, kept->full_slots)) {
@@ -528,9 +632,14 @@ static void give_up(hl_kept *kept)
         kept->reason = HL_DEAD_STOPPED;
     const death of = death_of(kept);
     tell_error(keeper, &of);
-    if (!settle_death(keeper, &of))
+    kept->is_settled = settle_death(keeper, &of);
+    if (!kept->is_settled) {
+        hl_faults_drain(keeper->ward->partition->bus->faults);
+        kept->is_settled = settle_death(keeper, &of);
+    }
+    if (!kept->is_settled)
         hl_count(&keeper->cell->skipped, 1);
-    hl_ward_release(kept);
+    let_go(kept);
 }
 
 static void cancel(hl_partition *partition, hl_cell *cell)
@@ -542,7 +651,7 @@ static void cancel(hl_partition *partition, hl_cell *cell)
         hl_kept *const kept = take_any(keeper);
         if (hl_subscription_is_ending(cell->subscription)) {
             hl_count(&cell->cancelled, 1);
-            hl_ward_release(kept);
+            let_go(kept);
         } else {
             give_up(kept);
         }
@@ -583,6 +692,8 @@ bool hl_guard_make(hl_cell *cell, hl_partition *partition)
     hl_keeper *const keeper = hl_allocate(1, sizeof *keeper);
     if (keeper == NULL)
         return false;
+    hl_dead_letters *const letters = partition->bus->faults->letters;
+    const hl_subscription *const subscription = cell->subscription;
     cell->guard = &guard;
     cell->guarded = keeper;
     keeper->probe.keeper = keeper;
@@ -592,6 +703,12 @@ bool hl_guard_make(hl_cell *cell, hl_partition *partition)
     keeper->retry = options->retry != NULL ? *options->retry : defaults;
     keeper->is_ordered = hl_retry_is_ordered(&keeper->retry, partition->domain->name);
     keeper->has_breaker = breaker != NULL;
+    keeper->force_call.command = (hl_command){NULL, HL_COMMAND_CALL, &keeper->force_call};
+    keeper->force_call.run = obey_force;
+    if (letters != NULL &&
+        (hl_dead_letters_intern(letters, subscription->name, &keeper->names[0]) != HL_OK ||
+         hl_dead_letters_intern(letters, subscription->pattern, &keeper->names[1]) != HL_OK))
+        return false;
     if (breaker == NULL)
         return true;
     hl_breaker_init(&keeper->breaker, breaker);

@@ -1,6 +1,10 @@
 /*
  * The guard of a subscription (bus/guard.h): what becomes of an event whose handler fails. Retries,
  * a breaker where one is asked for, and dead letters for what is given up.
+ *
+ *   FORCE  keeper.force_wanted: who forces a breaker stores it (relaxed), then exchanges
+ * force_asked (acq_rel); the partition exchanges that back (acq_rel) and loads it: whichever
+ * exchange came last, what was stored before it is acted upon, with one command under way.
  */
 #ifndef HL_FAULT_GUARD_H
 #define HL_FAULT_GUARD_H
@@ -12,6 +16,12 @@
 /* hl_check_guard, hl_make_guard (bus.h). */
 hl_status hl_guard_check(const hl_subscription_options *options, hl_error *error);
 bool hl_guard_make(hl_cell *cell, hl_partition *partition);
+
+/*
+ * Takes a redriven event in, IN_HAND, with memory of its own; counted as delivered. False: the
+ * subscription is not there (any more). The partition's thread, from a command.
+ */
+bool hl_guard_redriven(hl_partition *partition, hl_cell *cell, hl_kept *kept);
 
 /* Serves a ward: the first member of `due`. */
 uint32_t hl_guard_serve(hl_partition *partition, hl_due *due, uint64_t now_ns);

@@ -79,6 +79,7 @@ struct hl_kept {
     hl_dead_reason reason;
     uint64_t first_failed_ns, last_failed_ns;
     uint64_t redriven_id; /* of the letter that it came from; 0: none */
+    uint32_t names[2];    /* redriven: of the subscription and its pattern, as of a keeper */
     hl_outlet *full;      /* it waits for room there; NULL: it does not */
     uint32_t full_slots;
     char error_text[HL_DEAD_TEXT_BYTES];
@@ -91,8 +92,12 @@ struct hl_keeper {
     hl_cell *cell;
     hl_ward *ward;
     hl_retry_options retry;
+    uint32_t names[2]; /* of the subscription and of its pattern, in the letters' dictionary */
     bool is_ordered;
     bool has_breaker;
+    hl_call force_call;    /* has the partition look at force_wanted */
+    uint32_t force_wanted; /* FORCE (guard.h): hl_breaker_force */
+    uint64_t force_asked;  /* FORCE: the call is under way */
     hl_breaker breaker;
     hl_kept *kept; /* all of this cell */
     hl_kept_queue held;

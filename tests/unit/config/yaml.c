@@ -82,6 +82,8 @@ Test(yaml, the_example_states_the_defaults)
     cr_assert_eq(config->max_subscriptions, plain.max_subscriptions);
     cr_assert_eq(config->max_publishers, plain.max_publishers);
     cr_assert_eq(config->retry_events, plain.retry_events);
+    cr_assert_eq(config->dlq_memory_bytes, plain.dlq_memory_bytes);
+    cr_assert_null(config->dlq_path);
     cr_assert_eq(config->guard_interval, plain.guard_interval);
     cr_assert_eq(config->spin_before_park_ns, plain.spin_before_park_ns);
     cr_assert_eq(config->max_keys_per_state_topic, plain.max_keys_per_state_topic);
@@ -118,6 +120,8 @@ Test(yaml, the_example_has_every_key)
                                        "threads",
                                        "huge_pages",
                                        "retry_events",
+                                       "dlq_memory_bytes",
+                                       "dlq_path",
                                        "max_keys_per_state_topic",
                                        "max_workers",
                                        "min_workers",
@@ -161,6 +165,8 @@ Test(yaml, every_value_arrives)
                                    "max_subscriptions: 12\n"
                                    "max_publishers: 13\n"
                                    "guard_interval: 14\n"
+                                   "dlq_path: x.dlq\n"
+                                   "dlq_memory_bytes: 2000000\n"
                                    "retry_events: 17\n"
                                    "spin_before_park_ns: 15000000000\n"
                                    "max_keys_per_state_topic: 16\n"
@@ -200,6 +206,8 @@ Test(yaml, every_value_arrives)
     cr_assert_eq(config->max_subscriptions, 12);
     cr_assert_eq(config->max_publishers, 13);
     cr_assert_eq(config->retry_events, 17);
+    cr_assert_eq(config->dlq_memory_bytes, 2000000);
+    cr_assert_str_eq(config->dlq_path, "x.dlq");
     cr_assert_eq(config->guard_interval, 14);
     cr_assert_eq(config->spin_before_park_ns, 15 * HL_SECOND);
     cr_assert_eq(config->max_keys_per_state_topic, 16);
