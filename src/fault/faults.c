@@ -152,4 +152,9 @@ static void destroy(hl_bus *bus)
     bus->faults = NULL;
 }
 
-const hl_part hl_faults_part = {create, tick, name_topic, name_source, stopped, destroy};
+const hl_part hl_faults_part = {.create = create,
+                                .tick = tick,
+                                .name_topic = name_topic,
+                                .name_source = name_source,
+                                .stopped = stopped,
+                                .destroy = destroy};

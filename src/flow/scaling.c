@@ -97,4 +97,4 @@ static void destroy(hl_bus *bus)
         free(bus->pools[HL_POOL_WORKERS]->scaling);
 }
 
-const hl_part hl_scaling_part = {create, tick, destroy};
+const hl_part hl_scaling_part = {.create = create, .tick = tick, .destroy = destroy};
