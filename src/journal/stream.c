@@ -193,7 +193,10 @@ static bool add_names_of_footer(hl_stream *stream)
 static hl_status find_names(hl_stream *stream, const hl_event *event, hl_error *error)
 {
     hl_segment_walk walk;
-    if (stream->footer != NULL && add_names_of_footer(stream) && names_known(stream, event)) {
+    /* A footer lists all of its segment's dictionary; only one that a recovery made may have had
+     * too many for its room. */
+    if (stream->footer != NULL && add_names_of_footer(stream) &&
+        (names_known(stream, event) || (stream->footer->flags & HL_FOOTER_RECOVERED) == 0)) {
         stream->named_through = stream->walk.next;
         return HL_OK;
     }
