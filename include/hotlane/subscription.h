@@ -18,10 +18,12 @@
  *     options.contract = HL_CONTRACT_LOSSY;
  *     hl_subscribe(bus, "market_data.*", on_trade, context, &options, NULL);
  *
- * Its handler publishes and fails as an inline one does, but for retries: what it fails on is
- * skipped, and counted. With a contract that may lose it looks at event->flags first: HL_EVENT_LOST
- * and HL_EVENT_EJECTED come to it like events, with a payload of their own (their status does not
- * matter). What a handler publishes is seen in the order of its events, as far as those have one.
+ * Its handler publishes and fails as an inline one does, but what it fails on is not retried: it is
+ * skipped, and counted. Only HL_RETRY or HL_FULL after a publish of its own answered HL_FULL has it
+ * get the event again, when there is room (not unordered, and not with contract latest). With a
+ * contract that may lose it looks at event->flags first: HL_EVENT_LOST and HL_EVENT_EJECTED come to
+ * it like events, with a payload of their own (their status does not matter). What a handler
+ * publishes is seen in the order of its events, as far as those have one.
  */
 #ifndef HOTLANE_SUBSCRIPTION_H
 #define HOTLANE_SUBSCRIPTION_H

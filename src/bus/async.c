@@ -15,6 +15,7 @@
 #define LOOKS_AN_AGE 8  /* how often in eject_age_ns the oldest is looked at */
 #define LEAST_ROOM   64 /* bytes behind a queue's event header: news must fit */
 #define NOBODY       0
+#define ROOM_NS      (50 * HL_MICROSECOND) /* how long a strand rests whose output has no room */
 
 /* ---- the options ---- */
 
@@ -283,6 +284,7 @@ static hl_status call(hl_worker *worker, const hl_async *async, uint64_t id, con
     hl_publisher *const out = worker->out;
     out->event = event;
     out->event_id = id;
+    out->full = NULL;
     const hl_status status = subscription->handler(event, out, subscription->context);
     if (out->staged != NULL) {
         hl_publisher_settle(out, status == HL_OK);
@@ -301,7 +303,21 @@ static void count_finished(const hl_worker *worker)
     hl_store_release_u64(finished, hl_load_relaxed_u64(finished) + 1);
 }
 
-void hl_async_run(hl_worker *worker, const hl_async_queue *queue, const hl_event *event)
+/* Whether a handler has failed because a lane had no room that it will have one day. */
+static bool wants_room(const hl_publisher *out, hl_status status)
+{
+    return (status == HL_RETRY || status == HL_FULL) && out->full != NULL &&
+           out->full_slots - 1 <= out->full->mask;
+}
+
+static void rest(const hl_worker *worker)
+{
+    const uint64_t until_ns = hl_due_after(hl_bus_now(worker->executor->bus), ROOM_NS);
+    hl_store_relaxed_u64(&worker->strand->rests_until_ns, until_ns); /* Relaxed: a hint. */
+}
+
+bool hl_async_run(hl_worker *worker, const hl_async_queue *queue, const hl_event *event,
+                  bool may_stay)
 {
     hl_async *const async = queue->box->async;
     hl_async_share *const share = &async->shares[worker->index];
@@ -310,8 +326,13 @@ void hl_async_run(hl_worker *worker, const hl_async_queue *queue, const hl_event
         (void)call(worker, async, id, event); /* news has no other outcome than being told */
     } else {
         hl_count(&share->taken, 1);
-        if (call(worker, async, id, event) == HL_OK) {
+        const hl_status status = call(worker, async, id, event);
+        if (status == HL_OK) {
             hl_count(&share->handled, 1);
+        } else if (may_stay && wants_room(worker->out, status)) {
+            hl_count(&share->taken, (uint64_t)-1);
+            rest(worker);
+            return false;
         } else {
             hl_count(&share->failures, 1);
             hl_count(&share->skipped, 1);
@@ -319,6 +340,7 @@ void hl_async_run(hl_worker *worker, const hl_async_queue *queue, const hl_event
         hl_count(&worker->executor->events, 1);
     }
     count_finished(worker);
+    return true;
 }
 
 /* ---- news of an ejection ---- */
@@ -372,6 +394,23 @@ static bool strand_is_ready(const hl_async *async, uint32_t strand)
     return false;
 }
 
+static bool is_resting(const hl_async *async, const hl_strand *strand)
+{
+    const hl_bus *const bus = async->subscription->bus;
+    const uint64_t until_ns = hl_load_relaxed_u64(&strand->rests_until_ns); /* Relaxed: a hint. */
+    return until_ns != 0 && hl_bus_now(bus) < until_ns &&
+           /* FLUSH: (executor.h) a stop waits for no time. */
+           hl_load_relaxed_u32(&async->pool->workers[0].executor->flush_dues) == 0;
+}
+
+/* Whether something waits in a strand that nobody has in hand; a hint. */
+static bool is_open(const hl_async *async, uint32_t index)
+{
+    const hl_strand *const strand = &async->strands[index];
+    return (async->is_shared || hl_load_relaxed_u32(&strand->holder) == NOBODY) && /* a hint */
+           strand_is_ready(async, index) && !is_resting(async, strand);
+}
+
 /* Whether the worker might take it now; a hint. */
 static bool may_take(const hl_worker *worker, const hl_async *async, uint32_t index)
 {
@@ -380,13 +419,12 @@ static bool may_take(const hl_worker *worker, const hl_async *async, uint32_t in
     if (!hl_worker_is_active(worker))
         /* What has only waited for this worker's output still may. Relaxed: a hint. */
         return !async->is_shared && hl_load_relaxed_u32(&strand->published_by) == me &&
-               hl_load_relaxed_u32(&strand->holder) == NOBODY && strand_is_ready(async, index);
-    if (async->is_shared)
-        return strand_is_ready(async, index);
-    /* Relaxed both: hints. */
-    const uint32_t last = hl_load_relaxed_u32(&strand->last);
-    if (hl_load_relaxed_u32(&strand->holder) != NOBODY || !strand_is_ready(async, index))
+               is_open(async, index);
+    if (!is_open(async, index))
         return false;
+    if (async->is_shared)
+        return true;
+    const uint32_t last = hl_load_relaxed_u32(&strand->last); /* Relaxed: a hint. */
     /* Its last holder is awake and looks for work: it has it in its cache. */
     return last == NOBODY || last == me ||
            hl_load_relaxed_u32(&worker->pool->workers[last - 1].searching) == 0; /* a hint */
@@ -419,7 +457,8 @@ static bool take_strand(const hl_worker *worker, const hl_async *async, uint32_t
         }
         hl_store_relaxed_u32(&strand->published_by, NOBODY);
     }
-    hl_store_relaxed_u32(&strand->last, me); /* Relaxed: a hint to others. */
+    hl_store_relaxed_u32(&strand->last, me);          /* Relaxed: a hint to others. */
+    hl_store_relaxed_u64(&strand->rests_until_ns, 0); /* Relaxed: a hint to others. */
     return true;
 }
 
@@ -469,32 +508,30 @@ bool hl_async_has_work(const hl_worker *worker, const hl_async *async)
 {
     if (hl_subscription_is_ending(async->subscription))
         return false;
-    for (uint32_t i = 0; i < async->strand_count; i++) {
-        const hl_strand *const strand = &async->strands[i];
-        if (!hl_worker_is_active(worker)) {
-            if (may_take(worker, async, i))
-                return true;
-            continue;
-        }
-        /* Whoever else searches: before a sleep, what is there counts. Relaxed: a hint. */
-        if ((async->is_shared || hl_load_relaxed_u32(&strand->holder) == NOBODY) &&
-            strand_is_ready(async, i))
+    for (uint32_t i = 0; i < async->strand_count; i++)
+        /* Of an active one: before a sleep, what is there counts, whoever else searches. */
+        if (hl_worker_is_active(worker) ? is_open(async, i) : may_take(worker, async, i))
             return true;
-    }
     return false;
 }
 
 bool hl_async_waits(const hl_link *links)
 {
-    for (const hl_link *link = links; link != NULL; link = link->next_of_worker) {
-        const hl_async *const async = link->subscription->async;
-        for (uint32_t i = 0; i < async->strand_count; i++)
-            /* Relaxed: a hint. */
-            if ((async->is_shared || hl_load_relaxed_u32(&async->strands[i].holder) == NOBODY) &&
-                strand_is_ready(async, i))
+    for (const hl_link *link = links; link != NULL; link = link->next_of_worker)
+        for (uint32_t i = 0; i < link->subscription->async->strand_count; i++)
+            if (is_open(link->subscription->async, i))
                 return true;
-    }
     return false;
+}
+
+uint64_t hl_async_sleep_limit_ns(const hl_link *links)
+{
+    for (const hl_link *link = links; link != NULL; link = link->next_of_worker)
+        for (uint32_t i = 0; i < link->subscription->async->strand_count; i++)
+            /* Relaxed: a hint. */
+            if (hl_load_relaxed_u64(&link->subscription->async->strands[i].rests_until_ns) != 0)
+                return ROOM_NS;
+    return UINT64_MAX;
 }
 
 /* ---- the end, and the counts ---- */

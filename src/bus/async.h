@@ -69,6 +69,8 @@ struct hl_strand {
     uint32_t last;                /* the last holder; relaxed: a hint */
     uint32_t published_by;        /* the last holder whose handlers published; relaxed: a hint to
                                      others than the holder */
+    uint64_t rests_until_ns;      /* an event's output found no room; 0: it did. Relaxed: a hint to
+                                     others than the holder */
 };
 
 typedef enum hl_eject_state { HL_EJECT_NONE = 0, HL_EJECT_UNTOLD, HL_EJECT_TOLD } hl_eject_state;
@@ -153,6 +155,9 @@ uint32_t hl_async_serve(hl_worker *worker, hl_async *async, uint32_t max);
 
 /* Whether there is something that the worker may take. */
 bool hl_async_has_work(const hl_worker *worker, const hl_async *async);
+
+/* How long a worker may sleep: a strand that rests is to be looked at again. */
+uint64_t hl_async_sleep_limit_ns(const hl_link *links);
 
 /* Whether something waits, that nobody has in hand, in the subscriptions of a list. */
 bool hl_async_waits(const hl_link *links);

@@ -175,7 +175,8 @@ static uint32_t serve_ordered(hl_worker *worker, hl_async_queue *queue, uint32_t
     const char *slot = first;
     uint32_t done = 0;
     while (done < ready && !hl_async_must_stop(worker, queue)) {
-        hl_async_run(worker, queue, (const hl_event *)(const void *)slot);
+        if (!hl_async_run(worker, queue, (const hl_event *)(const void *)slot, true))
+            break;
         hl_ring_release(consumer, 1);
         /* Relaxed: a hint to others. */
         hl_store_relaxed_u64(&queue->taken, hl_ring_consumed(consumer));
@@ -237,7 +238,7 @@ static uint32_t serve_unordered(hl_worker *worker, hl_async_queue *queue, uint32
     uint32_t done = 0;
     while (done < max && !hl_async_must_stop(worker, queue) &&
            hl_mpmc_try_take(&queue->shared, 1, &position) != 0) {
-        hl_async_run(worker, queue, hl_mpmc_slot(&queue->shared, position));
+        (void)hl_async_run(worker, queue, hl_mpmc_slot(&queue->shared, position), false);
         hl_mpmc_release(&queue->shared, position, 1);
         done++;
     }
@@ -309,7 +310,7 @@ static uint32_t serve_latest(hl_worker *worker, hl_async_queue *queue, uint32_t 
            (event = hl_conflate_take(&queue->reader, &puts)) != NULL) {
         if (puts > 1)
             event->flags |= HL_EVENT_CONFLATED;
-        hl_async_run(worker, queue, event);
+        (void)hl_async_run(worker, queue, event, false);
         hl_conflate_release(&queue->reader, 1);
         done++;
     }

@@ -12,8 +12,10 @@ extern const hl_async_kind hl_async_unordered;
 extern const hl_async_kind hl_async_latest;
 
 /* Runs the handler for an event of a queue, or for news, and counts it. A worker that has the
- * queue's strand. */
-void hl_async_run(hl_worker *worker, const hl_async_queue *queue, const hl_event *event);
+ * queue's strand. False: what the handler publishes found no room, and `may_stay`: nothing is
+ * counted, the event keeps its place, its strand rests. */
+bool hl_async_run(hl_worker *worker, const hl_async_queue *queue, const hl_event *event,
+                  bool may_stay);
 
 /* Whether a run is to end before the next event: a command waits, or the subscription ends. */
 bool hl_async_must_stop(const hl_worker *worker, const hl_async_queue *queue);

@@ -381,6 +381,8 @@ static uint64_t monotonic_ns(void)
 /* How long it may sleep: until the next thing is due. */
 static uint64_t sleep_limit_ns(hl_executor *executor)
 {
+    if (executor->worker != NULL)
+        return hl_async_sleep_limit_ns(executor->worker->links);
     if (executor->open_dues == 0)
         return UINT64_MAX;
     /* The application's clock may jump: it is looked at often. */

@@ -278,7 +278,8 @@ void hl_pools_end_publishers(hl_bus *bus)
 {
     for (int kind = 0; kind < HL_POOLS; kind++)
         for (uint32_t i = 0; bus->pools[kind] != NULL && i < bus->pools[kind]->count; i++)
-            hl_publisher_end(bus->pools[kind]->workers[i].out);
+            if (bus->pools[kind]->workers[i].out != NULL)
+                hl_publisher_end(bus->pools[kind]->workers[i].out);
 }
 
 void hl_pools_free(hl_bus *bus)

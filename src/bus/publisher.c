@@ -232,12 +232,10 @@ static hl_status stage_cell(hl_publisher *out, hl_outlet *outlet, const story *o
 /* Kept for the case that the handler fails for it: then it is tried again when there is room. */
 static void note_full(hl_publisher *out, hl_outlet *outlet, uint32_t slots)
 {
-    if (out->partition == NULL)
-        return; /* a worker's */
     out->full = outlet;
     out->full_slots = outlet->staged_slots + slots;
     out->full_event_id = out->event_id;
-    out->full_cell = out->partition->current;
+    out->full_cell = out->partition != NULL ? out->partition->current : NULL; /* NULL: a worker's */
 }
 
 /* Claims in all cases; what claim_at_once does not do is done here. */

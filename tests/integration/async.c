@@ -192,13 +192,13 @@ typedef struct relay {
     consumer seen;
 } relay;
 
-/* Passes each event on, whatever that takes: nothing is lost on the way. */
+/* Passes each event on, and asks for it again when there is no room: nothing is lost on the way. */
 static hl_status pass_on(const hl_event *event, hl_publisher *out, void *context)
 {
     relay *const self = context;
     const uint64_t value = own_value(event);
-    while (hl_try_publish(out, self->to, event->key, &value, sizeof value) == HL_FULL)
-        pause_ns(10000);
+    if (hl_try_publish(out, self->to, event->key, &value, sizeof value) == HL_FULL)
+        return HL_RETRY;
     return consume(event, out, &self->seen);
 }
 

@@ -203,6 +203,45 @@ Test(async, a_worker_that_publishes_into_a_full_lane_is_told_so)
     manual_stop(bus);
 }
 
+/* As pass_on, and wants its event again when there was no room. */
+static hl_status insist(const hl_event *event, hl_publisher *out, void *context)
+{
+    const relay *const self = context;
+    pass_on(event, out, context);
+    return self->published == HL_FULL ? HL_RETRY : HL_OK;
+}
+
+Test(async, a_handler_that_finds_no_room_gets_its_event_again_when_there_is)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    const hl_topic order = topic(bus, "order.new");
+    recorder seen = {0};
+    relay self = {.to = order};
+    hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    options.queue_events = 16;
+    hl_subscription *subscription;
+    cr_assert_eq(hl_subscribe(bus, "market_data.*", insist, &self, &options, &subscription), HL_OK);
+    subscribe(bus, "order.*", &seen, NULL);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 1; i <= 6; i++)
+        publish(feed, trade, 7, i);
+    turn_partition(bus, "market_data");
+    hl_executor_turn(worker(bus, 0), 0);
+    cr_assert_eq(self.calls, 5, "the ring of 4 is full, and it is not asked again at once");
+    cr_assert_eq(stats_of(subscription).handled, 4);
+    cr_assert_eq(stats_of(subscription).queued, 2);
+    assert_conserved(bus);
+    turn_partition(bus, "order");
+    hl_executor_turn(worker(bus, 0), 0);
+    turn_all(bus);
+    assert_values_follow(&seen, 1, 6);
+    cr_assert_eq(stats_of(subscription).handled, 6);
+    cr_assert_eq(stats_of(subscription).failures, 0);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
 Test(async, a_strand_moves_only_when_what_its_last_worker_published_was_taken)
 {
     hl_bus *const bus = start_with_workers(WORKERS);
