@@ -30,7 +30,9 @@ def check_row(row):
     expect(row["hotlane_min"] > 0, f"no figure: {row}")
     expect("ck_ring" in row["peers"], f"lacks ck_ring: {row}")
     for peer, figure in row["peers"].items():
-        expect(0 < row["peers_min"][peer] <= figure <= row["peers_max"][peer], f"{peer}: {row}")
+        # On a busy machine one run of 10 ms may pass before a peer's threads were on a CPU.
+        expect(0 <= row["peers_min"][peer] <= figure <= row["peers_max"][peer], f"{peer}: {row}")
+        expect(row["peers_max"][peer] > 0, f"{peer} moved nothing: {row}")
 
 
 run = perf_peers("--repeats", "2", "--json")
