@@ -1,0 +1,156 @@
+"""hotlane journal as its users meet it: its JSON, its exit statuses, live tailing's door.
+
+usage: journal_command.py HOTLANE
+"""
+import glob
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HOTLANE = sys.argv[1]
+EVENTS = 3000
+
+
+def journal(*arguments):
+    return subprocess.run([HOTLANE, "journal", *arguments], capture_output=True, text=True,
+                          timeout=120)
+
+
+def expect(condition, what):
+    if not condition:
+        sys.exit(f"journal_command: {what}")
+
+
+def run_json(*arguments, status=0):
+    result = journal(*arguments, "--json")
+    expect(result.returncode == status,
+           f"{arguments}: exit {result.returncode}, {result.stderr}")
+    return json.loads(result.stdout)
+
+
+def line(partition, number, sequence):
+    story = sequence - sequence % 4
+    correlation = 0 if story == sequence else (number << 54) + story
+    cause = 0 if story == sequence else (number << 54) + sequence - 1
+    return json.dumps({
+        "partition": partition, "partition_number": number, "shards": 1, "sequence": sequence,
+        "published_ns": 1763722800000000000 + sequence * 1000000, "topic": f"{partition}.new",
+        "topic_kind": 0, "topic_priority": 0, "source": "gateway", "key": str(sequence % 10),
+        "correlation_id": str(correlation), "causation_id": str(cause), "priority": 0, "flags": 1,
+        "attempt": 0, "schema_version": 1, "payload": "AAECAw=="})
+
+
+def make(directory):
+    lines = "\n".join(line(p, n, s) for s in range(1, EVENTS + 1)
+                      for p, n in (("order", 1), ("fill", 2)))
+    path = os.path.join(directory, "in.jsonl")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(lines + "\n")
+    target = os.path.join(directory, "journal")
+    result = run_json("import", target, path)
+    expect(result["events"] == 2 * EVENTS and result["partitions"] == 2, result)
+    return target
+
+
+def check_reading(target):
+    verified = run_json("verify", target)
+    expect(verified["sound"] and verified["records"] == 2 * EVENTS and not verified["damaged"],
+           verified)
+    expect(verified["torn_bytes"] == 0 and verified["segments"] == 2, verified)
+    for domain in ("order", "fill"):
+        of_domain = verified["domains"][domain]
+        expect((of_domain["first_sequence"], of_domain["last_sequence"]) == (1, EVENTS), verified)
+    all_events = run_json("cat", target)
+    expect(all_events["count"] == 2 * EVENTS, "cat shows all")
+    times = [event["published_ns"] for event in all_events["events"]]
+    expect(times == sorted(times), "merged by time")
+    some = run_json("cat", target, "--topic", "fill.*", "--key", "7")
+    expect(some["count"] == EVENTS // 10 and
+           all(e["topic"] == "fill.new" and e["key"] == "7" for e in some["events"]), "filters")
+    span = run_json("cat", target, "--partition", "order", "--from", "2025-11-21T11:00:01",
+                    "--to", "2025-11-21T11:00:01")
+    expect([e["sequence"] for e in span["events"]] == list(range(1000, 2000)), "times")
+    story = run_json("cat", target, "--correlation", "1:400")
+    expect(story["count"] == 4, story)
+    at, sequences = story["story"], []
+    while at:
+        expect(len(at) == 1, "one effect each")
+        sequences.append(at[0]["sequence"])
+        at = at[0]["effects"]
+    expect(sequences == [400, 401, 402, 403], "cause above effect")
+    last = journal("tail", target, "--partition", "order", "-n", "2", "--json")
+    expect([json.loads(l)["sequence"] for l in last.stdout.splitlines()] == [EVENTS - 1, EVENTS],
+           last.stdout)
+    statistics = run_json("stat", target)
+    expect(statistics["topics"]["order.new"]["events"] == EVENTS, statistics)
+    expect(len(run_json("ls", target)["segments"]) == 2, "ls")
+
+
+def check_exchange(directory, target):
+    out = os.path.join(directory, "out")
+    expect(run_json("export", target, "--output", out)["events"] == 2 * EVENTS, "export")
+    files = glob.glob(os.path.join(out, "events_*.jsonl"))
+    expect([os.path.basename(f) for f in files] == ["events_2025-11-21.jsonl"], files)
+    expect(journal("export", target, "--output", out).returncode == 1, "not over what is there")
+    again = os.path.join(directory, "again")
+    run_json("import", again, files[0])
+    one, two = run_json("cat", target), run_json("cat", again)
+    expect(one["events"] == two["events"], "there and back")
+    first = run_json("cat", target, "--cursor", "here", "--limit", "10")
+    second = run_json("cat", target, "--cursor", "here", "--limit", "10")
+    expect(first["events"] + second["events"] == one["events"][:20], "a cursor goes on")
+    bad = journal("import", again, "/dev/null/none")
+    expect(bad.returncode == 1 and "/dev/null/none" in bad.stderr, bad.stderr)
+
+
+def check_damage(target):
+    path = glob.glob(os.path.join(target, "order", "*.hlj"))[0]
+    with open(path, "r+b") as file:
+        file.seek(30000)
+        byte = file.read(1)
+        file.seek(30000)
+        file.write(bytes([byte[0] ^ 1]))
+    verified = run_json("verify", target, status=1)
+    expect(not verified["sound"] and verified["damaged"][0]["path"] == path, verified)
+    expect(verified["damaged"][0]["first_sequence"] > 0, verified)
+    refused = journal("cat", target)
+    expect(refused.returncode == 1 and path in refused.stderr, refused.stderr)
+    salvaged = run_json("cat", target, "--salvage")
+    expect(any(e.get("missing") == "damage" for e in salvaged["events"]), "told")
+    expect(salvaged["count"] == 2 * EVENTS, "one event is lost, and one line tells it")
+
+
+def check_usage(target):
+    for wrong in ([], ["cat"], ["cta", target], ["cat", target, "--topic", "a..b"],
+                  ["cat", target, "--from", "yesterday"], ["ls", target, "--key", "1"],
+                  ["export", target], ["cat", target, "--key", "x"], ["compact", target,
+                                                                     "--keep", "30"]):
+        result = journal(*wrong)
+        expect(result.returncode == 2 and result.stderr and not result.stdout,
+               f"{wrong}: exit {result.returncode}")
+    expect(journal("verify", os.path.join(target, "none")).returncode == 1, "no such directory")
+    for word in ("ls", "cat", "tail", "verify", "stat", "export", "import", "repair", "compact"):
+        expect(journal(word, "--help").returncode == 0, word)
+
+
+def main():
+    directory = tempfile.mkdtemp(prefix="hotlane-journal-")
+    try:
+        target = make(directory)
+        check_reading(target)
+        check_exchange(directory, target)
+        repaired = run_json("repair", target)
+        expect(repaired["partitions"]["order"]["was_clean"], repaired)
+        compacted = run_json("compact", target, "--keep", "1d")
+        expect(compacted["removed"] == 0 and compacted["packed"] == 0, "the newest stays as it is")
+        check_usage(target)
+        check_damage(target)
+    finally:
+        shutil.rmtree(directory)
+    print("hotlane journal: ls, cat, tail, verify, stat, export, import, repair, compact: good")
+
+
+main()
