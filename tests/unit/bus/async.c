@@ -352,6 +352,70 @@ Test(async, the_end_of_a_lossless_subscription_frees_what_it_held)
     manual_stop(bus);
 }
 
+/* One worker; market_data conflates. */
+static hl_bus *start_conflating(void)
+{
+    hl_domain_config domains[MANUAL_DOMAINS];
+    memcpy(domains, manual_domains, sizeof domains);
+    domains[MANUAL_MARKET_DATA].conflates = "normal";
+    domains[MANUAL_MARKET_DATA].conflate_keys = 8;
+    hl_config config = manual_config();
+    config.domains = domains;
+    config.max_workers = 1;
+    return manual_start(&config);
+}
+
+Test(async, lossless_holds_a_lane_that_conflates_with_the_value_in_hand)
+{
+    hl_bus *const bus = start_conflating();
+    const hl_topic quote = topic_of_kind(bus, "market_data.quote", HL_STATE);
+    recorder slow = {0};
+    hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    options.queue_events = 2;
+    subscribe(bus, "market_data.quote", &slow, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t key = 1; key <= 5; key++)
+        publish(feed, quote, key, key);
+    turn_partition(bus, "market_data");
+    cr_assert_eq(lane_stats(bus, "market_data", HL_NORMAL).dispatched, 2);
+    assert_conserved(bus);
+    publish(feed, quote, 3, 33); /* newer than the one in hand: delivered behind it */
+    publish(feed, quote, 5, 55);
+    for (int i = 0; i < 4; i++) {
+        hl_executor_turn(worker(bus, 0), 0);
+        turn_partition(bus, "market_data");
+    }
+    turn_all(bus);
+    const uint64_t values[] = {1, 2, 3, 4, 55, 33};
+    cr_assert_eq(slow.count, 6);
+    for (uint32_t i = 0; i < 6; i++)
+        cr_assert_eq(slow.entries[i].value, values[i], "event %u is %lu", i, slow.entries[i].value);
+    const hl_lane_stats lane = lane_stats(bus, "market_data", HL_NORMAL);
+    cr_assert_eq(lane.dispatched, 6);
+    cr_assert_eq(lane.conflated, 1);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(async, an_event_in_hand_when_the_stop_finds_no_time_is_abandoned_and_counted)
+{
+    hl_bus *const bus = start_conflating();
+    const hl_topic quote = topic_of_kind(bus, "market_data.quote", HL_STATE);
+    recorder slow = {0};
+    hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    options.queue_events = 2;
+    subscribe(bus, "market_data.quote", &slow, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t key = 1; key <= 5; key++)
+        publish(feed, quote, key, key);
+    turn_partition(bus, "market_data");
+    bus->pools[HL_POOL_WORKERS]->active = 0; /* a pool that does nothing */
+    cr_assert_eq(hl_bus_stop(bus, HL_MILLISECOND), HL_TIMEOUT);
+    cr_assert_eq(lane_stats(bus, "market_data", HL_NORMAL).abandoned, 3);
+    assert_conserved(bus);
+    hl_bus_destroy(bus);
+}
+
 /* ---- lossy, and taps ---- */
 
 Test(async, lossy_tells_in_its_stream_what_was_lost)
