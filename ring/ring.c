@@ -153,6 +153,7 @@ void hl_ring_consumer_open(hl_ring *ring, hl_ring_consumer *ret_consumer)
     const uint32_t eighth = ring->capacity / 8;
     /* Relaxed: only a consumer writes it, and there is none but this one. */
     const uint64_t released = hl_load_relaxed_u64(&ring->released);
+    const uint64_t bytes = (uint64_t)ring->capacity * ring->slot_size;
     *ret_consumer = (hl_ring_consumer){.ring = ring,
                                        .slots = slots_of(ring),
                                        .position = released,
@@ -161,5 +162,6 @@ void hl_ring_consumer_open(hl_ring *ring, hl_ring_consumer *ret_consumer)
                                        .slot_size = ring->slot_size,
                                        .capacity = ring->capacity,
                                        .publish_after = eighth == 0 ? 1 : eighth,
-                                       .rewritten_bytes = hl_ring_rewritten_bytes(ring->slot_size)};
+                                       .rewritten_bytes = hl_ring_rewritten_bytes(ring->slot_size),
+                                       .is_large = bytes > HL_RING_CACHED_BYTES};
 }

@@ -59,6 +59,12 @@
  * times between two tries. To fetch them for writing instead (prefetchw), before or after they are
  * read, gains nothing. By the release itself, what the consumer then sends waits behind these
  * stores: a round trip of 660 ns is one of 570 so.
+ *
+ * It does not pay where the slots leave the second-level cache before the producer comes back to
+ * them: in a ring of more than HL_RING_CACHED_BYTES whose producer is half the ring ahead. There
+ * the lines go out dirty, to be fetched from the other side's memory. A consumer looks how far
+ * ahead it is each time that it publishes. (A pipeline fed from a recording through a ring of 2
+ * MiB, from one L3 to another: 11 million messages a second without, 4.7 with.)
  */
 #ifndef HL_RING_RING_H
 #define HL_RING_RING_H
@@ -81,6 +87,7 @@
  */
 #define HL_RING_REWRITTEN_BYTES 256u
 #define HL_RING_LINE            64u
+#define HL_RING_CACHED_BYTES    (1u << 20) /* what a core's second-level cache is sure to hold */
 
 #define HL_RING_MAGIC  UINT64_C(0x31676e69724c4f48) /* "HOLring1" in memory */
 #define HL_RING_LAYOUT 1u
@@ -130,6 +137,8 @@ typedef struct hl_ring_consumer {
     uint32_t capacity;
     uint32_t publish_after;   /* slots: an eighth of the ring, at least one */
     uint32_t rewritten_bytes; /* of a slot: HL_RING_REWRITTEN_BYTES, or all of it */
+    bool is_large;            /* more than HL_RING_CACHED_BYTES */
+    bool is_far_behind;       /* large, and the producer was half of it ahead */
 } hl_ring_consumer;
 
 /*
@@ -255,10 +264,22 @@ static inline uint64_t hl_ring_consumed(const hl_ring_consumer *consumer)
  * then sends would wait behind these stores. */
 static inline void hl_ring_rewrite_released(hl_ring_consumer *consumer)
 {
+    if (consumer->is_far_behind)
+        consumer->rewritten = consumer->position;
     for (; consumer->rewritten != consumer->position; consumer->rewritten++)
         hl_ring_rewrite(hl_ring_slot_at(consumer->slots, consumer->slot_size, consumer->capacity,
                                         consumer->rewritten),
                         consumer->rewritten_bytes);
+}
+
+/* Whether the producer is half the ring ahead. */
+static inline bool hl_ring_is_far_behind(const hl_ring_consumer *consumer)
+{
+    const uint64_t ahead = consumer->position + consumer->capacity / 2;
+    const uint64_t *const stamp =
+        hl_ring_slot_at(consumer->slots, consumer->slot_size, consumer->capacity, ahead);
+    /* Relaxed: a guess at what will pay. */
+    return hl_load_relaxed_u64(stamp) == ahead + 1;
 }
 
 /* Lets the producers have all that was released. Nothing is written when they have it already. */
@@ -267,6 +288,8 @@ static inline void hl_ring_release_publish(hl_ring_consumer *consumer)
     if (consumer->published == consumer->position)
         return;
     hl_ring_rewrite_released(consumer);
+    if (consumer->is_large)
+        consumer->is_far_behind = hl_ring_is_far_behind(consumer);
     consumer->published = consumer->position;
     /* RELEASED: release, so that no read of these slots comes after a producer's next write. */
     hl_store_release_u64(&consumer->ring->released, consumer->position);
