@@ -11,6 +11,7 @@
 #include <hotlane/event.h>
 #include <hotlane/fault.h>
 #include <hotlane/journal.h>
+#include <hotlane/journal_reader.h>
 #include <hotlane/publisher.h>
 #include <hotlane/stats.h>
 #include <hotlane/status.h>
