@@ -47,8 +47,8 @@ static int lock_command(int file, int command, short type, struct flock *lock)
     return fcntl(file, command, lock);
 }
 
-static hl_status make_directories(const char *directory, const char *partition,
-                                  char ret_path[4096], hl_error *error)
+static hl_status make_directories(const char *directory, const char *partition, char ret_path[4096],
+                                  hl_error *error)
 {
     const int length = snprintf(ret_path, 4096, "%s/%s", directory, partition);
     if (length < 0 || length >= 4096 - (int)sizeof HL_TAIL_NAME - 1)

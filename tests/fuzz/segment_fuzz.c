@@ -14,8 +14,9 @@
 #include "journal/verify.h"
 #include "memory_journal.h"
 
-#define ENTRIES_MAX 100000 /* a reader that gives more than this from so few bytes goes in a ring \
-                            */
+#define ENTRIES_MAX                                                               \
+    100000 /* a reader that gives more than this from so few bytes goes in a ring \
+            */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
