@@ -84,10 +84,11 @@ HL_API hl_status hl_pin_to_cpu(uint32_t cpu, hl_error *error);
 
 /*
  * Executors, for an application that owns its threads (HL_THREADS_MANUAL): one per partition, in
- * the order of the partition numbers, then one per worker, and one for taps. hl_executor_turn takes what is there, highest lane first (at
- * most `max_events`; 0: five looks a partition), dispatches it, serves what is due, never blocks,
- * and returns how many events it dispatched. One thread at a time an executor; between turns it may
- * be another one. 0 at once before start, after stop, and from inside a handler.
+ * the order of the partition numbers, then one per worker, and one for taps. hl_executor_turn takes
+ * what is there, highest lane first (at most `max_events`; 0: five looks a partition), dispatches
+ * it, serves what is due, never blocks, and returns how many events it dispatched. One thread at a
+ * time an executor; between turns it may be another one. 0 at once before start, after stop, and
+ * from inside a handler.
  */
 HL_API uint32_t hl_bus_executor_count(const hl_bus *bus);
 HL_API hl_executor *hl_bus_executor(hl_bus *bus, uint32_t index);

@@ -101,16 +101,21 @@ typedef struct hl_config {
     uint64_t worker_pause_ns;           /* between two changes, until the last one shows */
     uint32_t retry_events;              /* a partition keeps so many failed events for their
                                            retries; 1..1,048,576 */
-    uint64_t dlq_memory_bytes; /* for dead letters, 1 MiB..4 GiB; 0: none are kept, what is given
-                                  up is counted as skipped */
-    const char *dlq_path;      /* a file for them, locked while the bus lives; NULL: memory only */
+    uint64_t dlq_memory_bytes;  /* for dead letters, 1 MiB..4 GiB; 0: none are kept, what is given
+                                   up is counted as skipped */
+    const char *dlq_path;       /* a file for them, locked while the bus lives; NULL: memory only */
+    uint64_t handler_budget_ns; /* the watchdog reports a handler that runs longer; 0: none. A
+                                   subscription may have its own */
+    uint64_t turn_budget_ns;    /* and an executor that makes no progress for so long; 0: none */
+    bool stall_backtrace;       /* with where it is: its thread is asked by the signal SIGRTMAX-3 */
 } hl_config;
 
 #define HL_CONFIG_INIT                                                                        \
     {                                                                                         \
         sizeof(hl_config), NULL, 0, NULL, NULL, NULL, 0, 65536, 65536, 256, 64,               \
             50 * HL_MICROSECOND, 4096, HL_THREADS_OWN, true, true, NULL, NULL, 0, 0, 1, 1000, \
-            5000, 0, 10, HL_SECOND, 0, 100 * HL_MILLISECOND, 4096, (uint64_t)16 << 20, NULL   \
+            5000, 0, 10, HL_SECOND, 0, 100 * HL_MILLISECOND, 4096, (uint64_t)16 << 20, NULL,  \
+            100 * HL_MILLISECOND, HL_SECOND, false                                            \
     }
 
 #ifdef __cplusplus

@@ -86,13 +86,14 @@ typedef struct hl_breaker_options {
     uint32_t successes;       /* probes in a row that close it again, 1 or more */
     hl_breaker_policy while_open;
     uint32_t hold_events; /* with HL_BREAKER_HOLD: 1..65,536 */
+    bool open_when_slow;  /* open, too, when the watchdog finds the handler over its budget */
 } hl_breaker_options;
 
 /* By count: 16 of the last 32; no rate; a second's rest; 3 probes. */
 #define HL_BREAKER_OPTIONS_INIT                                              \
     {                                                                        \
         sizeof(hl_breaker_options), 16, 32, 0, 100, HL_SECOND, HL_SECOND, 3, \
-            HL_BREAKER_DEAD_LETTER, 1024                                     \
+            HL_BREAKER_DEAD_LETTER, 1024, false                              \
     }
 
 #ifdef __cplusplus

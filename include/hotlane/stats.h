@@ -64,6 +64,7 @@ typedef struct hl_subscription_stats {
     HL_SUBSCRIPTION_COUNTERS(HL_FIELD)
 #undef HL_FIELD
     uint64_t failures;  /* times that the handler returned something else than HL_OK */
+    uint64_t slow;      /* calls that the watchdog found over their budget */
     uint64_t ejections; /* times that a partition detached it because it was behind */
     bool ejected;       /* it is detached so just now, somewhere */
     char name[64];

@@ -54,6 +54,30 @@ typedef struct hl_system_breaker {
     char pattern[256];
 } hl_system_breaker;
 
+/* system.slow_handler: a handler is still running, past its budget. Told again each time that the
+ * time has doubled. Key: the subscription's number. */
+typedef struct hl_system_slow_handler {
+    uint64_t running_ns; /* so long at least; seen each 10 ms */
+    uint64_t budget_ns;
+    uint64_t event_id; /* in its hand; of a batch the last one */
+    uint32_t partition;
+    int32_t cpu; /* where its thread last found itself; -1: unknown */
+    char thread[64];
+    char subscription[64];
+    char topic[128];
+} hl_system_slow_handler;
+
+/* system.stalled: an executor has made no progress for turn_budget_ns; told again each time that
+ * the time has doubled. Key: the executor's index. */
+typedef struct hl_system_stalled {
+    uint64_t stalled_ns;
+    int32_t cpu;
+    uint32_t reserved; /* 0 */
+    char thread[64];
+    char subscription[64]; /* whose handler runs; "": none */
+    char frames[288]; /* where it is, innermost first, "a < b < c"; "" without stall_backtrace */
+} hl_system_stalled;
+
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -46,7 +46,7 @@ static void run(hl_partition *partition, hl_cell *cell, const hl_event *const *e
     const hl_status status = box->handler(&batch, partition->out, cell->subscription->context);
     partition->out->batch_count = 0;
     hl_dispatch_finish(partition, cell, status, events, count);
-    partition->out->event = NULL;
+    hl_dispatch_clear_cause(partition);
 }
 
 static void deliver(hl_partition *partition, hl_batch_box *box)

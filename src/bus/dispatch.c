@@ -22,8 +22,16 @@ static void keep_last(hl_partition *partition, hl_topic_entry *topic, const hl_e
 /* What handlers publish now carries this event as its cause. */
 static inline void set_cause(hl_partition *partition, const hl_event *event)
 {
-    partition->out->event = event;
-    partition->out->event_id = hl_event_id_of(partition->number, event->sequence);
+    hl_publisher *const out = partition->out;
+    /* Relaxed both: the watchdog looks. */
+    hl_store_relaxed_ptr((void **)(void *)&out->event, (void *)(uintptr_t)event);
+    hl_store_relaxed_u64(&out->event_id, hl_event_id_of(partition->number, event->sequence));
+}
+
+/* None is in hand. */
+static inline void clear_cause(hl_partition *partition)
+{
+    hl_store_relaxed_ptr((void **)(void *)&partition->out->event, NULL); /* Relaxed: as above. */
 }
 
 static __attribute__((noinline, cold)) void failed(hl_partition *partition, hl_cell *cell,
@@ -76,13 +84,18 @@ void hl_dispatch_handle(hl_partition *partition, hl_cell *cell, const hl_event *
     hl_dispatch_finish(partition, cell, status, &event, 1);
 }
 
+void hl_dispatch_clear_cause(hl_partition *partition)
+{
+    clear_cause(partition);
+}
+
 void hl_dispatch_again(hl_partition *partition, hl_cell *cell, const hl_event *event)
 {
     if (cell->delivery == NULL || cell->delivery->again == NULL)
         hl_dispatch_handle(partition, cell, event);
     else
         cell->delivery->again(partition, cell, event);
-    partition->out->event = NULL;
+    clear_cause(partition);
 }
 
 /* Not HL_CELL_ATTACHED. False: the partition has not taken this subscription up. */
@@ -168,7 +181,7 @@ static inline const hl_subscription *dispatch(hl_partition *partition, hl_lane *
         const hl_route_entry *const end = route->entries + route->count;
         for (const hl_route_entry *entry = route->entries; entry < end; entry++)
             wanted |= deliver(partition, entry, event);
-        partition->out->event = NULL;
+        clear_cause(partition);
     } else {
         hl_store_relaxed_u64(&partition->sequence, event->sequence); /* Relaxed: as above. */
     }
@@ -320,7 +333,7 @@ static void give_image(hl_partition *partition, hl_cell *cell, const hl_topic_en
         event->flags |= HL_EVENT_IMAGE;
         set_cause(partition, event);
         deliver(partition, &entry, event);
-        partition->out->event = NULL;
+        clear_cause(partition);
         /* The next value comes to lie where this one is. */
         if (partition->open_boxes != 0)
             hl_boxes_end_run(partition, false);

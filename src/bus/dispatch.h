@@ -44,6 +44,9 @@ __attribute__((warn_unused_result)) bool hl_dispatch_late(hl_partition *partitio
 /* What handlers publish from here on carries this event as its cause. */
 void hl_dispatch_set_cause(hl_partition *partition, const hl_event *event);
 
+/* No event is in hand any more. */
+void hl_dispatch_clear_cause(hl_partition *partition);
+
 /* The partition takes a subscription up, and gives it the initial image that it asked for. */
 void hl_cell_attach(hl_partition *partition, hl_cell *cell);
 

@@ -7,6 +7,7 @@
 #include <urcu/static/urcu-qsbr.h>
 
 #include "affinity/pin.h"
+#include "base/backtrace.h"
 #include "bus/async.h"
 #include "bus/bus.h"
 #include "bus/dispatch.h"
@@ -526,6 +527,8 @@ void *hl_executor_main(void *argument)
                          status == HL_OK ? HL_START_READY : HL_START_FAILED);
     if (status != HL_OK)
         return leave(executor);
+    if (executor->bus->config.stall_backtrace)
+        hl_backtrace_allow_here();
     hl_executor_register_thread();
     await_go(executor);
     hl_executor_go_online(executor);

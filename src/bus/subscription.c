@@ -549,6 +549,7 @@ void hl_subscription_add_up(const hl_subscription *subscription, hl_subscription
         sum.skipped += hl_load_relaxed_u64(&cell->skipped);
         sum.cancelled += hl_load_relaxed_u64(&cell->cancelled);
         sum.failures += hl_load_relaxed_u64(&cell->failures);
+        sum.slow += hl_load_relaxed_u64(&cell->slow);                   /* Relaxed: as above. */
         sum.dead_lettered += hl_load_relaxed_u64(&cell->dead_lettered); /* Relaxed: as above. */
         sum.in_retry += hl_load_relaxed_u64(&cell->in_retry);           /* Relaxed: as above. */
         sum.held += hl_load_relaxed_u64(&cell->held);                   /* Relaxed: as above. */
@@ -584,6 +585,7 @@ static void fold(hl_control *control, const hl_subscription *subscription)
         HL_SUBSCRIPTION_COUNTERS(ADD_FIELD)
 #undef ADD_FIELD
         row->failures += stats.failures;
+        row->slow += stats.slow;
         row->ejections += stats.ejections;
         return;
     }

@@ -51,7 +51,22 @@ typedef struct hl_cell {
     const hl_guard *guard;       /* NULL: what a handler fails on is skipped (tests) */
     void *guarded;               /* the guard's */
     hl_subscription *subscription;
+    uint64_t slow; /* the housekeeper writes: times that it was over its budget */
 } hl_cell;
+
+/* Events that are with its handler just now; 0 or 1, or a batch. Not of an async subscription. Any
+ * thread; a live reading may be off by what moves. */
+static inline uint64_t hl_cell_running(const hl_cell *cell)
+{
+    /* Relaxed all: counters of one writer; outcomes before `delivered`, which comes first in the
+     * handler's thread. */
+    uint64_t outcomes = hl_load_relaxed_u64(&cell->handled) + hl_load_relaxed_u64(&cell->filtered);
+    outcomes += hl_load_relaxed_u64(&cell->skipped) + hl_load_relaxed_u64(&cell->cancelled);
+    outcomes += hl_load_relaxed_u64(&cell->dead_lettered) + hl_load_relaxed_u64(&cell->queued);
+    outcomes += hl_load_relaxed_u64(&cell->in_retry) + hl_load_relaxed_u64(&cell->held);
+    const uint64_t delivered = hl_load_relaxed_u64(&cell->delivered); /* Relaxed: as above. */
+    return delivered > outcomes ? delivered - outcomes : 0;
+}
 
 typedef struct hl_link {
     hl_command attach;

@@ -49,6 +49,9 @@ typedef struct file_config {
     uint32_t *retry_events;
     uint64_t *dlq_memory_bytes;
     char *dlq_path;
+    uint64_t *handler_budget_ns;
+    uint64_t *turn_budget_ns;
+    bool *stall_backtrace;
     uint64_t *ring_start_position;
     uint32_t *max_workers;
     uint32_t *min_workers;
@@ -137,6 +140,9 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_UINT_PTR("retry_events", OPTIONAL, file_config, retry_events),
     CYAML_FIELD_UINT_PTR("dlq_memory_bytes", OPTIONAL, file_config, dlq_memory_bytes),
     CYAML_FIELD_STRING_PTR("dlq_path", TEXT, file_config, dlq_path, 0, CYAML_UNLIMITED),
+    CYAML_FIELD_UINT_PTR("handler_budget_ns", OPTIONAL, file_config, handler_budget_ns),
+    CYAML_FIELD_UINT_PTR("turn_budget_ns", OPTIONAL, file_config, turn_budget_ns),
+    CYAML_FIELD_BOOL_PTR("stall_backtrace", OPTIONAL, file_config, stall_backtrace),
     CYAML_FIELD_UINT_PTR("ring_start_position", OPTIONAL, file_config, ring_start_position),
     CYAML_FIELD_UINT_PTR("max_workers", OPTIONAL, file_config, max_workers),
     CYAML_FIELD_UINT_PTR("min_workers", OPTIONAL, file_config, min_workers),
@@ -299,6 +305,9 @@ static void take_settings(hl_config *config, const file_config *file)
     TAKE(config, file, lock_memory);
     TAKE(config, file, retry_events);
     TAKE(config, file, dlq_memory_bytes);
+    TAKE(config, file, handler_budget_ns);
+    TAKE(config, file, turn_budget_ns);
+    TAKE(config, file, stall_backtrace);
     TAKE(config, file, ring_start_position);
     TAKE(config, file, max_workers);
     TAKE(config, file, min_workers);

@@ -1,5 +1,6 @@
 #include "fault/faults.h"
 
+#include "base/backtrace.h"
 #include "base/error.h"
 #include "fault/guard.h"
 #include "fault/redrive.h"
@@ -110,6 +111,12 @@ static hl_status create(hl_bus *bus, hl_error *error)
                 hl_error_set(error, HL_NO_MEMORY, "no memory for retry_events: %u on partition %s",
                              bus->config.retry_events, partition->out->name);
     }
+    if (status == HL_OK && (faults->watchdog = hl_watchdog_make(bus)) == NULL)
+        status = hl_error_set(error, HL_NO_MEMORY, "no memory for the watchdog");
+    if (status == HL_OK && bus->config.stall_backtrace && !hl_backtrace_enable())
+        status = hl_error_set(error, HL_SYSTEM,
+                              "stall_backtrace: the signal SIGRTMAX-3 has a handler already: leave "
+                              "it to hotlane, or the option out");
     bus->check_guard = hl_guard_check;
     bus->make_guard = hl_guard_make;
     return status;
@@ -118,7 +125,7 @@ static hl_status create(hl_bus *bus, hl_error *error)
 static void tick(hl_bus *bus, uint64_t now_ns)
 {
     hl_faults *const faults = bus->faults;
-    (void)now_ns;
+    hl_watchdog_look(faults->watchdog, bus, now_ns);
     hl_faults_drain(faults);
     if (faults->letters != NULL && ++faults->ticks % TICKS_PER_ASK == 0)
         redrive_asked(faults);
@@ -139,6 +146,7 @@ static void destroy(hl_bus *bus)
         hl_ward_free(bus->partitions[i].ward);
     if (faults == NULL)
         return;
+    hl_watchdog_free(faults->watchdog);
     if (faults->letters != NULL) {
         hl_faults_drain(faults);
         hl_dead_letters_set_redriver(faults->letters, NULL, NULL);

@@ -11,6 +11,7 @@
 #include "bus/bus.h"
 #include "fault/dead_letter.h"
 #include "fault/ward.h"
+#include "fault/watchdog.h"
 
 struct hl_faults {
     hl_bus *bus;
@@ -24,6 +25,7 @@ struct hl_faults {
     hl_kept *spent;     /* SPENT */
     uint64_t redriving; /* redriven events that are not back yet; several threads count */
     uint64_t ticks;     /* the housekeeper's */
+    hl_watchdog *watchdog;
 };
 
 extern const hl_part hl_faults_part;

@@ -462,23 +462,42 @@ static void obey_force(hl_executor *executor, hl_call *call)
     hl_exchange_acq_rel_u64(&keeper->force_asked, 0);
     enter(keeper->ward, executor->now_ns);
     /* FORCE: relaxed, as said. */
-    const uint32_t wanted = hl_load_relaxed_u32(&keeper->force_wanted);
-    hl_breaker_set_force(&keeper->breaker, (hl_breaker_force)wanted, executor->now_ns);
+    const hl_breaker_force wanted = (hl_breaker_force)hl_load_relaxed_u32(&keeper->force_wanted);
+    if (wanted != keeper->breaker.force)
+        hl_breaker_set_force(&keeper->breaker, wanted, executor->now_ns);
+    arm(keeper);
+    /* FORCE: acq_rel, one request is one trip. */
+    if (hl_exchange_acq_rel_u64(&keeper->trip_wanted, 0) != 0)
+        hl_breaker_trip(&keeper->breaker, executor->now_ns);
     arm(keeper);
     set_state(keeper);
     hl_ward_settle(keeper->ward);
 }
 
-static void ask_force(const hl_subscription *subscription, uint32_t index, hl_breaker_force force)
+/* Under the bus's lock, of a subscription that is not closing: its end is commanded later. */
+static void ask(hl_keeper *keeper)
 {
-    hl_keeper *const keeper = subscription->cells[index].guarded;
-    hl_executor *const executor =
-        subscription->bus->partitions[subscription->first_partition + index].executor;
-    /* FORCE: relaxed, the exchange after it gives it its order. */
-    hl_store_relaxed_u32(&keeper->force_wanted, (uint32_t)force);
     /* FORCE: acq_rel, the partition sees what is wanted. */
     if (hl_exchange_acq_rel_u64(&keeper->force_asked, 1) == 0)
-        hl_executor_command(executor, &keeper->force_call.command);
+        hl_executor_command(keeper->ward->partition->executor, &keeper->force_call.command);
+}
+
+static void ask_force(hl_keeper *keeper, hl_breaker_force force)
+{
+    /* FORCE: relaxed, the exchange after it gives it its order. */
+    hl_store_relaxed_u32(&keeper->force_wanted, (uint32_t)force);
+    ask(keeper);
+}
+
+void hl_guard_was_slow(hl_cell *cell)
+{
+    hl_keeper *const keeper = cell->guarded;
+    hl_count(&cell->slow, 1);
+    if (keeper == NULL || !keeper->has_breaker || !keeper->breaker.options.open_when_slow ||
+        hl_subscription_is_closing(cell->subscription))
+        return;
+    hl_exchange_acq_rel_u64(&keeper->trip_wanted, 1); /* FORCE: acq_rel, as in obey_force. */
+    ask(keeper);
 }
 
 hl_status hl_subscription_breaker_force(hl_subscription *subscription, hl_breaker_force force,
@@ -501,7 +520,7 @@ hl_status hl_subscription_breaker_force(hl_subscription *subscription, hl_breake
         !hl_subscription_is_closing(subscription) && bus->control->state < HL_BUS_STOPPING;
     /* Under the lock: before any command that ends the subscription. */
     for (uint32_t i = 0; open && i < subscription->partition_count; i++)
-        ask_force(subscription, i, force);
+        ask_force(subscription->cells[i].guarded, force);
     hl_bus_unlock(bus);
     return open ? HL_OK
                 : hl_error_set(error, HL_CLOSED, "subscription \"%s\" is ending, or its bus is",

@@ -23,6 +23,10 @@ bool hl_guard_make(hl_cell *cell, hl_partition *partition);
  */
 bool hl_guard_redriven(hl_partition *partition, hl_cell *cell, hl_kept *kept);
 
+/* The watchdog has found the cell's handler over its budget: counts it, and has the breaker open
+ * where it is to. The housekeeper, under the bus's lock. */
+void hl_guard_was_slow(hl_cell *cell);
+
 /* Serves a ward: the first member of `due`. */
 uint32_t hl_guard_serve(hl_partition *partition, hl_due *due, uint64_t now_ns);
 

@@ -98,6 +98,7 @@ struct hl_keeper {
     hl_call force_call;    /* has the partition look at force_wanted */
     uint32_t force_wanted; /* FORCE (guard.h): hl_breaker_force */
     uint64_t force_asked;  /* FORCE: the call is under way */
+    uint64_t trip_wanted;  /* FORCE: the watchdog wants it open */
     hl_breaker breaker;
     hl_kept *kept; /* all of this cell */
     hl_kept_queue held;

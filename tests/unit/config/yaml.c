@@ -84,6 +84,9 @@ Test(yaml, the_example_states_the_defaults)
     cr_assert_eq(config->retry_events, plain.retry_events);
     cr_assert_eq(config->dlq_memory_bytes, plain.dlq_memory_bytes);
     cr_assert_null(config->dlq_path);
+    cr_assert_eq(config->handler_budget_ns, plain.handler_budget_ns);
+    cr_assert_eq(config->turn_budget_ns, plain.turn_budget_ns);
+    cr_assert_eq(config->stall_backtrace, plain.stall_backtrace);
     cr_assert_eq(config->guard_interval, plain.guard_interval);
     cr_assert_eq(config->spin_before_park_ns, plain.spin_before_park_ns);
     cr_assert_eq(config->max_keys_per_state_topic, plain.max_keys_per_state_topic);
@@ -122,6 +125,9 @@ Test(yaml, the_example_has_every_key)
                                        "retry_events",
                                        "dlq_memory_bytes",
                                        "dlq_path",
+                                       "handler_budget_ns",
+                                       "turn_budget_ns",
+                                       "stall_backtrace",
                                        "max_keys_per_state_topic",
                                        "max_workers",
                                        "min_workers",
@@ -165,6 +171,9 @@ Test(yaml, every_value_arrives)
                                    "max_subscriptions: 12\n"
                                    "max_publishers: 13\n"
                                    "guard_interval: 14\n"
+                                   "stall_backtrace: true\n"
+                                   "turn_budget_ns: 19000000000\n"
+                                   "handler_budget_ns: 18000000000\n"
                                    "dlq_path: x.dlq\n"
                                    "dlq_memory_bytes: 2000000\n"
                                    "retry_events: 17\n"
@@ -208,6 +217,9 @@ Test(yaml, every_value_arrives)
     cr_assert_eq(config->retry_events, 17);
     cr_assert_eq(config->dlq_memory_bytes, 2000000);
     cr_assert_str_eq(config->dlq_path, "x.dlq");
+    cr_assert_eq(config->handler_budget_ns, 18000000000);
+    cr_assert_eq(config->turn_budget_ns, 19000000000);
+    cr_assert_eq(config->stall_backtrace, true);
     cr_assert_eq(config->guard_interval, 14);
     cr_assert_eq(config->spin_before_park_ns, 15 * HL_SECOND);
     cr_assert_eq(config->max_keys_per_state_topic, 16);
