@@ -99,6 +99,7 @@ static hl_status configure(run_state *run, hl_error *error)
         run->config.lcores = run->options.lcores;
     if (run->options.dlq_path != NULL)
         run->config.dlq_path = run->options.dlq_path;
+    run->config.stall_backtrace |= run->options.stall_backtrace;
     if (run->options.deterministic) {
         run->config.threads = HL_THREADS_MANUAL;
         run->config.lcores = NULL;

@@ -16,6 +16,7 @@ enum {
     OPTION_CONFIG,
     OPTION_LCORES,
     OPTION_DLQ,
+    OPTION_STALL_BACKTRACE,
     OPTION_SPEED,
     OPTION_RATE,
     OPTION_LIMIT,
@@ -33,6 +34,7 @@ static const struct option long_options[] = {
     {"config", required_argument, NULL, OPTION_CONFIG},
     {"lcores", required_argument, NULL, OPTION_LCORES},
     {"dlq", required_argument, NULL, OPTION_DLQ},
+    {"stall-backtrace", no_argument, NULL, OPTION_STALL_BACKTRACE},
     {"speed", required_argument, NULL, OPTION_SPEED},
     {"rate", required_argument, NULL, OPTION_RATE},
     {"limit", required_argument, NULL, OPTION_LIMIT},
@@ -59,6 +61,7 @@ void run_options_print_usage(FILE *stream)
         "  --config FILE       configuration of the bus, YAML (see hotlane check)\n"
         "  --lcores PLAN       placement by hand, as 'order@2,market_data@4,housekeeping@0'\n"
         "  --dlq FILE          keep dead letters in FILE, too (see hotlane dlq)\n"
+        "  --stall-backtrace   say where a stalled thread is, in system.stalled\n"
         "  --speed S           max (default), or paced by the data's own times: 1x, 10x, 0.5x\n"
         "  --rate N            paced evenly instead: N messages a second, per input\n"
         "  --limit N           the first N messages of each input only\n"
@@ -198,6 +201,9 @@ static run_parse take(run_options *options, int option, int argc, char **argv)
         return RUN_PARSE_OK;
     case OPTION_DLQ:
         options->dlq_path = optarg;
+        return RUN_PARSE_OK;
+    case OPTION_STALL_BACKTRACE:
+        options->stall_backtrace = true;
         return RUN_PARSE_OK;
     case OPTION_SPEED:
         return take_speed(options, optarg);

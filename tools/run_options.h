@@ -15,6 +15,7 @@ typedef struct run_options {
     uint32_t input_count;                  /* at least 1: the synthetic day when none is named */
     const char *config_path;               /* NULL: the defaults */
     const char *dlq_path;                  /* NULL: the configuration's */
+    bool stall_backtrace;                  /* else the configuration's word */
     const char *lcores;                    /* NULL: the configuration's */
     double speed;                          /* of the data's own time; 0: as fast as possible */
     uint64_t rate;                         /* messages a second; 0: by speed */

@@ -7,6 +7,7 @@
 
 #include <hotlane/bus.h>
 #include <hotlane/config.h>
+#include <hotlane/crash.h>
 #include <hotlane/dlq.h>
 #include <hotlane/event.h>
 #include <hotlane/fault.h>

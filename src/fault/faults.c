@@ -1,5 +1,7 @@
 #include "fault/faults.h"
 
+#include <hotlane/crash.h>
+
 #include "base/backtrace.h"
 #include "base/error.h"
 #include "fault/guard.h"
@@ -146,6 +148,7 @@ static void destroy(hl_bus *bus)
         hl_ward_free(bus->partitions[i].ward);
     if (faults == NULL)
         return;
+    hl_crash_report_disable(bus);
     hl_watchdog_free(faults->watchdog);
     if (faults->letters != NULL) {
         hl_faults_drain(faults);

@@ -1,0 +1,252 @@
+/*
+ * The last report of a process that crashes. Everything in `on_crash` is async-signal-safe: no
+ * allocation, no lock, no stdio; it reads what other threads write without asking them, and a
+ * number may be off by what moves.
+ *
+ *   CRASH  reported[n].bus: stored (release) when its fd is set, loaded (acquire) by the handler.
+ */
+#include <hotlane/crash.h>
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "bus/bus.h"
+
+#define BUSES_MAX 8
+#define LINE_ROOM 512
+
+static const int signals[] = {SIGSEGV, SIGBUS, SIGABRT};
+static const char *const signal_names[] = {"SIGSEGV", "SIGBUS", "SIGABRT"};
+#define SIGNALS (sizeof signals / sizeof *signals)
+
+static struct {
+    hl_bus *bus; /* CRASH; NULL: free */
+    int fd;
+} reported[BUSES_MAX];
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint32_t reported_count; /* under the lock */
+static struct sigaction before[SIGNALS];
+static uint64_t reporting; /* a thread is in on_crash */
+
+/* ---- a line ---- */
+
+typedef struct line {
+    char text[LINE_ROOM];
+    size_t used;
+} line;
+
+static void say(line *to, const char *text)
+{
+    while (*text != '\0' && to->used < LINE_ROOM - 1)
+        to->text[to->used++] = *text++;
+}
+
+static void say_number(line *to, uint64_t number)
+{
+    char digits[24];
+    size_t at = sizeof digits;
+    digits[--at] = '\0';
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    say(to, digits + at);
+}
+
+static void say_count(line *to, const char *name, const uint64_t *counter)
+{
+    say(to, name);
+    say_number(to, hl_load_relaxed_u64(counter)); /* Relaxed: a counter. */
+}
+
+static void end_line(line *from, int fd)
+{
+    from->text[from->used++] = '\n';
+    for (size_t written = 0; written < from->used;) {
+        const ssize_t more = write(fd, from->text + written, from->used - written);
+        if (more <= 0)
+            break; /* nobody is there to be told */
+        written += (size_t)more;
+    }
+    from->used = 0;
+}
+
+/* ---- what is known ---- */
+
+static void report_handler(const hl_partition *partition, int fd)
+{
+    line out = {.used = 0};
+    const hl_publisher *const hand = partition->out;
+    const hl_cell *const cell = partition->current;
+    const hl_event *const event = hand->event;
+    if (event == NULL || cell == NULL)
+        return;
+    say(&out, "hotlane: in the handler of ");
+    say(&out, cell->subscription->name);
+    say(&out, ", event ");
+    say_number(&out, hand->event_id);
+    say(&out, " (partition ");
+    say(&out, hand->name);
+    say(&out, ", sequence ");
+    say_number(&out, hl_id_sequence(hand->event_id));
+    say(&out, ", topic ");
+    const hl_topic topic = {event->topic};
+    const char *const name = hl_topic_name(partition->bus, topic);
+    say(&out, name != NULL ? name : "?");
+    say(&out, ", key ");
+    say_number(&out, event->key);
+    say(&out, ", attempt ");
+    say_number(&out, event->attempt);
+    say(&out, ")");
+    end_line(&out, fd);
+    say_count(&out, "hotlane: it was delivered ", &cell->delivered);
+    say_count(&out, ", handled ", &cell->handled);
+    say_count(&out, ", failed ", &cell->failures);
+    say_count(&out, ", dead letters ", &cell->dead_lettered);
+    end_line(&out, fd);
+}
+
+static void report_bus(const hl_bus *bus, int fd)
+{
+    line out = {.used = 0};
+    const hl_executor *const here = hl_turning;
+    for (uint32_t i = 0; i < bus->executor_count; i++) {
+        const hl_executor *const executor = &bus->executors[i];
+        say(&out, executor == here ? "hotlane: crashed on executor " : "hotlane: executor ");
+        say(&out, executor->name);
+        say_count(&out, ": events ", &executor->events);
+        say_count(&out, ", turns ", &executor->turns);
+        for (uint32_t p = 0; p < executor->partition_count; p++) {
+            say(&out, ", ");
+            say(&out, executor->partitions[p]->out->name);
+            say_count(&out, " at ", &executor->partitions[p]->sequence);
+        }
+        end_line(&out, fd);
+        for (uint32_t p = 0; executor == here && p < executor->partition_count; p++)
+            report_handler(executor->partitions[p], fd);
+    }
+}
+
+static void report(int number, int index, const siginfo_t *info)
+{
+    for (int i = 0; i < BUSES_MAX; i++) {
+        /* CRASH: acquire, its fd is seen. */
+        const hl_bus *const bus = hl_load_acquire_ptr((void *const *)(void *)&reported[i].bus);
+        if (bus == NULL)
+            continue;
+        line out = {.used = 0};
+        say(&out, "hotlane: signal ");
+        say_number(&out, (uint64_t)number);
+        say(&out, " (");
+        say(&out, signal_names[index]);
+        say(&out, number == SIGABRT ? ")" : ") at address ");
+        if (number != SIGABRT)
+            say_number(&out, (uintptr_t)info->si_addr);
+        end_line(&out, reported[i].fd);
+        report_bus(bus, reported[i].fd);
+    }
+}
+
+/* ---- the signal ---- */
+
+/* As if hotlane had never been there. */
+static void pass_on(int number, int index, siginfo_t *info, void *context)
+{
+    const struct sigaction *const old = &before[index];
+    if ((old->sa_flags & SA_SIGINFO) != 0) {
+        old->sa_sigaction(number, info, context);
+    } else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {
+        old->sa_handler(number);
+    } else {
+        /* The instruction is run again, or abort raises again: then it ends. */
+        const struct sigaction own = {.sa_handler = SIG_DFL};
+        sigaction(number, &own, NULL);
+        if (info->si_code <= 0 && number != SIGABRT)
+            raise(number); /* sent by someone: there is no instruction to run again */
+    }
+}
+
+static void on_crash(int number, siginfo_t *info, void *context)
+{
+    int index = 0;
+    while (signals[index] != number)
+        index++;
+    /* One report a process; and a crash within the report passes straight on. CRASH: acq_rel. */
+    if (hl_exchange_acq_rel_u64(&reporting, 1) == 0)
+        report(number, index, info);
+    pass_on(number, index, info, context);
+}
+
+/* ---- asking for it ---- */
+
+static bool install(void)
+{
+    struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < SIGNALS; i++)
+        if (sigaction(signals[i], &action, &before[i]) != 0)
+            return false;
+    return true;
+}
+
+static void uninstall(void)
+{
+    for (size_t i = 0; i < SIGNALS; i++) {
+        struct sigaction now;
+        if (sigaction(signals[i], NULL, &now) == 0 && now.sa_sigaction == on_crash)
+            sigaction(signals[i], &before[i], NULL);
+    }
+}
+
+/* The bus's place, or (NULL) a free one; -1: there is none. Under the lock. */
+static int find(const hl_bus *bus)
+{
+    for (int i = 0; i < BUSES_MAX; i++)
+        if (reported[i].bus == bus)
+            return i;
+    return -1;
+}
+
+static hl_status enable(hl_bus *bus, int fd, hl_error *error)
+{
+    int place = find(bus);
+    const bool is_new = place < 0;
+    if (is_new)
+        place = find(NULL);
+    if (place < 0)
+        return hl_error_set(error, HL_LIMIT, "crash report: %d buses have one already", BUSES_MAX);
+    if (reported_count == 0 && !install())
+        return hl_error_set(error, HL_SYSTEM, "crash report: the system refuses signal handlers");
+    reported_count += is_new;
+    reported[place].fd = fd;
+    /* CRASH: release, the fd is seen with it. */
+    hl_store_release_ptr((void **)(void *)&reported[place].bus, bus);
+    return HL_OK;
+}
+
+hl_status hl_crash_report_enable(hl_bus *bus, int fd, hl_error *error)
+{
+    if (bus == NULL || fd < 0)
+        return hl_error_set(error, HL_INVALID, "crash report: give a bus and a file descriptor");
+    pthread_mutex_lock(&lock);
+    const hl_status status = enable(bus, fd, error);
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
+void hl_crash_report_disable(hl_bus *bus)
+{
+    pthread_mutex_lock(&lock);
+    const int place = bus != NULL ? find(bus) : -1;
+    if (place >= 0) {
+        /* CRASH: release, the bus is whole until then. */
+        hl_store_release_ptr((void **)(void *)&reported[place].bus, NULL);
+        if (--reported_count == 0)
+            uninstall();
+    }
+    pthread_mutex_unlock(&lock);
+}

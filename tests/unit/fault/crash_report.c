@@ -1,0 +1,131 @@
+/* Children that crash in a handler; what they say before, and how they end. */
+#include <hotlane/crash.h>
+
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../bus/manual_bus.h"
+
+typedef enum way {
+    BY_POINTER,
+    BY_ABORT,
+    BY_SIGNAL /* sent by the process itself */
+} way;
+
+static hl_status crash(const hl_event *event, hl_publisher *out, void *context)
+{
+    (void)out;
+    if (value_of(event) != 3)
+        return HL_OK;
+    switch (*(const way *)context) {
+    case BY_POINTER:
+        *(volatile int *)(uintptr_t)(value_of(event) * 4) = 1;
+        break;
+    case BY_ABORT:
+        abort();
+    case BY_SIGNAL:
+        raise(SIGBUS);
+        break;
+    }
+    return HL_OK;
+}
+
+static void own_handler(int number)
+{
+    (void)number;
+    _exit(33);
+}
+
+static void child(int fd, way how, bool has_own)
+{
+    hl_error error;
+    const struct rlimit no_core = {0, 0};
+    setrlimit(RLIMIT_CORE, &no_core);
+    for (int i = 0; i < 3; i++) /* the test program's own handlers are not of interest */
+        signal((const int[]){SIGSEGV, SIGBUS, SIGABRT}[i], has_own ? own_handler : SIG_DFL);
+    hl_bus *const bus = manual_start(NULL);
+    hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
+    options.name = "crasher";
+    hl_subscribe(bus, "order.new", crash, &how, &options, NULL);
+    hl_publisher *const desk = open_publisher(bus, "desk", NULL);
+    if (hl_crash_report_enable(bus, fd, &error) != HL_OK)
+        _exit(99);
+    for (uint64_t value = 1; value <= 3; value++)
+        publish(desk, topic(bus, "order.new"), 7, value);
+    turn_all(bus);
+    _exit(98);
+}
+
+static int run(way how, bool has_own, char *text, size_t room)
+{
+    int ends[2];
+    int status = 0;
+    cr_assert_eq(pipe(ends), 0);
+    const pid_t pid = fork();
+    if (pid == 0)
+        child(ends[1], how, has_own);
+    close(ends[1]);
+    size_t used = 0;
+    ssize_t more;
+    while ((more = read(ends[0], text + used, room - 1 - used)) > 0)
+        used += (size_t)more;
+    text[used] = '\0';
+    close(ends[0]);
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+Test(crash_report, the_last_words_name_the_handler_and_the_event)
+{
+    static const struct {
+        way how;
+        int number;
+        const char *name;
+    } ways[] = {{BY_POINTER, SIGSEGV, "SIGSEGV"},
+                {BY_ABORT, SIGABRT, "SIGABRT"},
+                {BY_SIGNAL, SIGBUS, "SIGBUS"}};
+    for (size_t i = 0; i < 3; i++) {
+        char text[8192];
+        const int status = run(ways[i].how, false, text, sizeof text);
+        cr_assert(WIFSIGNALED(status), "%s", text);
+        cr_assert_eq(WTERMSIG(status), ways[i].number, "it dies as it would have");
+        cr_assert_not_null(strstr(text, ways[i].name));
+        cr_assert_not_null(strstr(text, "in the handler of crasher"), "%s", text);
+        cr_assert_not_null(strstr(text, "sequence 3, topic order.new, key 7, attempt 0"), "%s",
+                           text);
+        cr_assert_not_null(strstr(text, "crashed on executor order"), "%s", text);
+        cr_assert_not_null(strstr(text, "delivered 3, handled 2"), "%s", text);
+        cr_assert_not_null(strstr(text, "hotlane: executor market_data: events 0"), "%s", text);
+    }
+}
+
+Test(crash_report, the_handler_that_was_there_before_is_called)
+{
+    for (int i = 0; i < 3; i++) {
+        char text[8192];
+        const int status = run((way)i, true, text, sizeof text);
+        cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 33, "%d: %s", i, text);
+        cr_assert_not_null(strstr(text, "in the handler of crasher"));
+    }
+}
+
+Test(crash_report, afterwards_the_handlers_are_as_before)
+{
+    hl_bus *const bus = manual_start(NULL);
+    hl_error error;
+    struct sigaction first, last;
+    sigaction(SIGBUS, NULL, &first);
+    cr_assert_eq(hl_crash_report_enable(bus, 2, &error), HL_OK);
+    cr_assert_eq(hl_crash_report_enable(bus, 1, &error), HL_OK, "again, with another fd");
+    sigaction(SIGBUS, NULL, &last);
+    cr_assert_neq(first.sa_handler, last.sa_handler);
+    manual_stop(bus);
+    sigaction(SIGBUS, NULL, &last);
+    cr_assert_eq(first.sa_handler, last.sa_handler);
+    cr_assert_eq(hl_crash_report_enable(NULL, 2, &error), HL_INVALID);
+    cr_assert_eq(hl_crash_report_enable((hl_bus *)&error, -1, &error), HL_INVALID);
+    hl_crash_report_disable(NULL);
+}
