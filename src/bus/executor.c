@@ -14,15 +14,23 @@
 #include "bus/hold.h"
 #include "bus/pool.h"
 
-#define LOOK_AT_ALL_EVERY  64 /* looks: then all rings are looked at, whatever is announced */
-#define QUIESCENT_EVERY    16 /* looks between two quiescent states: each costs a shared line */
-#define DUES_LEVEL         HL_PRIORITIES /* for the guard: below all lanes */
-#define LOOKS_BEFORE_PAUSE 64
-#define POLLS_BEFORE_NAP   128
-#define NAP_NS             50000
-#define NAPS_OF_A_LENGTH   32
-#define NAP_DOUBLINGS      4 /* to 800 us */
-#define WORKER_LOOKS       8 /* a turn of a worker's, when the caller does not say */
+#define LOOK_AT_ALL_EVERY   64 /* looks: then all rings are looked at, whatever is announced */
+#define QUIESCENT_EVERY     16 /* looks between two quiescent states: each costs a shared line */
+#define DUES_LEVEL          HL_PRIORITIES /* for the guard: below all lanes */
+#define WATCHED_FOR_NOTHING 4             /* rings of a level */
+#define LOOKS_BEFORE_PAUSE  64
+#define STREAM_IDLE_LOOKS   2 /* events with hardly a look in vain between them are a stream */
+#define STREAM_RUNS         8 /* short runs one behind the other, before it waits for longer ones */
+#define GATHERED_RUN        (HL_RUN_MAX / 2) /* events: a run that is long enough */
+#define GATHER_PAUSES_MIN   16
+#define GATHER_PAUSES_MAX   256
+#define GATHER_LOOK_EVERY   8   /* pauses */
+#define GATHER_EVENT_NS     100 /* an event that takes longer is not held up by its lines */
+#define POLLS_BEFORE_NAP    128
+#define NAP_NS              50000
+#define NAPS_OF_A_LENGTH    32
+#define NAP_DOUBLINGS       4 /* to 800 us */
+#define WORKER_LOOKS        8 /* a turn of a worker's, when the caller does not say */
 
 _Thread_local hl_executor *hl_turning;
 
@@ -75,8 +83,12 @@ static void age(hl_executor *executor)
 {
     executor->aged_ns = executor->now_ns;
     for (uint32_t level = 0; level < HL_PRIORITIES; level++)
-        hl_level_age(&executor->levels[level], &executor->announced[level],
-                     &executor->watched[level]);
+        /* An executor that owns its core looks at a few rings for nothing; to be announced anew
+         * after a rest costs the first event a line's way there and back. */
+        if (executor->wait != HL_WAIT_SPIN ||
+            __builtin_popcountll(executor->watched[level]) > WATCHED_FOR_NOTHING)
+            hl_level_age(&executor->levels[level], &executor->announced[level],
+                         &executor->watched[level]);
 }
 
 /* Once in guard_interval events a lower level has its turn, each of them in turn; what is
@@ -473,17 +485,66 @@ static uint32_t (*look_of(const hl_executor *executor))(hl_executor *executor, u
     return executor->worker != NULL ? hl_worker_look : hl_executor_look;
 }
 
+/* How a stream of events is taken. */
+typedef struct stream {
+    uint32_t short_runs; /* one behind the other */
+    uint32_t events;     /* in them */
+    uint32_t pauses;     /* to gather the next run */
+    uint64_t began_ns;   /* when the first of them ended */
+} stream;
+
+/*
+ * An executor as fast as its publishers takes events one by one, and both then work on the same
+ * lines, which costs each of them more than the event itself. In a stream without gaps it lets a
+ * few gather: not when there was time to look in vain between two events, so that only those are
+ * delayed that come faster than one in some 50 ns; not when the handlers take their time; and not
+ * while something higher waits.
+ */
+static void gather(const hl_executor *executor, stream *flow, uint32_t taken, uint32_t idle)
+{
+    if (idle > STREAM_IDLE_LOOKS || taken >= GATHERED_RUN) {
+        flow->short_runs = 0;
+        if (taken == HL_RUN_MAX && flow->pauses > GATHER_PAUSES_MIN)
+            flow->pauses -= flow->pauses / 8;
+        return;
+    }
+    if (flow->short_runs++ == 0) {
+        flow->began_ns = hl_bus_now(executor->bus);
+        flow->events = 0;
+        return;
+    }
+    flow->events += taken;
+    if (flow->short_runs < STREAM_RUNS)
+        return;
+    flow->short_runs = 0;
+    if (hl_bus_now(executor->bus) - flow->began_ns > flow->events * (uint64_t)GATHER_EVENT_NS)
+        return;
+    const uint32_t level = executor->last_level;
+    for (uint32_t i = 1; i <= flow->pauses; i++) {
+        hl_pause();
+        if (i % GATHER_LOOK_EVERY == 0 && (hl_command_waiting(&executor->commands) ||
+                                           (hl_executor_higher_stirs(executor, level) &&
+                                            hl_executor_higher_waits(executor, level))))
+            return;
+    }
+    if (flow->pauses < GATHER_PAUSES_MAX)
+        flow->pauses *= 2;
+}
+
 static void turn_until_stopped(hl_executor *executor)
 {
     uint32_t (*const look)(hl_executor *, uint32_t) = look_of(executor);
     uint64_t idle_since_ns = 0;
     uint32_t idle = 0;
+    stream flow = {.pauses = GATHER_PAUSES_MIN};
     for (uint32_t looks = 1; !stop_wanted(executor); looks++) {
         if (looks % QUIESCENT_EVERY == 0) {
             hl_route_mark_quiescent();
             urcu_qsbr_quiescent_state();
         }
-        if (look(executor, HL_RUN_MAX) != 0) {
+        const uint32_t taken = look(executor, HL_RUN_MAX);
+        if (taken != 0) {
+            gather(executor, &flow, taken, idle);
             idle = 0;
             set_state(executor, HL_EXECUTOR_BUSY);
             continue;
