@@ -49,10 +49,17 @@ static inline void hl_spsc_check_owner(hl_spsc_producer *producer)
  */
 void hl_spsc_open(hl_ring *ring, hl_spsc_producer *ret_producer);
 
-/* The next position to be claimed. The producer's thread. */
+/* The next position to be claimed. The producer's thread; others for statistics. */
 static inline uint64_t hl_spsc_claimed(const hl_spsc_producer *producer)
 {
-    return producer->position;
+    /* Relaxed: one writer; others read a number for statistics. */
+    return hl_load_relaxed_u64(&producer->position);
+}
+
+static inline void hl_spsc_move_to(hl_spsc_producer *producer, uint64_t position)
+{
+    /* Relaxed, as in hl_spsc_claimed. */
+    hl_store_relaxed_u64(&producer->position, position);
 }
 
 /*
@@ -92,7 +99,7 @@ static inline bool hl_spsc_try_claim(hl_spsc_producer *producer, uint32_t n, uin
     if (!hl_spsc_has_room(producer, n))
         return false;
     *ret_position = producer->position;
-    producer->position += n;
+    hl_spsc_move_to(producer, producer->position + n);
     return true;
 }
 
@@ -116,7 +123,7 @@ static inline void hl_spsc_commit(hl_spsc_producer *producer, uint64_t position,
 static inline void hl_spsc_rollback(hl_spsc_producer *producer, uint64_t position)
 {
     hl_spsc_check_owner(producer);
-    producer->position = position;
+    hl_spsc_move_to(producer, position);
 }
 
 #endif

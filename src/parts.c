@@ -1,6 +1,7 @@
 #include "bus/part.h"
 #include "fault/faults.h"
+#include "flow/control.h"
 #include "flow/scaling.h"
 
 /* Which parts hang in a bus, in the order in which they are made and called. */
-const hl_part *const hl_parts[] = {&hl_faults_part, &hl_scaling_part, NULL};
+const hl_part *const hl_parts[] = {&hl_flow_part, &hl_faults_part, &hl_scaling_part, NULL};

@@ -15,13 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <hotlane/duration.h>
 #include <hotlane/event.h>
+#include <hotlane/flow.h>
 #include <hotlane/status.h>
-
-/* Durations are in ns. */
-#define HL_MICROSECOND ((uint64_t)1000)
-#define HL_MILLISECOND ((uint64_t)1000000)
-#define HL_SECOND      ((uint64_t)1000000000)
 
 /* How an idle thread waits. */
 typedef enum hl_wait {
@@ -64,6 +61,11 @@ typedef struct hl_domain_config {
                                there; not critical or high. NULL, "": none */
     uint32_t conflate_keys; /* keys that such a lane has room for, 1..16,777,216; 0: the bus's
                                max_keys_per_state_topic */
+    hl_throttle_options throttle; /* of what is published to it at NORMAL and below, all publishers
+                                     and shards together; not in a domain of CRITICAL or HIGH */
+    uint32_t high_water_pct; /* of a ring's slots: reaching it is told (hl_watermark); 1..100; 0: it
+                                is not watched */
+    uint32_t low_water_pct;  /* and going down to it afterwards; under high_water_pct */
 } hl_domain_config;
 
 typedef struct hl_config {
@@ -108,6 +110,11 @@ typedef struct hl_config {
                                    subscription may have its own */
     uint64_t turn_budget_ns;    /* and an executor that makes no progress for so long; 0: none */
     bool stall_backtrace;       /* with where it is: its thread is asked by the signal SIGRTMAX-3 */
+    hl_ladder_options ladder;   /* of each partition */
+    hl_sampling_options sampling; /* the window of `state` topics that name none, and the bounds of
+                                     each partition's windows of one length */
+    hl_watermark_handler on_watermark; /* NULL: system.watermark alone tells */
+    void *watermark_context;
 } hl_config;
 
 #define HL_CONFIG_INIT                                                                        \
@@ -115,7 +122,8 @@ typedef struct hl_config {
         sizeof(hl_config), NULL, 0, NULL, NULL, NULL, 0, 65536, 65536, 256, 64,               \
             50 * HL_MICROSECOND, 4096, HL_THREADS_OWN, true, true, NULL, NULL, 0, 0, 1, 1000, \
             5000, 0, 10, HL_SECOND, 0, 100 * HL_MILLISECOND, 4096, (uint64_t)16 << 20, NULL,  \
-            100 * HL_MILLISECOND, HL_SECOND, false                                            \
+            100 * HL_MILLISECOND, HL_SECOND, false, HL_LADDER_OPTIONS_INIT,                   \
+            HL_SAMPLING_OPTIONS_INIT, NULL, NULL                                              \
     }
 
 #ifdef __cplusplus

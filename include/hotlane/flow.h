@@ -16,7 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <hotlane/config.h>
+#include <hotlane/duration.h>
+#include <hotlane/event.h>
 #include <hotlane/status.h>
 
 /* A token bucket: on average rate_per_s events a second, and up to `burst` at once after a pause.
@@ -91,6 +92,24 @@ typedef struct hl_ladder_options {
         sizeof(hl_ladder_options), true, 80, HL_MILLISECOND, 95, 0, 100 * HL_MILLISECOND, 60, \
             HL_SECOND, true, 100 * HL_MILLISECOND, 40, 20                                     \
     }
+
+/* A ring of a lane has reached its domain's high water, or has gone down to its low water since. As
+ * the housekeeper sees it, every 10 ms: what is shorter is not told. */
+typedef struct hl_watermark {
+    char domain[64];
+    uint32_t shard;
+    hl_priority priority; /* with domain and shard, the lane */
+    bool is_high;         /* false: low water */
+    uint16_t
+        source;     /* the publisher whose ring it is (hl_source_name); 0: one that several share */
+    uint32_t used;  /* slots taken in the lane's fullest ring, up to an eighth of it too many */
+    uint32_t slots; /* that the ring has */
+    uint64_t at_ns; /* bus clock */
+} hl_watermark;
+
+/* Called by the housekeeper; it may publish through a publisher of its own, and is not to take
+ * long. */
+typedef void (*hl_watermark_handler)(const hl_watermark *watermark, void *context);
 
 /* How a pool of workers grows and shrinks with its backlog. */
 typedef struct hl_scale_options {

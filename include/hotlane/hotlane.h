@@ -9,8 +9,10 @@
 #include <hotlane/config.h>
 #include <hotlane/crash.h>
 #include <hotlane/dlq.h>
+#include <hotlane/duration.h>
 #include <hotlane/event.h>
 #include <hotlane/fault.h>
+#include <hotlane/flow.h>
 #include <hotlane/journal.h>
 #include <hotlane/journal_reader.h>
 #include <hotlane/publisher.h>

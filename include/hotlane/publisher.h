@@ -40,11 +40,12 @@ typedef struct hl_publisher_options {
      * made at open. */
     const char *uses;
     uint32_t ring_slots; /* 0: the domain's. Of a shared lane its first opener's holds for all */
+    hl_throttle_options throttle; /* of its events of NORMAL priority and below */
 } hl_publisher_options;
 
-#define HL_PUBLISHER_OPTIONS_INIT             \
-    {                                         \
-        sizeof(hl_publisher_options), NULL, 0 \
+#define HL_PUBLISHER_OPTIONS_INIT                                       \
+    {                                                                   \
+        sizeof(hl_publisher_options), NULL, 0, HL_THROTTLE_OPTIONS_INIT \
     }
 
 /* Open slots, to be filled and then committed or aborted. A value: several may be open. */

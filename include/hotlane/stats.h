@@ -46,6 +46,17 @@
     X(held, "waiting behind a retry or an open breaker")    \
     X(running, "in the handler just now")
 
+/* The ladder of a partition (flow.h). */
+typedef struct hl_ladder_stats {
+    hl_rung rung;
+    uint32_t step;          /* 0 to 4, as in hl_system_throttle */
+    hl_load_cause cause;    /* of the last step up; NONE when calm */
+    uint32_t load_permille; /* as of the last look; 1000: a threshold is reached */
+    uint64_t steps_up, steps_down;
+    uint64_t windows;    /* that sampling has opened */
+    uint64_t windowless; /* events that went past sampling for want of a free window */
+} hl_ladder_stats;
+
 /* Latencies from publish (commit) to the start of dispatch, sampled within long runs: the first
  * event of each run and every eighth after it. 0 when there are none. Values are exact to 1 %. */
 typedef struct hl_latency {
@@ -103,6 +114,10 @@ extern "C" {
  * HL_NOT_FOUND: no such domain. */
 HL_API hl_status hl_bus_lane_stats(const hl_bus *bus, const char *domain, int priority,
                                    hl_lane_stats *ret_stats);
+
+/* Where a partition stands on the ladder. HL_NOT_FOUND: no such domain or shard. */
+HL_API hl_status hl_bus_ladder_stats(const hl_bus *bus, const char *domain, uint32_t shard,
+                                     hl_ladder_stats *ret_stats);
 
 /* Names of the domains by index; NULL past the last. Valid while the bus lives. */
 HL_API const char *hl_bus_domain(const hl_bus *bus, uint32_t index);

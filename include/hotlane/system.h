@@ -78,6 +78,26 @@ typedef struct hl_system_stalled {
     char frames[288]; /* where it is, innermost first, "a < b < c"; "" without stall_backtrace */
 } hl_system_stalled;
 
+/*
+ * "system.throttle": a partition has gone up or down a step of the ladder (hl_rung). Key: the
+ * partition's number. The figures are those of the 10 ms before.
+ */
+typedef struct hl_system_throttle {
+    char domain[64];
+    uint32_t shard;
+    uint32_t rung_before, rung; /* hl_rung; equal between the two steps of HL_RUNG_SHED: */
+    uint32_t step_before, step; /* 0 calm, 1 sample, 2 shed BACKGROUND, 3 shed LOW too, 4 refuse */
+    uint32_t cause;             /* hl_load_cause: why it stands where it does; NONE when calm */
+    uint32_t load_permille;     /* 1000: a threshold is reached */
+    uint32_t busy_permille;     /* of the executor's time */
+    uint64_t lane_used, lane_slots; /* of the fullest ring */
+    uint64_t order_delay_ns;        /* the longest wait of an event of CRITICAL or HIGH */
+    uint64_t arrivals_per_s;
+    uint64_t at_ns; /* bus clock */
+} hl_system_throttle;
+
+/* "system.watermark": an hl_watermark (flow.h). Key: the partition's number. */
+
 #ifdef __cplusplus
 extern "C" {
 #endif

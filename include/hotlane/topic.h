@@ -14,6 +14,9 @@
 
 #include <hotlane/config.h>
 
+/* hl_topic_options.sampling_window_ns: that of the configuration. */
+#define HL_SAMPLING_CONFIGURED UINT64_MAX
+
 typedef struct hl_bus hl_bus;
 
 /* An interned topic of one bus. A value; copy it freely. */
@@ -33,11 +36,18 @@ typedef struct hl_topic_options {
     int priority;      /* hl_priority, or -1: the domain's */
     bool any_priority; /* a publish may name another priority (hl_try_claim_priority) */
     uint32_t max_keys; /* of a state topic, for each shard; 0: max_keys_per_state_topic */
+    /* Of events of NORMAL priority and below; CRITICAL and HIGH are never held back. */
+    hl_throttle_options
+        throttle;                /* all publishers together; of a `delta` topic too, as asked for */
+    uint64_t sampling_window_ns; /* of a state topic, when the ladder samples it; 1 ms..10 s; 0: it
+                                    never does */
+    bool always_sampled;         /* whatever the load */
 } hl_topic_options;
 
-#define HL_TOPIC_OPTIONS_INIT                            \
-    {                                                    \
-        sizeof(hl_topic_options), HL_DELTA, -1, false, 0 \
+#define HL_TOPIC_OPTIONS_INIT                                                       \
+    {                                                                               \
+        sizeof(hl_topic_options), HL_DELTA, -1, false, 0, HL_THROTTLE_OPTIONS_INIT, \
+            HL_SAMPLING_CONFIGURED, false                                           \
     }
 
 #ifdef __cplusplus
@@ -53,7 +63,8 @@ extern "C" {
  *   HL_UNKNOWN_DOMAIN  and no default_domain is configured
  *   HL_EXISTS          declared before with other options
  *   HL_NOT_ALLOWED     any_priority in a domain of fixed priority; a lane that conflates, for a
- *                      topic that is not of kind HL_STATE
+ *                      topic that is not of kind HL_STATE; a throttle where every event is CRITICAL
+ *                      or HIGH; sampling of what is not a state topic, or of those
  *   HL_LIMIT           max_topics
  *   HL_NO_MEMORY; HL_CLOSED: the bus has stopped. hl_bus_error has the sentence.
  */

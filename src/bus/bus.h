@@ -27,6 +27,7 @@
 #include "base/error.h"
 #include "bus/dispatch.h"
 #include "bus/executor.h"
+#include "bus/flow.h"
 #include "bus/notice.h"
 #include "bus/part.h"
 #include "bus/pool.h"
@@ -48,11 +49,6 @@ typedef enum hl_bus_state {
     HL_BUS_STOPPING, /* a stop was begun; a handler may still run */
     HL_BUS_STOPPED
 } hl_bus_state;
-
-/* Whether `count` events of a topic that is HL_TOPIC_CHECKED may be published now: HL_OK, or
- * HL_THROTTLED. The publisher's thread, for each publish: lock-free, no allocation. */
-typedef hl_status (*hl_admit_publish)(hl_bus *bus, const hl_outlet *outlet, hl_topic topic,
-                                      uint32_t count);
 
 /* Whether a subscription's options for its guard can be used; HL_INVALID with a sentence. */
 typedef hl_status (*hl_check_guard)(const hl_subscription_options *options, hl_error *error);
@@ -113,7 +109,7 @@ struct hl_bus {
     hl_topic_info *topics;
     hl_route **routes;
     uint32_t max_topics;
-    hl_admit_publish admit; /* NULL: no topic is HL_TOPIC_CHECKED */
+    const hl_flow *flow; /* NULL: no topic is HL_TOPIC_CHECKED */
     hl_check_guard check_guard;
     hl_make_guard make_guard; /* NULL: no subscription has one */
     hl_faults *faults;        /* the part's (src/fault) */

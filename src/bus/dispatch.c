@@ -192,20 +192,29 @@ static inline const hl_subscription *dispatch(hl_partition *partition, hl_lane *
 
 bool hl_dispatch_late(hl_partition *partition, hl_lane *lane, hl_event *event)
 {
-    if (dispatch(partition, lane, event) != NULL)
+    const bool is_taken = dispatch(partition, lane, event) == NULL;
+    /* The caller's copy goes when this returns. */
+    if (partition->open_boxes != 0)
+        hl_boxes_end_run(partition, false);
+    if (!is_taken)
         return false;
     /* DRAINED: release, after what the handlers published is counted. */
     hl_store_release_u64(&lane->dispatched, lane->dispatched + 1);
     return true;
 }
 
-/* How long an event has waited until its dispatch began; recorded when its handlers have it behind
- * them. Its slot is still the partition's. */
-static inline void record_latency(const hl_lane *lane, const hl_event *event, uint64_t began_ns)
+/* How long an event of `level` has waited until its dispatch began; recorded when its handlers have
+ * it behind them. Its slot is still the partition's. */
+static inline void record_latency(hl_executor *executor, const hl_lane *lane, uint32_t level,
+                                  const hl_event *event, uint64_t began_ns)
 {
-    if ((event->flags & HL_EVENT_PADDING) == 0)
-        hl_histogram_record(lane->latency,
-                            began_ns > event->published_ns ? began_ns - event->published_ns : 0);
+    if ((event->flags & HL_EVENT_PADDING) != 0)
+        return;
+    const uint64_t waited_ns = began_ns > event->published_ns ? began_ns - event->published_ns : 0;
+    hl_histogram_record(lane->latency, waited_ns);
+    /* DELAY: (executor.h) relaxed. */
+    if (level <= HL_HIGH && waited_ns > hl_load_relaxed_u64(&executor->order_delay_ns))
+        hl_store_relaxed_u64(&executor->order_delay_ns, waited_ns);
 }
 
 /* Whether a slot has nothing to dispatch now: padding, or the intake's. */
@@ -259,7 +268,7 @@ uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, ui
             }
         }
         if (measured)
-            record_latency(lane, event, executor->now_ns);
+            record_latency(executor, lane, level, event, executor->now_ns);
         taken++;
         slot += inlet->slot_size_bytes;
         interrupted = must_stop(executor, level);

@@ -79,9 +79,21 @@ bool hl_executor_higher_waits(const hl_executor *executor, uint32_t level)
     return highest_ready(executor, levels_above(level), false, &higher) != NULL;
 }
 
+/* Counts the busy stretch up to now. */
+static void count_busy(hl_executor *executor, uint64_t now_ns)
+{
+    if (now_ns <= executor->busy_since_ns)
+        return;
+    hl_count(&executor->busy_ns, now_ns - executor->busy_since_ns);
+    executor->busy_since_ns = now_ns;
+}
+
 static void age(hl_executor *executor)
 {
     executor->aged_ns = executor->now_ns;
+    /* Relaxed: this thread's own. */
+    if (hl_load_relaxed_u32(&executor->state) == HL_EXECUTOR_BUSY)
+        count_busy(executor, executor->now_ns);
     for (uint32_t level = 0; level < HL_PRIORITIES; level++)
         /* An executor that owns its core looks at a few rings for nothing; to be announced anew
          * after a rest costs the first event a line's way there and back. */
@@ -537,6 +549,7 @@ static void turn_until_stopped(hl_executor *executor)
     uint64_t idle_since_ns = 0;
     uint32_t idle = 0;
     stream flow = {.pauses = GATHER_PAUSES_MIN};
+    executor->busy_since_ns = hl_bus_now(executor->bus);
     for (uint32_t looks = 1; !stop_wanted(executor); looks++) {
         if (looks % QUIESCENT_EVERY == 0) {
             hl_route_mark_quiescent();
@@ -544,6 +557,10 @@ static void turn_until_stopped(hl_executor *executor)
         }
         const uint32_t taken = look(executor, HL_RUN_MAX);
         if (taken != 0) {
+            /* Since the last reading of the clock in that look, which is not far from its start:
+             * the ring was empty just before. */
+            if (idle != 0)
+                executor->busy_since_ns = executor->now_ns;
             gather(executor, &flow, taken, idle);
             idle = 0;
             set_state(executor, HL_EXECUTOR_BUSY);
@@ -551,8 +568,10 @@ static void turn_until_stopped(hl_executor *executor)
         }
         if (idle < UINT32_MAX)
             idle++;
-        if (idle == 1)
+        if (idle == 1) {
             set_state(executor, HL_EXECUTOR_IDLE);
+            count_busy(executor, hl_bus_now(executor->bus));
+        }
         wait_for_work(executor, idle, &idle_since_ns);
     }
 }
@@ -621,6 +640,7 @@ uint32_t hl_executor_turn(hl_executor *executor, uint32_t max_events)
     hl_executor_register_thread();
     hl_executor_go_online(executor);
     set_state(executor, HL_EXECUTOR_BUSY);
+    executor->busy_since_ns = UINT64_MAX; /* until it has had an event */
     uint32_t (*const look)(hl_executor *, uint32_t) = look_of(executor);
     const uint32_t looks_at_once =
         executor->worker != NULL ? WORKER_LOOKS : executor->partition_count * HL_PRIORITIES;
@@ -630,10 +650,14 @@ uint32_t hl_executor_turn(hl_executor *executor, uint32_t max_events)
         /* A worker may have to wait for what another executor is to do. */
         if (taken == 0 && (executor->worker != NULL || !has_work(executor)))
             break;
+        if (taken != 0 && executor->busy_since_ns == UINT64_MAX)
+            executor->busy_since_ns = executor->now_ns;
         left -= taken < left ? taken : left;
     }
     if (executor->worker != NULL)
         hl_worker_rest(executor->worker);
+    /* By the readings of the clock that were made anyway. */
+    count_busy(executor, executor->now_ns);
     note_cpu(executor);
     set_state(executor, HL_EXECUTOR_IDLE);
     hl_executor_go_offline(executor);

@@ -14,6 +14,9 @@
  *           returned and what they published is counted; stop loads it (acquire) before it loads
  *           what was committed: equal sums mean that nothing is on its way.
  *   START   start_state, go: each stored (release) by one side, loaded (acquire) by the other.
+ *   DELAY   order_delay_ns: the turning thread raises it, the flow control takes it (an exchange)
+ * each 10 ms: relaxed. A value that is raised while it is taken may be seen by neither, or count
+ *           for the next 10 ms too: it is a figure for the ladder, which looks at trends.
  *   FLUSH   flush_dues: relaxed; a request, looked at before each sleep like commands.
  *   OFFLINE online = 0: the turning thread stores it (release) when all handlers have returned,
  *           hl_unsubscribe loads it (acquire) and may let the context be freed.
@@ -109,6 +112,9 @@ struct hl_executor {
     uint64_t turns, events, parks;
     uint64_t handed[HL_POOLS];   /* DRAINED (async.h): copies put into queues */
     uint64_t finished[HL_POOLS]; /* DRAINED (async.h): copies that are done with */
+    uint64_t busy_since_ns;      /* while it has events: since it had none, or was last counted */
+    uint64_t busy_ns;            /* counted so far */
+    uint64_t order_delay_ns;     /* DELAY: the longest measured wait of one of CRITICAL or HIGH */
     uint32_t state;              /* hl_executor_state */
     uint32_t running_cpu;        /* an int in disguise: -1 before it runs */
     uint32_t obeying;            /* DRAINED: commands were taken and are not yet done */
@@ -145,6 +151,14 @@ typedef enum hl_start_state {
     HL_START_READY,
     HL_START_FAILED
 } hl_start_state;
+
+/* How long it has been busy with events so far; a busy stretch counts in pieces of 1 ms. Any
+ * thread.
+ */
+static inline uint64_t hl_executor_busy_ns(const hl_executor *executor)
+{
+    return hl_load_relaxed_u64(&executor->busy_ns); /* Relaxed: a counter. */
+}
 
 /* The executor that the calling thread is inside a turn of; NULL: it is none of hotlane's. */
 extern _Thread_local hl_executor *hl_turning;

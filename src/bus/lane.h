@@ -72,6 +72,7 @@ typedef struct hl_ring_memory {
 
 typedef enum hl_outlet_kind {
     HL_OUTLET_EXCLUSIVE,  /* one publisher thread; commits stamp at once */
+    HL_OUTLET_LIMITED,    /* likewise, but each publish is to be admitted (flow.h) */
     HL_OUTLET_CONFLATING, /* likewise, on a lane that conflates (conflating.h) */
     HL_OUTLET_HANDLER, /* a partition's own; commits are staged until the handler returns HL_OK */
     HL_OUTLET_SHARED   /* many threads; the lane's one MPSC ring, or its table */
@@ -159,6 +160,7 @@ typedef struct hl_lane_request {
     uint32_t slots;
     const hl_executor *publisher_executor; /* whose handlers publish; NULL: not a handler */
     uint16_t source;                       /* of its events; 0: shared by many */
+    bool is_limited;                       /* of NORMAL and below: HL_OUTLET_LIMITED */
     hl_outlet *outlet;                     /* the answer */
 } hl_lane_request;
 

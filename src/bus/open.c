@@ -216,6 +216,7 @@ static hl_status make_outlets(hl_bus *bus, const uint32_t *uses, const hl_lane_r
             if ((uses[partition->domain->index] & 1u << p) != 0 &&
                 outlets[lane_index(partition, p)] == NULL) {
                 request.priority = (hl_priority)p;
+                request.kind = like->is_limited && p >= HL_NORMAL ? HL_OUTLET_LIMITED : like->kind;
                 requests[count++] = request;
             }
     }
@@ -229,6 +230,23 @@ static hl_status make_outlets(hl_bus *bus, const uint32_t *uses, const hl_lane_r
     return status;
 }
 
+/* The limit of a publisher that has one; CRITICAL and HIGH are never limited. */
+static hl_status make_limit(hl_bus *bus, const char *name, const hl_publisher_options *options,
+                            const uint32_t *uses, hl_token_bucket **ret_limit)
+{
+    uint32_t priorities = 0;
+    for (uint32_t d = 0; d < bus->config.domain_count; d++)
+        priorities |= uses[d];
+    if (bus->flow == NULL || (options->throttle.rate_per_s == 0 && options->throttle.burst == 0))
+        return HL_OK;
+    if (priorities >> HL_NORMAL == 0)
+        return hl_bus_fail(bus, HL_NOT_ALLOWED,
+                           "publisher %s: throttle: all that it uses is CRITICAL or HIGH, which is "
+                           "never throttled: take the limit out",
+                           name);
+    return bus->flow->make_limit(bus, name, &options->throttle, ret_limit);
+}
+
 static hl_status open_exclusive(hl_bus *bus, const char *name, const hl_publisher_options *options,
                                 const uint32_t *uses, hl_publisher **ret_publisher)
 {
@@ -239,12 +257,17 @@ static hl_status open_exclusive(hl_bus *bus, const char *name, const hl_publishe
     snprintf(publisher->name, sizeof publisher->name, "%s", name);
     publisher->source = hl_bus_source(bus, name);
     publisher->outlets = calloc(bus->partition_count * HL_PRIORITIES, sizeof(hl_outlet *));
-    const hl_lane_request like = {
-        .kind = HL_OUTLET_EXCLUSIVE, .slots = options->ring_slots, .source = publisher->source};
     hl_status status = publisher->outlets == NULL || publisher->source == 0
                            ? hl_bus_fail(bus, HL_NO_MEMORY, "no memory for publisher %s", name)
-                           : make_outlets(bus, uses, &like, publisher->outlets);
+                           : make_limit(bus, name, options, uses, &publisher->limit);
+    const hl_lane_request like = {.kind = HL_OUTLET_EXCLUSIVE,
+                                  .slots = options->ring_slots,
+                                  .source = publisher->source,
+                                  .is_limited = publisher->limit != NULL};
+    if (status == HL_OK)
+        status = make_outlets(bus, uses, &like, publisher->outlets);
     if (status != HL_OK) {
+        free(publisher->limit);
         free(publisher->outlets);
         free(publisher);
         return status;
@@ -290,10 +313,13 @@ static hl_status open_shared(hl_bus *bus, const char *name, const hl_publisher_o
     const uint32_t lanes = bus->partition_count * HL_PRIORITIES;
     hl_outlet **const outlets = calloc(lanes, sizeof *outlets);
     const uint16_t source = hl_bus_source(bus, name);
-    if (publisher == NULL || outlets == NULL || source == 0) {
+    status = publisher == NULL || outlets == NULL || source == 0
+                 ? hl_bus_fail(bus, HL_NO_MEMORY, "no memory for publisher %s", name)
+                 : make_limit(bus, name, options, uses, &publisher->limit);
+    if (status != HL_OK) {
         free(publisher);
         free(outlets);
-        return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for publisher %s", name);
+        return status;
     }
     for (uint32_t i = 0; i < lanes; i++) {
         const uint32_t domain = bus->partitions[i / HL_PRIORITIES].domain->index;
@@ -461,6 +487,7 @@ void hl_publisher_end(hl_publisher *publisher)
         hl_outlet_close(outlet);
     }
     free(publisher->outlets);
+    free(publisher->limit);
     free(publisher);
 }
 
@@ -484,6 +511,7 @@ void hl_publisher_close(hl_publisher *publisher)
 void hl_shared_publisher_end(hl_shared_publisher *publisher)
 {
     free(publisher->outlets); /* the lanes' rings stay for others */
+    free(publisher->limit);
     free(publisher);
 }
 

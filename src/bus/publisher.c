@@ -165,13 +165,22 @@ static __attribute__((noinline)) hl_status claim_later(hl_outlet *outlet, hl_sta
     return status;
 }
 
-/* What the flow control says of a topic that is checked. */
-static hl_status admit(hl_bus *bus, const hl_outlet *outlet, hl_topic topic, uint32_t count)
+/* What the flow control says of a topic that is checked, or by a publisher that has a limit. What
+ * it admits and then finds no room is to be given back where *ret_asked. */
+static hl_status admit(hl_bus *bus, const hl_admission *wanted, bool *ret_asked)
 {
     /* DECLARED: relaxed, find_outlet has seen the topic whole. */
-    return hl_load_relaxed_u8(&bus->topics[topic.number].declared) == HL_TOPIC_CHECKED
-               ? bus->admit(bus, outlet, topic, count)
-               : HL_OK;
+    *ret_asked =
+        wanted->limit != NULL ||
+        hl_load_relaxed_u8(&bus->topics[wanted->topic.number].declared) == HL_TOPIC_CHECKED;
+    return *ret_asked ? bus->flow->admit(bus, wanted) : HL_OK;
+}
+
+/* What was admitted finds no room. */
+static void give_back(hl_bus *bus, const hl_admission *wanted, bool asked)
+{
+    if (asked)
+        bus->flow->give_back(bus, wanted);
 }
 
 /* A cell for the newest event of a key. */
@@ -262,8 +271,10 @@ static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publish
     hl_count(&outlet->counts.attempts, count);
     uint64_t position = 0;
     status = check_shape(outlet, payload_size, gate_of(outlet));
+    const hl_admission wanted = {outlet, publisher->limit, topic, count};
+    bool asked = false;
     if (status == HL_OK)
-        status = admit(publisher->bus, outlet, topic, count);
+        status = admit(publisher->bus, &wanted, &asked);
     if (status == HL_THROTTLED) {
         hl_count(&outlet->counts.throttled, count);
         return status;
@@ -287,8 +298,10 @@ static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publish
         status = claim_later(outlet, status, count, may_wait, &position);
         if (status == HL_FULL && publisher->is_handlers)
             note_full(publisher, outlet, count);
-        if (status != HL_OK)
+        if (status != HL_OK) {
+            give_back(publisher->bus, &wanted, asked);
             return status;
+        }
     }
     if (publisher->is_handlers)
         stage(publisher, outlet, position, count);
@@ -690,8 +703,10 @@ static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, ui
     uint64_t position = 0;
     const hl_mpsc_producer *const producer = &outlet->shared;
     status = check_shape(outlet, payload_size, gate_of(outlet));
+    const hl_admission wanted = {outlet, publisher->limit, topic, count};
+    bool asked = false;
     if (status == HL_OK)
-        status = admit(publisher->bus, outlet, topic, count);
+        status = admit(publisher->bus, &wanted, &asked);
     const story of = {key, 0, 0, topic.number, payload_size};
     hl_event_tail tail = outlet->tail;
     tail.source = publisher->source;
@@ -713,6 +728,8 @@ static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, ui
         }
     }
     if (status != HL_OK) {
+        if (status != HL_THROTTLED)
+            give_back(publisher->bus, &wanted, asked);
         uint64_t *const counter = status == HL_THROTTLED ? &counts->throttled : &counts->rejected;
         hl_fetch_add_relaxed_u64(counter, count); /* COUNTED */
         return status;

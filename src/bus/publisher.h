@@ -5,13 +5,14 @@
 #ifndef HL_BUS_PUBLISHER_H
 #define HL_BUS_PUBLISHER_H
 
-#include "bus/lane.h"
+#include "bus/flow.h"
 #include "bus/subscription.h"
 
 struct hl_publisher {
     /* Read-only after open; a handler's lanes may be added to later (LANE, lane.h). */
     hl_bus *bus;
-    hl_outlet **outlets; /* by partition * HL_PRIORITIES + priority; NULL: not declared */
+    hl_outlet **outlets;    /* by partition * HL_PRIORITIES + priority; NULL: not declared */
+    hl_token_bucket *limit; /* flow.h; NULL: none, and no outlet is HL_OUTLET_LIMITED */
     uint16_t source;
     bool is_handlers;        /* a partition's own `out`, */
     hl_partition *partition; /* of which it is; NULL: a worker's */
@@ -33,6 +34,7 @@ struct hl_publisher {
 struct hl_shared_publisher {
     hl_bus *bus;
     hl_outlet **outlets;
+    hl_token_bucket *limit; /* as an hl_publisher's */
     uint16_t source;
     char name[64];
     struct hl_shared_publisher *next;

@@ -126,6 +126,19 @@ hl_status hl_bus_lane_stats(const hl_bus *bus, const char *domain, int priority,
     return HL_OK;
 }
 
+hl_status hl_bus_ladder_stats(const hl_bus *bus, const char *domain, uint32_t shard,
+                              hl_ladder_stats *ret_stats)
+{
+    uint32_t partition;
+    const hl_status status = hl_bus_partition(bus, domain, shard, &partition);
+    if (status != HL_OK)
+        return status;
+    *ret_stats = (hl_ladder_stats){.rung = HL_RUNG_CALM};
+    if (bus->flow != NULL)
+        bus->flow->ladder_stats(bus, &bus->partitions[partition], ret_stats);
+    return HL_OK;
+}
+
 const char *hl_bus_domain(const hl_bus *bus, uint32_t index)
 {
     return index < bus->config.domain_count ? bus->domains[index].name : NULL;

@@ -42,7 +42,7 @@ static hl_status check_options(hl_bus *bus, const char *name, const hl_topic_opt
         return hl_bus_fail(bus, HL_NOT_ALLOWED,
                            "topic %s: domain %s has one priority for each topic: no any_priority",
                            name, domain->name);
-    return HL_OK;
+    return bus->flow != NULL ? bus->flow->check_topic(bus, name, options, domain) : HL_OK;
 }
 
 static hl_domain *domain_of(const hl_bus *bus, const char *name)
@@ -59,6 +59,7 @@ void hl_topic_free(hl_bus *bus, hl_topic_entry *topic)
     for (uint32_t i = 0; topic->last != NULL && i < topic->domain->config.shards; i++)
         hl_memory_unmap(&topic->last[i].memory);
     free(topic->last);
+    free(topic->flow);
     free(topic->name);
     free(topic);
 }
@@ -132,6 +133,8 @@ static hl_status make_topic(hl_bus *bus, const char *name, const hl_topic_option
     if (topic->options.kind == HL_STATE && topic->options.max_keys == 0)
         topic->options.max_keys = bus->config.max_keys_per_state_topic;
     hl_status status = topic->options.kind == HL_STATE ? make_last_values(bus, topic) : HL_OK;
+    if (status == HL_OK && bus->flow != NULL)
+        status = bus->flow->make_topic(bus, topic, &topic->flow);
     if (status == HL_OK && bus->control->state == HL_BUS_RUNNING)
         status = hl_handler_lanes_make(bus, topic);
     for (const hl_part *const *part = hl_parts; status == HL_OK && *part != NULL; part++)
@@ -156,8 +159,9 @@ static void announce(hl_bus *bus, hl_topic_entry *topic)
     info->shards = topic->domain->config.shards;
     info->priority = (uint8_t)topic->options.priority;
     info->any_priority = topic->options.any_priority;
+    const bool is_checked = bus->flow != NULL && bus->flow->checks(bus, topic);
     /* DECLARED: release, the topic and its route are whole. */
-    hl_store_release_u8(&info->declared, HL_TOPIC_OPEN);
+    hl_store_release_u8(&info->declared, is_checked ? HL_TOPIC_CHECKED : HL_TOPIC_OPEN);
 }
 
 static bool same_options(const hl_topic_entry *topic, const hl_topic_options *options)
@@ -167,7 +171,11 @@ static bool same_options(const hl_topic_entry *topic, const hl_topic_options *op
            (options->kind == had->kind && options->any_priority == had->any_priority &&
             (options->priority == had->priority ||
              (options->priority < 0 && had->priority == (int)topic->domain->config.priority)) &&
-            (options->max_keys == 0 || options->max_keys == had->max_keys));
+            (options->max_keys == 0 || options->max_keys == had->max_keys) &&
+            options->throttle.rate_per_s == had->throttle.rate_per_s &&
+            options->throttle.burst == had->throttle.burst &&
+            options->sampling_window_ns == had->sampling_window_ns &&
+            options->always_sampled == had->always_sampled);
 }
 
 static hl_status declare_locked(hl_bus *bus, const char *name, const hl_topic_options *options,

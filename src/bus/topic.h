@@ -8,6 +8,7 @@
 #include <hotlane/bus.h>
 
 #include "affinity/memory.h"
+#include "bus/flow.h"
 #include "ring/latest.h"
 
 typedef struct hl_domain hl_domain;
@@ -16,7 +17,7 @@ typedef struct hl_domain hl_domain;
 typedef enum hl_topic_state {
     HL_TOPIC_UNDECLARED = 0,
     HL_TOPIC_OPEN,   /* whoever has room may publish */
-    HL_TOPIC_CHECKED /* the bus's `admit` is asked for each publish */
+    HL_TOPIC_CHECKED /* the flow control is asked for each publish */
 } hl_topic_state;
 
 /* Read-only once declared, but for that. */
@@ -35,13 +36,14 @@ typedef struct hl_last_values {
     uint64_t refused; /* the partition's thread counts: events of keys beyond the table's limit */
 } hl_last_values;
 
-typedef struct hl_topic_entry {
+struct hl_topic_entry {
     char *name;
     uint32_t number;
     const hl_domain *domain;
     hl_topic_options options;
     hl_last_values *last; /* by shard; NULL: not a state topic */
-} hl_topic_entry;
+    hl_topic_flow *flow;  /* flow.h */
+};
 
 /* The topic of that name, or NULL. Under the lock. */
 hl_topic_entry *hl_topic_find(const hl_bus *bus, const char *name);

@@ -13,6 +13,8 @@
  *   account      limits that the risk check must know (signal)
  * Everyone logs to system; system's handlers write things down and publish nothing.
  *
+ * Watermarks: 80 % is what the ladder takes for a full lane (hl_ladder_options.occupancy_pct).
+ *
  * Rings of 128-byte slots: market_data's take 2 MiB (one huge page, a burst of 16,384 events),
  * the others 512 KiB each. Those of system have 512 bytes, so that an event can carry a sentence.
  */
@@ -27,6 +29,8 @@ static const hl_domain_config default_domains[] = {
         .full_policy = HL_FULL_REJECT,
         .block_timeout_ns = HL_SECOND,
         .publishes_to = "market_data, signal, system",
+        .high_water_pct = 80,
+        .low_water_pct = 50,
     },
     {
         .name = "signal",
@@ -38,6 +42,8 @@ static const hl_domain_config default_domains[] = {
         .full_policy = HL_FULL_REJECT,
         .block_timeout_ns = HL_SECOND,
         .publishes_to = "signal, order, system",
+        .high_water_pct = 80,
+        .low_water_pct = 50,
     },
     {
         .name = "order",
@@ -50,6 +56,8 @@ static const hl_domain_config default_domains[] = {
         .full_policy = HL_FULL_REJECT,
         .block_timeout_ns = HL_SECOND,
         .publishes_to = "order, fill, system",
+        .high_water_pct = 80,
+        .low_water_pct = 50,
     },
     {
         .name = "fill",
@@ -61,6 +69,8 @@ static const hl_domain_config default_domains[] = {
         .full_policy = HL_FULL_REJECT,
         .block_timeout_ns = HL_SECOND,
         .publishes_to = "signal, order, fill, account, system",
+        .high_water_pct = 80,
+        .low_water_pct = 50,
     },
     {
         .name = "account",
@@ -72,6 +82,8 @@ static const hl_domain_config default_domains[] = {
         .full_policy = HL_FULL_REJECT,
         .block_timeout_ns = HL_SECOND,
         .publishes_to = "signal, account, system",
+        .high_water_pct = 80,
+        .low_water_pct = 50,
     },
     {
         .name = "system",
@@ -83,6 +95,8 @@ static const hl_domain_config default_domains[] = {
         .full_policy = HL_FULL_REJECT,
         .block_timeout_ns = HL_SECOND,
         .publishes_to = "",
+        .high_water_pct = 80,
+        .low_water_pct = 50,
     },
 };
 

@@ -9,6 +9,9 @@
 #include "base/error.h"
 #include "config/domains.h"
 #include "config/nearest.h"
+#include "flow/ladder.h"
+#include "flow/sampler.h"
+#include "flow/token_bucket.h"
 
 #define NAME_MAX_BYTES  63
 #define SLOT_UNIT_BYTES 64u
@@ -176,6 +179,48 @@ static field_path path_of(uint32_t domain, const char *field)
     return path;
 }
 
+/* The check of options gives "PATH: sentence". */
+static bool options_defect(hl_status status, const hl_error *error, hl_config_defect *ret_defect)
+{
+    if (status == HL_OK)
+        return false;
+    const size_t path_bytes = strcspn(error->text, ":");
+    char path[64];
+    snprintf(path, sizeof path, "%.*s", (int)path_bytes, error->text);
+    return found(ret_defect, path, "%s",
+                 error->text + path_bytes + strspn(error->text + path_bytes, ": "));
+}
+
+/* What is limited, watched and told of a domain's lanes. */
+static bool domain_flow_defect(const hl_domain_config *domain, uint32_t i,
+                               hl_config_defect *ret_defect)
+{
+    hl_error error;
+    const field_path throttle = path_of(i, "throttle");
+    /* It is as large as the hl_config says. */
+    hl_throttle_options options = domain->throttle;
+    options.size = sizeof options;
+    if (options_defect(hl_throttle_options_check(&options, throttle.text, &error), &error,
+                       ret_defect))
+        return true;
+    if (domain->throttle.rate_per_s != 0 && domain->priority <= HL_HIGH)
+        return found(ret_defect, path_of(i, "throttle.rate_per_s").text,
+                     "critical and high are never throttled: use 0, or give the domain a lower "
+                     "priority");
+    if (range_defect(path_of(i, "high_water_pct").text, domain->high_water_pct, 0, 100, ret_defect))
+        return true;
+    if (domain->high_water_pct == 0 && domain->low_water_pct != 0)
+        return found(ret_defect, path_of(i, "low_water_pct").text,
+                     "%" PRIu32
+                     " has no meaning without a high water: set high_water_pct, or use 0",
+                     domain->low_water_pct);
+    if (domain->high_water_pct != 0 && domain->low_water_pct >= domain->high_water_pct)
+        return found(ret_defect, path_of(i, "low_water_pct").text,
+                     "%" PRIu32 " is not under high_water_pct: use 0 to %" PRIu32,
+                     domain->low_water_pct, domain->high_water_pct - 1);
+    return false;
+}
+
 static bool domain_defect(const hl_domain_config *domain, uint32_t i, hl_config_defect *ret_defect)
 {
     if (enum_defect(path_of(i, "priority").text, (int)domain->priority, HL_PRIORITIES - 1,
@@ -196,7 +241,7 @@ static bool domain_defect(const hl_domain_config *domain, uint32_t i, hl_config_
     if (domain->full_policy == HL_FULL_BLOCK && domain->block_timeout_ns == 0)
         return found(ret_defect, path_of(i, "block_timeout_ns").text,
                      "0 never waits: use the ns that a publisher may wait, or full_policy reject");
-    return false;
+    return domain_flow_defect(domain, i, ret_defect);
 }
 
 static bool domains_defect(const hl_config *config, hl_config_defect *ret_defect)
@@ -335,6 +380,15 @@ static bool letters_defect(const hl_config *config, hl_config_defect *ret_defect
     return false;
 }
 
+static bool flow_defect(const hl_config *config, hl_config_defect *ret_defect)
+{
+    hl_error error;
+    return options_defect(hl_ladder_options_check(&config->ladder, "ladder", &error), &error,
+                          ret_defect) ||
+           options_defect(hl_sampling_options_check(&config->sampling, "sampling", &error), &error,
+                          ret_defect);
+}
+
 bool hl_config_find_defect(const hl_config *config, hl_config_defect *ret_defect)
 {
     if (config->size != sizeof(hl_config))
@@ -356,7 +410,7 @@ bool hl_config_find_defect(const hl_config *config, hl_config_defect *ret_defect
            range_defect("retry_events", config->retry_events, 1, REGISTRY_MAX, ret_defect) ||
            enum_defect("threads", (int)config->threads, HL_THREADS_MANUAL, "own or manual",
                        ret_defect) ||
-           workers_defect(config, ret_defect);
+           workers_defect(config, ret_defect) || flow_defect(config, ret_defect);
 }
 
 hl_status hl_config_validate(const hl_config *config, hl_error *error)

@@ -12,6 +12,34 @@
 #include "config/document.h"
 #include "config/domains.h"
 
+/* Parts of a file; NULL where the file has no such key. */
+
+typedef struct file_throttle {
+    uint64_t *rate_per_s;
+    uint64_t *burst;
+} file_throttle;
+
+typedef struct file_sampling {
+    uint64_t *window_ns;
+    uint32_t *max_keys;
+    uint32_t *closes_per_look;
+} file_sampling;
+
+typedef struct file_ladder {
+    bool *enabled;
+    uint32_t *occupancy_pct;
+    uint64_t *order_delay_ns;
+    uint32_t *cpu_pct;
+    uint64_t *arrivals_per_s;
+    uint64_t *step_up_ns;
+    uint32_t *down_pct;
+    uint64_t *step_down_ns;
+    bool *predictive;
+    uint64_t *horizon_ns;
+    uint32_t *level_weight_pct;
+    uint32_t *trend_weight_pct;
+} file_ladder;
+
 /* A file's domain; NULL where the file has no such key. */
 typedef struct file_domain {
     char *name;
@@ -27,6 +55,9 @@ typedef struct file_domain {
     uint64_t *block_timeout_ns;
     char *publishes_to;
     hl_wait *wait;
+    file_throttle *throttle;
+    uint32_t *high_water_pct;
+    uint32_t *low_water_pct;
 } file_domain;
 
 /* A file; NULL likewise. */
@@ -62,6 +93,8 @@ typedef struct file_config {
     uint64_t *worker_shrink_after_ns;
     uint64_t *worker_shrink_above_per_s;
     uint64_t *worker_pause_ns;
+    file_ladder *ladder;
+    file_sampling *sampling;
 } file_config;
 
 /* What hl_config_load hands out: its strings are the file's. */
@@ -92,6 +125,35 @@ static const cyaml_strval_t thread_owners[] = {{"own", HL_THREADS_OWN},
 /* An empty value is NULL. */
 #define TEXT (CYAML_FLAG_OPTIONAL | CYAML_FLAG_POINTER_NULL_STR)
 
+static const cyaml_schema_field_t throttle_fields[] = {
+    CYAML_FIELD_UINT_PTR("rate_per_s", OPTIONAL, file_throttle, rate_per_s),
+    CYAML_FIELD_UINT_PTR("burst", OPTIONAL, file_throttle, burst),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t sampling_fields[] = {
+    CYAML_FIELD_UINT_PTR("window_ns", OPTIONAL, file_sampling, window_ns),
+    CYAML_FIELD_UINT_PTR("max_keys", OPTIONAL, file_sampling, max_keys),
+    CYAML_FIELD_UINT_PTR("closes_per_look", OPTIONAL, file_sampling, closes_per_look),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t ladder_fields[] = {
+    CYAML_FIELD_BOOL_PTR("enabled", OPTIONAL, file_ladder, enabled),
+    CYAML_FIELD_UINT_PTR("occupancy_pct", OPTIONAL, file_ladder, occupancy_pct),
+    CYAML_FIELD_UINT_PTR("order_delay_ns", OPTIONAL, file_ladder, order_delay_ns),
+    CYAML_FIELD_UINT_PTR("cpu_pct", OPTIONAL, file_ladder, cpu_pct),
+    CYAML_FIELD_UINT_PTR("arrivals_per_s", OPTIONAL, file_ladder, arrivals_per_s),
+    CYAML_FIELD_UINT_PTR("step_up_ns", OPTIONAL, file_ladder, step_up_ns),
+    CYAML_FIELD_UINT_PTR("down_pct", OPTIONAL, file_ladder, down_pct),
+    CYAML_FIELD_UINT_PTR("step_down_ns", OPTIONAL, file_ladder, step_down_ns),
+    CYAML_FIELD_BOOL_PTR("predictive", OPTIONAL, file_ladder, predictive),
+    CYAML_FIELD_UINT_PTR("horizon_ns", OPTIONAL, file_ladder, horizon_ns),
+    CYAML_FIELD_UINT_PTR("level_weight_pct", OPTIONAL, file_ladder, level_weight_pct),
+    CYAML_FIELD_UINT_PTR("trend_weight_pct", OPTIONAL, file_ladder, trend_weight_pct),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t domain_fields[] = {
     CYAML_FIELD_STRING_PTR("name", CYAML_FLAG_POINTER, file_domain, name, 0, CYAML_UNLIMITED),
     CYAML_FIELD_ENUM_PTR("priority", ENUM, file_domain, priority, priorities, ENTRIES(priorities)),
@@ -108,6 +170,10 @@ static const cyaml_schema_field_t domain_fields[] = {
     CYAML_FIELD_ENUM_PTR("wait", ENUM, file_domain, wait, waits, ENTRIES(waits)),
     CYAML_FIELD_STRING_PTR("conflates", TEXT, file_domain, conflates, 0, CYAML_UNLIMITED),
     CYAML_FIELD_UINT_PTR("conflate_keys", OPTIONAL, file_domain, conflate_keys),
+    CYAML_FIELD_MAPPING_PTR("throttle", OPTIONAL | CYAML_FLAG_POINTER, file_domain, throttle,
+                            throttle_fields),
+    CYAML_FIELD_UINT_PTR("high_water_pct", OPTIONAL, file_domain, high_water_pct),
+    CYAML_FIELD_UINT_PTR("low_water_pct", OPTIONAL, file_domain, low_water_pct),
     CYAML_FIELD_END,
 };
 
@@ -154,6 +220,10 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_UINT_PTR("worker_shrink_above_per_s", OPTIONAL, file_config,
                          worker_shrink_above_per_s),
     CYAML_FIELD_UINT_PTR("worker_pause_ns", OPTIONAL, file_config, worker_pause_ns),
+    CYAML_FIELD_MAPPING_PTR("ladder", OPTIONAL | CYAML_FLAG_POINTER, file_config, ladder,
+                            ladder_fields),
+    CYAML_FIELD_MAPPING_PTR("sampling", OPTIONAL | CYAML_FLAG_POINTER, file_config, sampling,
+                            sampling_fields),
     CYAML_FIELD_END,
 };
 
@@ -223,7 +293,9 @@ static hl_domain_config base_domain(const char *name)
                               .ring_slots = 4096,
                               .handler_ring_slots = 4096,
                               .block_timeout_ns = HL_SECOND,
-                              .publishes_to = "*"};
+                              .publishes_to = "*",
+                              .high_water_pct = 80,
+                              .low_water_pct = 50};
 }
 
 static hl_domain_config make_domain(const file_domain *file)
@@ -242,6 +314,12 @@ static hl_domain_config make_domain(const file_domain *file)
     TAKE(&domain, file, conflate_keys);
     if (file->conflates != NULL)
         domain.conflates = file->conflates;
+    if (file->throttle != NULL) {
+        TAKE(&domain.throttle, file->throttle, rate_per_s);
+        TAKE(&domain.throttle, file->throttle, burst);
+    }
+    TAKE(&domain, file, high_water_pct);
+    TAKE(&domain, file, low_water_pct);
     if (file->publishes_to != NULL)
         domain.publishes_to = file->publishes_to;
     return domain;
@@ -287,8 +365,31 @@ static bool make_domains(loaded_config *loaded)
     return true;
 }
 
+static void take_ladder(hl_ladder_options *ladder, const file_ladder *file)
+{
+    TAKE(ladder, file, enabled);
+    TAKE(ladder, file, occupancy_pct);
+    TAKE(ladder, file, order_delay_ns);
+    TAKE(ladder, file, cpu_pct);
+    TAKE(ladder, file, arrivals_per_s);
+    TAKE(ladder, file, step_up_ns);
+    TAKE(ladder, file, down_pct);
+    TAKE(ladder, file, step_down_ns);
+    TAKE(ladder, file, predictive);
+    TAKE(ladder, file, horizon_ns);
+    TAKE(ladder, file, level_weight_pct);
+    TAKE(ladder, file, trend_weight_pct);
+}
+
 static void take_settings(hl_config *config, const file_config *file)
 {
+    if (file->ladder != NULL)
+        take_ladder(&config->ladder, file->ladder);
+    if (file->sampling != NULL) {
+        TAKE(&config->sampling, file->sampling, window_ns);
+        TAKE(&config->sampling, file->sampling, max_keys);
+        TAKE(&config->sampling, file->sampling, closes_per_look);
+    }
     config->default_domain = file->default_domain;
     config->lcores = file->lcores;
     config->publishers = (const char *const *)file->publishers;

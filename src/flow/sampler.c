@@ -82,7 +82,9 @@ hl_status hl_sampler_create(const hl_sampling_options *options, const char *plac
                             .places = power_of_two_over(2 * options->max_keys - 1)};
     sampler->windows = hl_allocate(sampler->slots, sizeof *sampler->windows);
     sampler->index = hl_allocate(sampler->places, sizeof *sampler->index);
-    sampler->values = hl_allocate(sampler->slots, sampler->slot_size);
+    /* Not touched before use: of keys that never come it costs no memory. */
+    sampler->values =
+        aligned_alloc(HL_LINE_PAIR, hl_round_up((size_t)sampler->slots * sampler->slot_size));
     if (sampler->windows == NULL || sampler->index == NULL || sampler->values == NULL) {
         hl_sampler_destroy(sampler);
         return hl_error_set(error, HL_NO_MEMORY,
@@ -174,7 +176,20 @@ hl_status hl_sampler_offer(hl_sampler *sampler, uint32_t group, uint64_t key, co
     return HL_OK;
 }
 
-const void *hl_sampler_close_next(hl_sampler *sampler)
+void *hl_sampler_find(const hl_sampler *sampler, uint32_t group, uint64_t key)
+{
+    const uint32_t slot = sampler->index[place_of(sampler, group, key)];
+    return slot != 0 ? value_at(sampler, slot - 1) : NULL;
+}
+
+void *hl_sampler_due(const hl_sampler *sampler, uint64_t now_ns)
+{
+    if (sampler->closed == sampler->opened || hl_sampler_next_ns(sampler) > now_ns)
+        return NULL;
+    return value_at(sampler, slot_of(sampler, sampler->closed));
+}
+
+void *hl_sampler_close_next(hl_sampler *sampler)
 {
     if (sampler->closed == sampler->opened)
         return NULL;
@@ -185,7 +200,7 @@ const void *hl_sampler_close_next(hl_sampler *sampler)
     return value_at(sampler, slot);
 }
 
-const void *hl_sampler_close(hl_sampler *sampler, uint64_t now_ns)
+void *hl_sampler_close(hl_sampler *sampler, uint64_t now_ns)
 {
     if (sampler->closed_in_look == sampler->closes_per_look || hl_sampler_next_ns(sampler) > now_ns)
         return NULL;

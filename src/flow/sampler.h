@@ -52,18 +52,25 @@ void hl_sampler_destroy(hl_sampler *sampler);
 hl_status hl_sampler_offer(hl_sampler *sampler, uint32_t group, uint64_t key, const void *value,
                            uint32_t size, uint64_t now_ns, bool *ret_replaced);
 
+/* The newest value of the next window that is due, which stays open: NULL: none is. To be closed by
+ * hl_sampler_close_next. The value is the caller's to change. */
+void *hl_sampler_due(const hl_sampler *sampler, uint64_t now_ns);
+
+/* The value that waits for (group, key), the caller's to replace; NULL: no window is open. */
+void *hl_sampler_find(const hl_sampler *sampler, uint32_t group, uint64_t key);
+
 /*
- * The newest value of the next window that is due, which is thereby closed: valid until the next
- * call on this sampler. NULL: none is due, or closes_per_look were closed since the last
- * hl_sampler_look_done.
+ * The newest value of the next window that is due, which is thereby closed: valid, and the caller's
+ * to change, until the next call on this sampler. NULL: none is due, or closes_per_look were closed
+ * since the last hl_sampler_look_done.
  */
-const void *hl_sampler_close(hl_sampler *sampler, uint64_t now_ns);
+void *hl_sampler_close(hl_sampler *sampler, uint64_t now_ns);
 
 /* The look is over; the next may close as many again. */
 void hl_sampler_look_done(hl_sampler *sampler);
 
 /* The same, whether due or not, and however many: when sampling ends or the bus stops. */
-const void *hl_sampler_close_next(hl_sampler *sampler);
+void *hl_sampler_close_next(hl_sampler *sampler);
 
 /* When the next window is due; UINT64_MAX: none is open. */
 uint64_t hl_sampler_next_ns(const hl_sampler *sampler);
