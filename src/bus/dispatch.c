@@ -310,7 +310,7 @@ uint32_t hl_dispatch_conflated(hl_executor *executor, hl_inlet *inlet, uint32_t 
             }
         }
         if (measured)
-            record_latency(lane, event, executor->now_ns);
+            record_latency(executor, lane, level, event, executor->now_ns);
         taken++;
         interrupted = must_stop(executor, level);
     }

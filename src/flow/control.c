@@ -100,7 +100,7 @@ static void step(hl_bus *bus, control *self, station *at)
     hl_store_relaxed_u32(&at->cause, change.cause);
     if (change.from == change.to)
         return;
-    hl_store_relaxed_u32(&at->step, change.to);
+    hl_store_relaxed_u32(&at->step, change.to); /* Relaxed, as above. */
     hl_count(change.to > change.from ? &at->steps_up : &at->steps_down, 1);
     hl_valve_set_stage(&at->valve, change.to);
     const bool refuses = hl_stage_rung(change.to) == HL_RUNG_REFUSE;

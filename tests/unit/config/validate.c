@@ -362,6 +362,86 @@ Test(validate, checks_the_pool_of_workers)
     expect_valid(&config);
 }
 
+Test(validate, checks_the_ladder_and_the_sampling)
+{
+    RANGE(ladder.down_pct, 1, 95);
+    RANGE(ladder.level_weight_pct, 1, 100);
+    RANGE(ladder.trend_weight_pct, 1, 100);
+    RANGE(sampling.max_keys, 1, 16777216);
+    RANGE(sampling.closes_per_look, 1, 65536);
+    subject s;
+    make_valid(&s);
+    s.config.ladder.occupancy_pct = 101;
+    expect_invalid(&s.config, "ladder.occupancy_pct", "1 to 100");
+    make_valid(&s);
+    s.config.ladder.cpu_pct = 101;
+    expect_invalid(&s.config, "ladder.cpu_pct", "1 to 100");
+    make_valid(&s);
+    s.config.ladder.order_delay_ns = 999;
+    expect_invalid(&s.config, "ladder.order_delay_ns", "use ");
+    make_valid(&s);
+    s.config.ladder.arrivals_per_s = 1000000001;
+    expect_invalid(&s.config, "ladder.arrivals_per_s", "use ");
+    make_valid(&s);
+    s.config.ladder.step_up_ns = HL_SECOND + 1;
+    expect_invalid(&s.config, "ladder.step_up_ns", "use ");
+    make_valid(&s);
+    s.config.ladder.step_down_ns = 1251 * HL_MILLISECOND;
+    expect_invalid(&s.config, "ladder.step_down_ns", "use ");
+    make_valid(&s);
+    s.config.ladder.horizon_ns = 0;
+    expect_invalid(&s.config, "ladder.horizon_ns", "use ");
+    make_valid(&s);
+    s.config.sampling.window_ns = HL_MILLISECOND - 1;
+    expect_invalid(&s.config, "sampling.window_ns", "use ");
+    s.config.sampling.window_ns = 0;
+    expect_valid(&s.config);
+    s.config.sampling.window_ns = 10 * HL_SECOND + 1;
+    expect_invalid(&s.config, "sampling.window_ns", "use ");
+}
+
+Test(validate, checks_what_limits_a_domain)
+{
+    subject s;
+    make_valid(&s);
+    s.domains[0].throttle.rate_per_s = 1000000000;
+    s.domains[0].throttle.burst = 1000000000;
+    expect_valid(&s.config);
+    s.domains[0].throttle.burst = 1000000001;
+    expect_invalid(&s.config, "domains[0].throttle.burst", "use ");
+    make_valid(&s);
+    s.domains[0].throttle.rate_per_s = 1000000001;
+    expect_invalid(&s.config, "domains[0].throttle.rate_per_s", "use ");
+    make_valid(&s);
+    s.domains[0].throttle.burst = 1;
+    expect_invalid(&s.config, "domains[0].throttle.burst", "without a rate");
+    for (uint32_t i = 2; i <= 3; i++) { /* order, fill */
+        make_valid(&s);
+        s.domains[i].throttle.rate_per_s = 1;
+        expect_invalid(&s.config,
+                       i == 2 ? "domains[2].throttle.rate_per_s" : "domains[3].throttle.rate_per_s",
+                       "never throttled");
+    }
+}
+
+Test(validate, checks_the_watermarks)
+{
+    subject s;
+    make_valid(&s);
+    s.domains[1].high_water_pct = 100;
+    s.domains[1].low_water_pct = 99;
+    expect_valid(&s.config);
+    s.domains[1].low_water_pct = 100;
+    expect_invalid(&s.config, "domains[1].low_water_pct", "0 to 99");
+    s.domains[1].high_water_pct = 101;
+    expect_invalid(&s.config, "domains[1].high_water_pct", "0 to 100");
+    s.domains[1].high_water_pct = 0;
+    s.domains[1].low_water_pct = 1;
+    expect_invalid(&s.config, "domains[1].low_water_pct", "set high_water_pct");
+    s.domains[1].low_water_pct = 0;
+    expect_valid(&s.config);
+}
+
 Test(validate, checks_the_names_of_publishers)
 {
     const char *names[] = {"feed-a", "feed-b", "feed-a"};

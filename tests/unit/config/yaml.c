@@ -73,7 +73,25 @@ Test(yaml, the_example_states_the_defaults)
         cr_assert_eq(a->wait, b->wait);
         cr_assert_null(a->conflates);
         cr_assert_eq(a->conflate_keys, b->conflate_keys);
+        cr_assert_eq(a->throttle.rate_per_s, b->throttle.rate_per_s);
+        cr_assert_eq(a->throttle.burst, b->throttle.burst);
+        cr_assert_eq(a->high_water_pct, b->high_water_pct);
+        cr_assert_eq(a->low_water_pct, b->low_water_pct);
     }
+    cr_assert_eq(memcmp(&config->sampling, &plain.sampling, sizeof plain.sampling), 0);
+    const hl_ladder_options *const ladder = &config->ladder, *const usual = &plain.ladder;
+    cr_assert_eq(ladder->enabled, usual->enabled);
+    cr_assert_eq(ladder->occupancy_pct, usual->occupancy_pct);
+    cr_assert_eq(ladder->order_delay_ns, usual->order_delay_ns);
+    cr_assert_eq(ladder->cpu_pct, usual->cpu_pct);
+    cr_assert_eq(ladder->arrivals_per_s, usual->arrivals_per_s);
+    cr_assert_eq(ladder->step_up_ns, usual->step_up_ns);
+    cr_assert_eq(ladder->down_pct, usual->down_pct);
+    cr_assert_eq(ladder->step_down_ns, usual->step_down_ns);
+    cr_assert_eq(ladder->predictive, usual->predictive);
+    cr_assert_eq(ladder->horizon_ns, usual->horizon_ns);
+    cr_assert_eq(ladder->level_weight_pct, usual->level_weight_pct);
+    cr_assert_eq(ladder->trend_weight_pct, usual->trend_weight_pct);
     cr_assert_eq(config->size, plain.size);
     cr_assert_null(config->default_domain);
     cr_assert_null(config->lcores);
@@ -152,7 +170,29 @@ Test(yaml, the_example_has_every_key)
                                        "block_timeout_ns",
                                        "wait",
                                        "conflates",
-                                       "conflate_keys"};
+                                       "conflate_keys",
+                                       "throttle",
+                                       "rate_per_s",
+                                       "burst",
+                                       "high_water_pct",
+                                       "low_water_pct",
+                                       "ladder",
+                                       "enabled",
+                                       "occupancy_pct",
+                                       "order_delay_ns",
+                                       "cpu_pct",
+                                       "arrivals_per_s",
+                                       "step_up_ns",
+                                       "down_pct",
+                                       "step_down_ns",
+                                       "predictive",
+                                       "horizon_ns",
+                                       "level_weight_pct",
+                                       "trend_weight_pct",
+                                       "sampling",
+                                       "window_ns",
+                                       "max_keys",
+                                       "closes_per_look"};
     static char text[65536];
     FILE *const file = fopen(EXAMPLE, "r");
     cr_assert_not_null(file);
@@ -192,6 +232,21 @@ Test(yaml, every_value_arrives)
                                    "worker_shrink_above_per_s: 25\n"
                                    "worker_pause_ns: 26\n"
                                    "ring_start_position: 18446744073709551615\n"
+                                   "ladder:\n"
+                                   "  enabled: false\n"
+                                   "  occupancy_pct: 71\n"
+                                   "  order_delay_ns: 72000\n"
+                                   "  cpu_pct: 73\n"
+                                   "  arrivals_per_s: 74\n"
+                                   "  step_up_ns: 75\n"
+                                   "  down_pct: 76\n"
+                                   "  step_down_ns: 770000000\n"
+                                   "  predictive: true\n"
+                                   "  horizon_ns: 78000000\n"
+                                   "  level_weight_pct: 79\n"
+                                   "  trend_weight_pct: 80\n"
+                                   "sampling: {window_ns: 81000000, max_keys: 82, "
+                                   "closes_per_look: 83}\n"
                                    "domains:\n"
                                    "  - name: odd\n"
                                    "    priority: low\n"
@@ -205,7 +260,10 @@ Test(yaml, every_value_arrives)
                                    "    publishes_to: \"odd\"\n"
                                    "    wait: backoff\n"
                                    "    conflates: normal, low\n"
-                                   "    conflate_keys: 17\n");
+                                   "    conflate_keys: 17\n"
+                                   "    throttle: {rate_per_s: 18, burst: 19}\n"
+                                   "    high_water_pct: 21\n"
+                                   "    low_water_pct: 20\n");
     cr_assert_str_eq(config->default_domain, "odd");
     cr_assert_str_eq(config->lcores, "odd@1");
     cr_assert_eq(config->publisher_count, 2);
@@ -251,6 +309,26 @@ Test(yaml, every_value_arrives)
     cr_assert_eq(domain->wait, HL_WAIT_BACKOFF);
     cr_assert_str_eq(domain->conflates, "normal, low");
     cr_assert_eq(domain->conflate_keys, 17);
+    cr_assert_eq(domain->throttle.rate_per_s, 18);
+    cr_assert_eq(domain->throttle.burst, 19);
+    cr_assert_eq(domain->high_water_pct, 21);
+    cr_assert_eq(domain->low_water_pct, 20);
+    const hl_ladder_options *const ladder = &config->ladder;
+    cr_assert_not(ladder->enabled);
+    cr_assert_eq(ladder->occupancy_pct, 71);
+    cr_assert_eq(ladder->order_delay_ns, 72000);
+    cr_assert_eq(ladder->cpu_pct, 73);
+    cr_assert_eq(ladder->arrivals_per_s, 74);
+    cr_assert_eq(ladder->step_up_ns, 75);
+    cr_assert_eq(ladder->down_pct, 76);
+    cr_assert_eq(ladder->step_down_ns, 770 * HL_MILLISECOND);
+    cr_assert(ladder->predictive);
+    cr_assert_eq(ladder->horizon_ns, 78 * HL_MILLISECOND);
+    cr_assert_eq(ladder->level_weight_pct, 79);
+    cr_assert_eq(ladder->trend_weight_pct, 80);
+    cr_assert_eq(config->sampling.window_ns, 81 * HL_MILLISECOND);
+    cr_assert_eq(config->sampling.max_keys, 82);
+    cr_assert_eq(config->sampling.closes_per_look, 83);
     hl_config_free(config);
 }
 
@@ -296,6 +374,22 @@ Test(yaml, a_domain_of_its_own_publishes_everywhere_unless_it_says_else)
     hl_config_free(config);
 }
 
+Test(yaml, what_is_wrong_with_the_flow_has_its_place)
+{
+    EXPECT_BAD("ladder:\n  down_pct: 96\n",
+               ":2:13: ladder.down_pct: 96 is out of range: use 1 to 95");
+    EXPECT_BAD("sampling: {window_ns: 5}\n",
+               ":1:23: sampling.window_ns: 5 is out of range: use 1000000 to 10000000000, or 0 to "
+               "off");
+    EXPECT_BAD("domains:\n  - name: a\n    throttle:\n      burst: 4\n",
+               ":4:14: domains[0].throttle.burst: 4 events have no meaning without a rate: set "
+               "rate_per_s, or burst to 0");
+    EXPECT_BAD(
+        "ladder: on\n",
+        ":1:9: ladder: \"on\" is not right here: use a mapping, a line each of `key: value`");
+    EXPECT_BAD("ladder:\n  cpu: 4\n", ":2:3: unknown key \"cpu\": did you mean \"cpu_pct\"?");
+}
+
 Test(yaml, names_of_values_may_be_in_capitals)
 {
     hl_config *const config = load("domains:\n  - name: a\n    priority: CRITICAL\n");
@@ -319,7 +413,8 @@ Test(yaml, unknown_keys_have_place_and_remedy)
     EXPECT_BAD("domains:\n  - name: a\n    xyzzy: 3\n",
                ":3:5: unknown key \"xyzzy\": use one of name, priority, fixed_priority, shards, "
                "slot_size_bytes, ring_slots, handler_ring_slots, full_policy, block_timeout_ns, "
-               "publishes_to, wait, conflates, conflate_keys");
+               "publishes_to, wait, conflates, conflate_keys, throttle, high_water_pct, "
+               "low_water_pct");
     EXPECT_BAD("? [a, b]\n: c\n", ":1:3: a key is a plain word");
 }
 
