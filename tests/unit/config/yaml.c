@@ -380,14 +380,14 @@ Test(yaml, what_is_wrong_with_the_flow_has_its_place)
                ":2:13: ladder.down_pct: 96 is out of range: use 1 to 95");
     EXPECT_BAD("sampling: {window_ns: 5}\n",
                ":1:23: sampling.window_ns: 5 is out of range: use 1000000 to 10000000000, or 0 to "
-               "off");
+               "switch it off");
     EXPECT_BAD("domains:\n  - name: a\n    throttle:\n      burst: 4\n",
                ":4:14: domains[0].throttle.burst: 4 events have no meaning without a rate: set "
                "rate_per_s, or burst to 0");
     EXPECT_BAD(
         "ladder: on\n",
         ":1:9: ladder: \"on\" is not right here: use a mapping, a line each of `key: value`");
-    EXPECT_BAD("ladder:\n  cpu: 4\n", ":2:3: unknown key \"cpu\": did you mean \"cpu_pct\"?");
+    EXPECT_BAD("ladder:\n  cpu_pt: 4\n", ":2:3: unknown key \"cpu_pt\": did you mean \"cpu_pct\"?");
 }
 
 Test(yaml, names_of_values_may_be_in_capitals)
