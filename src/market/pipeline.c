@@ -299,9 +299,11 @@ static hl_status on_trade(const hl_event *event, hl_publisher *out, void *contex
     }
     const hl_status status =
         put(out, pipeline->topics.position, event->key, &position, sizeof position);
-    if (status == HL_OK)
-        market_accounts_book(accounts, event->key, &position);
-    return status;
+    /* A state that is refused for load is told with the next fill. */
+    if (status != HL_OK && status != HL_THROTTLED)
+        return status;
+    market_accounts_book(accounts, event->key, &position);
+    return HL_OK;
 }
 
 static hl_status on_done(const hl_event *event, hl_publisher *out, void *context)

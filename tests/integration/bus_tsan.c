@@ -39,7 +39,7 @@ typedef struct watcher {
 static bool is_fair(hl_status status)
 {
     return status == HL_OK || status == HL_FULL || status == HL_CLOSED || status == HL_TIMEOUT ||
-           status == HL_NO_LANE || status == HL_BUSY;
+           status == HL_NO_LANE || status == HL_BUSY || status == HL_THROTTLED;
 }
 
 static hl_status watch(const hl_event *event, hl_publisher *out, void *context)

@@ -92,7 +92,7 @@ class Case(unittest.TestCase):
         self.assertEqual(orders["new"], orders["acked"] + orders["rejected"])
         self.assertEqual(orders["acked"], orders["filled"] + orders["cancelled"])
         self.assertEqual(sum(p["fills"] for p in report["positions"].values()),
-                         report["domains"]["account"]["dispatched"])
+                         sum(report["domains"]["account"][n] for n in ("committed", "throttled")))
 
 
 class Recordings(Case):
