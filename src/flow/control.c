@@ -113,8 +113,13 @@ static void tick(hl_bus *bus, uint64_t now_ns)
 {
     control *const self = control_of(bus);
     hl_bus_lock(bus);
-    look(bus, self, now_ns);
+    /* What a stop drains is no load: the doors are shut. */
+    const bool runs = bus->control->state == HL_BUS_RUNNING;
+    if (runs)
+        look(bus, self, now_ns);
     hl_bus_unlock(bus);
+    if (!runs)
+        return;
     for (uint32_t i = 0; i < bus->partition_count; i++) {
         station *const at = &self->stations[i];
         for (uint32_t p = 0; p < HL_PRIORITIES; p++)
