@@ -6,6 +6,7 @@
 #define HOTLANE_H
 
 #include <hotlane/bus.h>
+#include <hotlane/component.h>
 #include <hotlane/config.h>
 #include <hotlane/crash.h>
 #include <hotlane/dlq.h>

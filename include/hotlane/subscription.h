@@ -124,7 +124,7 @@ typedef struct hl_subscription_options {
                               1..queue_events */
     uint64_t eject_age_ns; /* contract eject: one has waited so long when the next one comes; 0: by
                               number alone */
-    /* Of inline and batch handlers; what an async one fails on is skipped and counted. */
+    /* Of inline and batch handlers; what an async one fails on is a dead letter at once. */
     const hl_retry_options *retry;     /* copied; NULL: HL_RETRY_OPTIONS_INIT */
     const hl_breaker_options *breaker; /* copied; NULL: none, it is never left alone */
     uint64_t budget_ns; /* the watchdog reports a handler that runs longer; 0: the bus's */

@@ -7,6 +7,7 @@
 
 #include "bus/async_queue.h"
 #include "bus/bus.h"
+#include "bus/guard.h"
 #include "bus/hold.h"
 #include "bus/pattern.h"
 
@@ -89,8 +90,8 @@ hl_status hl_async_check(hl_bus *bus, const char *pattern, const hl_subscription
                            pattern);
     if (options->retry != NULL || options->breaker != NULL)
         return hl_bus_fail(bus, HL_INVALID,
-                           "subscription \"%s\": what an async handler fails on is skipped and "
-                           "counted: leave retry and breaker out",
+                           "subscription \"%s\": what an async handler fails on is a dead "
+                           "letter at once: leave retry and breaker out",
                            pattern);
     if (options->tap && options->contract != HL_CONTRACT_LOSSY &&
         options->contract != HL_CONTRACT_LOSSLESS)
@@ -316,6 +317,14 @@ static void rest(const hl_worker *worker)
     hl_store_relaxed_u64(&worker->strand->rests_until_ns, until_ns); /* Relaxed: a hint. */
 }
 
+static void count_failure(hl_cell *cell, hl_async_share *share, hl_status status,
+                          const hl_event *event)
+{
+    hl_count(&share->failures, 1);
+    const bool is_kept = cell->guard != NULL && cell->guard->bury(cell, status, event);
+    hl_count(is_kept ? &share->dead_lettered : &share->skipped, 1);
+}
+
 bool hl_async_run(hl_worker *worker, const hl_async_queue *queue, const hl_event *event,
                   bool may_stay)
 {
@@ -334,8 +343,7 @@ bool hl_async_run(hl_worker *worker, const hl_async_queue *queue, const hl_event
             rest(worker);
             return false;
         } else {
-            hl_count(&share->failures, 1);
-            hl_count(&share->skipped, 1);
+            count_failure(queue->box->cell, share, status, event);
         }
         hl_count(&worker->executor->events, 1);
     }
@@ -560,10 +568,13 @@ void hl_async_add_up(const hl_async *async, hl_subscription_stats *sum)
         const hl_async_share *const share = &async->shares[i];
         const uint64_t handled = hl_load_relaxed_u64(&share->handled); /* Relaxed: as above. */
         const uint64_t skipped = hl_load_relaxed_u64(&share->skipped); /* Relaxed: as above. */
+        /* Relaxed: as above. */
+        const uint64_t dead_lettered = hl_load_relaxed_u64(&share->dead_lettered);
         sum->handled += handled;
         sum->skipped += skipped;
+        sum->dead_lettered += dead_lettered;
         sum->failures += hl_load_relaxed_u64(&share->failures); /* Relaxed: as above. */
-        done += handled + skipped;
+        done += handled + skipped + dead_lettered;
         taken += hl_load_relaxed_u64(&share->taken); /* Relaxed: as above. */
     }
     for (uint32_t i = 0; i < async->box_count; i++) {

@@ -60,7 +60,7 @@ typedef struct hl_async_kind {
 
 /* Of one worker and subscription; that worker alone writes. */
 typedef struct hl_async_share {
-    alignas(128) uint64_t taken, handled, skipped, failures;
+    alignas(128) uint64_t taken, handled, skipped, dead_lettered, failures;
     uint32_t next_strand; /* where it looks first */
 } hl_async_share;
 

@@ -430,6 +430,9 @@ void hl_bus_destroy(hl_bus *bus)
     if (bus == NULL || (bus->gate != NULL && hl_bus_is_detached(bus)))
         return;
     hl_control *const control = bus->control;
+    for (const hl_part *const *part = hl_parts; *part != NULL; part++)
+        if ((*part)->ending != NULL)
+            (*part)->ending(bus);
     if (bus->gate != NULL)
         hl_store_relaxed_u32(bus->gate, HL_GATE_STOPPED); /* GATE: nobody else uses the bus. */
     if (control->state == HL_BUS_RUNNING || control->state == HL_BUS_STOPPING) {

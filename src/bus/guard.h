@@ -4,7 +4,7 @@
  * never asks it before a handler, so that what does not fail costs nothing; one that is
  * HL_CELL_GUARDED gives it every event. The guard itself turns one state into the other.
  *
- * All but make and free: the thread that turns the partition.
+ * All but bury and free: the thread that turns the partition.
  */
 #ifndef HL_BUS_GUARD_H
 #define HL_BUS_GUARD_H
@@ -22,6 +22,9 @@ struct hl_guard {
                    const hl_event *const *events, uint32_t count);
     /* The handler of a guarded cell gave HL_OK for `count` events, which are counted. */
     void (*succeeded)(hl_partition *partition, hl_cell *cell, uint32_t count);
+    /* An async handler gave `status`, not HL_OK. True: the event is a dead letter now; false: it is
+     * not kept. The caller counts it. A worker; it may wait for room. */
+    bool (*bury)(hl_cell *cell, hl_status status, const hl_event *event);
     /* The subscription ends: what waits is cancelled and counted. */
     void (*cancel)(hl_partition *partition, hl_cell *cell);
     /* Frees what cell->guarded points to (NULL is nothing). The control plane. */

@@ -20,6 +20,8 @@ typedef struct hl_part {
     hl_status (*name_source)(hl_bus *bus, uint16_t source, const char *name);
     /* The bus has stopped: no thread runs, and what waited was cancelled. Under the bus's lock. */
     void (*stopped)(hl_bus *bus);
+    /* The bus is to be destroyed; all that was ever opened on it is still there. */
+    void (*ending)(hl_bus *bus);
     /* No thread runs any more. Called after a create that failed, too. */
     void (*destroy)(hl_bus *bus);
 } hl_part;

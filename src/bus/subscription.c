@@ -127,10 +127,9 @@ static hl_status make_parts(hl_bus *bus, hl_subscription *subscription)
     for (uint32_t i = 0; whole && i < subscription->partition_count; i++) {
         hl_cell *const cell = &subscription->cells[i];
         cell->subscription = subscription;
-        if (is_async)
-            continue;
-        cell->delivery = subscription->options.batch != NULL ? &hl_batch_delivery : NULL;
-        if (cell->delivery != NULL)
+        if (subscription->options.batch != NULL)
+            cell->delivery = &hl_batch_delivery;
+        if (!is_async && cell->delivery != NULL)
             whole = cell->delivery->make(cell, &bus->partitions[subscription->first_partition + i]);
         if (whole && bus->make_guard != NULL)
             whole = bus->make_guard(cell, &bus->partitions[subscription->first_partition + i]);

@@ -8,7 +8,7 @@
 #include "fault/redrive.h"
 
 #define LETTER_SLOTS  8192u /* of the ring to the dead letters: 2 MiB */
-#define TICKS_PER_ASK 10u   /* letters that wait to be redriven are looked at each 100 ms */
+#define TICKS_PER_ASK 10u   /* components, and letters that wait to be redriven: each 100 ms */
 
 /* ---- dead letters ---- */
 
@@ -101,7 +101,8 @@ static hl_status create(hl_bus *bus, hl_error *error)
     faults->bus = bus;
     faults->topic_names = calloc(bus->config.max_topics, sizeof *faults->topic_names);
     faults->source_names = calloc(HL_SOURCES_MAX + 1, sizeof *faults->source_names);
-    if (faults->topic_names == NULL || faults->source_names == NULL)
+    faults->components = hl_components_make(bus);
+    if (faults->components == NULL || faults->topic_names == NULL || faults->source_names == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "no memory for a bus");
     hl_status status = open_letters(faults, error);
     for (uint32_t i = 0; status == HL_OK && i < bus->partition_count; i++) {
@@ -129,7 +130,10 @@ static void tick(hl_bus *bus, uint64_t now_ns)
     hl_faults *const faults = bus->faults;
     hl_watchdog_look(faults->watchdog, bus, now_ns);
     hl_faults_drain(faults);
-    if (faults->letters != NULL && ++faults->ticks % TICKS_PER_ASK == 0)
+    if (++faults->ticks % TICKS_PER_ASK != 0)
+        return;
+    hl_components_ask(faults->components);
+    if (faults->letters != NULL)
         redrive_asked(faults);
 }
 
@@ -141,6 +145,12 @@ static void stopped(hl_bus *bus)
         hl_dlq_sync(bus->faults->dlq, &ignored);
 }
 
+static void ending(hl_bus *bus)
+{
+    if (bus->faults != NULL && bus->faults->components != NULL)
+        hl_components_stop(bus);
+}
+
 static void destroy(hl_bus *bus)
 {
     hl_faults *const faults = bus->faults;
@@ -148,6 +158,7 @@ static void destroy(hl_bus *bus)
         hl_ward_free(bus->partitions[i].ward);
     if (faults == NULL)
         return;
+    hl_components_free(faults->components);
     hl_crash_report_disable(bus);
     hl_watchdog_free(faults->watchdog);
     if (faults->letters != NULL) {
@@ -168,4 +179,5 @@ const hl_part hl_faults_part = {.create = create,
                                 .name_topic = name_topic,
                                 .name_source = name_source,
                                 .stopped = stopped,
+                                .ending = ending,
                                 .destroy = destroy};

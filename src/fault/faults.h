@@ -9,6 +9,7 @@
 #define HL_FAULT_FAULTS_H
 
 #include "bus/bus.h"
+#include "fault/component.h"
 #include "fault/dead_letter.h"
 #include "fault/ward.h"
 #include "fault/watchdog.h"
@@ -26,6 +27,7 @@ struct hl_faults {
     uint64_t redriving; /* redriven events that are not back yet; several threads count */
     uint64_t ticks;     /* the housekeeper's */
     hl_watchdog *watchdog;
+    hl_components *components;
 };
 
 extern const hl_part hl_faults_part;

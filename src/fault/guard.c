@@ -1,7 +1,10 @@
 #include "fault/guard.h"
 
+#include <time.h>
+
 #include "base/allocate.h"
 #include "base/error.h"
+#include "bus/delivery.h"
 #include "fault/failure.h"
 #include "fault/faults.h"
 #include "fault/redrive.h"
@@ -12,6 +15,7 @@
 #define ERRORS_NS    (10 * HL_MILLISECOND) /* in which at most */
 #define ERRORS_MOST  16u                   /* errors of a partition are told */
 #define UNBURY_BATCH 64u
+#define WORKER_NAPS  1000u /* of a millisecond, for room for a dead letter */
 
 /* Why an event is given up, and all that is told of it. */
 typedef struct death {
@@ -535,7 +539,11 @@ static void deliver(hl_kept *kept)
     hl_keeper *const keeper = kept->timer.keeper;
     hl_ward *const ward = keeper->ward;
     ward->in_hand = kept;
+    const hl_delivery *const delivery = keeper->cell->delivery;
     hl_dispatch_again(ward->partition, keeper->cell, &kept->event);
+    /* It lies in a worker's queue: from here on it is an event like others. */
+    if (delivery != NULL && delivery->again == NULL)
+        kept->was_handled = true;
     if (ward->in_hand == kept)
         let_go(kept);
     ward->in_hand = NULL;
@@ -691,7 +699,30 @@ static void free_keeper(hl_cell *cell)
     cell->guarded = NULL;
 }
 
-static const hl_guard guard = {take, failed, succeeded, cancel, free_keeper};
+/* ---- workers ---- */
+
+/* A worker may block: it waits for room, though not for ever. */
+static bool bury(hl_cell *cell, hl_status status, const hl_event *event)
+{
+    const hl_keeper *const keeper = cell->guarded;
+    const uint64_t now_ns = hl_bus_now(keeper->ward->partition->bus);
+    death of = {.event = event,
+                .reason = status == HL_REJECT ? HL_DEAD_REJECTED : HL_DEAD_EXHAUSTED,
+                .error_code = (int32_t)status,
+                .attempts = 1,
+                .first_failed_ns = now_ns,
+                .last_failed_ns = now_ns};
+    of.error_text = hl_failure_take(&event, 1, &of.error_code);
+    hl_status posted = post(keeper, &of);
+    for (uint32_t i = 0; i < WORKER_NAPS && posted == HL_FULL; i++) {
+        const struct timespec nap = {0, (long)HL_MILLISECOND};
+        nanosleep(&nap, NULL);
+        posted = post(keeper, &of);
+    }
+    return posted == HL_OK;
+}
+
+static const hl_guard guard = {take, failed, succeeded, bury, cancel, free_keeper};
 
 hl_status hl_guard_check(const hl_subscription_options *options, hl_error *error)
 {

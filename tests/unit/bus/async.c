@@ -176,7 +176,7 @@ Test(async, what_its_handler_publishes_carries_its_cause_and_stands_or_falls_wit
     turn_all(bus);
     cr_assert_eq(self.calls, 2);
     cr_assert_eq(seen.count, 1);
-    cr_assert_eq(stats_of(subscription).skipped, 1);
+    cr_assert_eq(stats_of(subscription).dead_lettered, 1);
     cr_assert_eq(stats_of(subscription).failures, 1);
     assert_conserved(bus);
     manual_stop(bus);

@@ -447,3 +447,34 @@ Test(redrive, forcing_needs_a_breaker)
     cr_assert_not_null(strstr(error.text, "patient"));
     manual_stop(f.bus);
 }
+
+/* ---- async handlers ---- */
+
+Test(redrive, what_a_worker_fails_on_is_a_dead_letter_too)
+{
+    static ward_fixture f;
+    hl_config config = manual_config();
+    config.max_workers = 1;
+    f.bus = manual_start(&config);
+    f.trade = topic(f.bus, "market_data.trade");
+    f.feed = open_publisher(f.bus, "feed", "market_data");
+    f.patient.answer = HL_FAILED;
+    hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
+    options.name = "patient";
+    options.async = HL_ASYNC_ORDERED;
+    cr_assert_eq(
+        hl_subscribe(f.bus, "market_data.*", suffer, &f.patient, &options, &f.patient.subscription),
+        HL_OK);
+    publish(f.feed, f.trade, 5, 77);
+    run_out(f.bus);
+    const letter_copy letter = letters_of(f.bus);
+    cr_assert_eq(letter.count, 1);
+    cr_assert_eq(letter.error_code, 42);
+    cr_assert_str_eq(letter.text, "no room for 77");
+    cr_assert_eq(stats_of(f.patient.subscription).dead_lettered, 1);
+    f.patient.answer = HL_OK;
+    cr_assert_eq(redrive_all(f.bus), 1);
+    run_out(f.bus);
+    cr_assert_eq(f.patient.count, 2);
+    manual_stop(f.bus);
+}
