@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "market/feed.h"
 #include "market/simulation.h"
+#include "run_journal.h"
 #include "run_options.h"
 #include "run_report.h"
 
@@ -31,6 +32,7 @@ typedef struct run_state {
     char feed_names[MARKET_INPUTS_MAX][32];
     const char *publishers[MARKET_INPUTS_MAX];
     hl_domain_config domains[MARKET_DOMAINS];
+    hl_domain_config *own_domains; /* changed from those of a file; NULL: not needed */
     hl_config *loaded;
     hl_config config;
     market_clock clock;
@@ -75,6 +77,22 @@ static hl_status read_inputs(run_state *run, hl_error *error)
     return HL_OK;
 }
 
+/* In a copy of the configuration's domains. */
+static hl_status set_durability(run_state *run, hl_error *error)
+{
+    const uint32_t count = run->config.domain_count;
+    if (run->config.domains != run->domains) {
+        run->own_domains = malloc(count * sizeof *run->own_domains);
+        if (run->own_domains == NULL)
+            return hl_error_set(error, HL_NO_MEMORY, "no memory for %u domains", count);
+        memcpy(run->own_domains, run->config.domains, count * sizeof *run->own_domains);
+        run->config.domains = run->own_domains;
+    }
+    return run_journal_durability(run->options.durability,
+                                  run->own_domains != NULL ? run->own_domains : run->domains, count,
+                                  error);
+}
+
 static hl_status configure(run_state *run, hl_error *error)
 {
     run->config = (hl_config)HL_CONFIG_INIT;
@@ -88,6 +106,13 @@ static hl_status configure(run_state *run, hl_error *error)
         market_pipeline_domains(run->domains);
         run->config.domains = run->domains;
         run->config.domain_count = MARKET_DOMAINS;
+    }
+    if (run->options.journal_dir != NULL)
+        run->config.journal_dir = run->options.journal_dir;
+    if (run->options.durability != NULL) {
+        const hl_status status = set_durability(run, error);
+        if (status != HL_OK)
+            return status;
     }
     for (uint32_t input = 0; input < run->recording_count; input++) {
         market_feed_name(input, run->feed_names[input]);
@@ -145,6 +170,7 @@ static void unmake(run_state *run)
     hl_bus_destroy(run->bus);
     market_pipeline_destroy(run->pipeline);
     hl_config_free(run->loaded);
+    free(run->own_domains);
     for (uint32_t input = 0; input < run->recording_count; input++)
         market_recording_free(&run->recordings[input]);
 }

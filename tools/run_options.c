@@ -17,6 +17,8 @@ enum {
     OPTION_LCORES,
     OPTION_DLQ,
     OPTION_STALL_BACKTRACE,
+    OPTION_JOURNAL,
+    OPTION_DURABILITY,
     OPTION_SPEED,
     OPTION_RATE,
     OPTION_LIMIT,
@@ -35,6 +37,8 @@ static const struct option long_options[] = {
     {"lcores", required_argument, NULL, OPTION_LCORES},
     {"dlq", required_argument, NULL, OPTION_DLQ},
     {"stall-backtrace", no_argument, NULL, OPTION_STALL_BACKTRACE},
+    {"journal", required_argument, NULL, OPTION_JOURNAL},
+    {"durability", required_argument, NULL, OPTION_DURABILITY},
     {"speed", required_argument, NULL, OPTION_SPEED},
     {"rate", required_argument, NULL, OPTION_RATE},
     {"limit", required_argument, NULL, OPTION_LIMIT},
@@ -62,6 +66,10 @@ void run_options_print_usage(FILE *stream)
         "  --lcores PLAN       placement by hand, as 'order@2,market_data@4,housekeeping@0'\n"
         "  --dlq FILE          keep dead letters in FILE, too (see hotlane dlq)\n"
         "  --stall-backtrace   say where a stalled thread is, in system.stalled\n"
+        "  --journal DIR       write every event down there, and go on behind what is there\n"
+        "  --durability LIST   how safely, by domain: off, async or sync, as "
+        "'order=sync,market_data=off'\n"
+        "                      (default async)\n"
         "  --speed S           max (default), or paced by the data's own times: 1x, 10x, 0.5x\n"
         "  --rate N            paced evenly instead: N messages a second, per input\n"
         "  --limit N           the first N messages of each input only\n"
@@ -204,6 +212,12 @@ static run_parse take(run_options *options, int option, int argc, char **argv)
         return RUN_PARSE_OK;
     case OPTION_STALL_BACKTRACE:
         options->stall_backtrace = true;
+        return RUN_PARSE_OK;
+    case OPTION_JOURNAL:
+        options->journal_dir = optarg;
+        return RUN_PARSE_OK;
+    case OPTION_DURABILITY:
+        options->durability = optarg;
         return RUN_PARSE_OK;
     case OPTION_SPEED:
         return take_speed(options, optarg);

@@ -17,6 +17,8 @@ typedef struct run_options {
     const char *dlq_path;                  /* NULL: the configuration's */
     bool stall_backtrace;                  /* else the configuration's word */
     const char *lcores;                    /* NULL: the configuration's */
+    const char *journal_dir;               /* NULL: the configuration's */
+    const char *durability;                /* "order=sync"; NULL: the configuration's */
     double speed;                          /* of the data's own time; 0: as fast as possible */
     uint64_t rate;                         /* messages a second; 0: by speed */
     uint64_t limit;                        /* messages of each input; 0: all */

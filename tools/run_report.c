@@ -6,6 +6,8 @@
 
 #include <jansson.h>
 
+#include "run_journal.h"
+
 static const char *const priority_names[HL_PRIORITIES] = {"CRITICAL", "HIGH", "NORMAL", "LOW",
                                                           "BACKGROUND"};
 
@@ -170,6 +172,7 @@ void run_report_print(const run_report *report, FILE *stream)
             "\nQuotes         %" PRIu64 " changes of a book's best prices, %" PRIu64
             " shown, %" PRIu64 " conflated\n",
             quotes.told + quotes.late, quotes.seen, conflated);
+    run_journal_print(report->bus, stream);
     hl_latency tick;
     market_pipeline_tick_to_order(report->pipeline, &tick);
     fprintf(stream,
@@ -417,6 +420,15 @@ static int set_hashes(const run_report *report, json_t *root)
     return bad | failed(root, "output_hash", hashes);
 }
 
+/* Only where there is a journal. */
+static int set_journal(const run_report *report, json_t *root)
+{
+    json_t *journal;
+    if (!run_journal_json(report->bus, &journal))
+        return 1;
+    return journal != NULL && failed(root, "journal", journal);
+}
+
 hl_status run_report_print_json(const run_report *report, FILE *stream)
 {
     json_t *const root = json_object();
@@ -430,6 +442,7 @@ hl_status run_report_print_json(const run_report *report, FILE *stream)
     bad |= set_orders(report, root);
     bad |= set_positions(report, root);
     bad |= failed(root, "tick_to_order_ns", latency_json(&tick));
+    bad |= set_journal(report, root);
     bad |= failed(root, "elapsed_s", json_real(report->elapsed_s));
     bad |= failed(root, "events_per_s", json_real(events_per_second(report)));
     bad |= failed(root, "conservation", json_string(conservation(report)));

@@ -18,6 +18,7 @@
 #include <hotlane/duration.h>
 #include <hotlane/event.h>
 #include <hotlane/flow.h>
+#include <hotlane/journal.h>
 #include <hotlane/status.h>
 
 /* How an idle thread waits. */
@@ -36,6 +37,14 @@ typedef enum hl_full_policy {
     HL_FULL_BLOCK       /* wait up to block_timeout_ns, then HL_TIMEOUT */
 } hl_full_policy;
 
+/* What a domain does when its journal has no room: its disk is slow, full, or has failed. */
+typedef enum hl_journal_policy {
+    HL_JOURNAL_WAIT = 0, /* backpressure: no event is taken until there is room again */
+    HL_JOURNAL_GO_ON     /* after journal_patience_ns the events pass all the same: `sync` becomes
+                            `async`, and what finds no room is not written down. Announced
+                            (system.journal_degraded), counted, and a gap in the journal */
+} hl_journal_policy;
+
 /* Who turns the partitions. */
 typedef enum hl_threads {
     HL_THREADS_OWN = 0, /* the bus starts one thread per executor of its plan, and a housekeeper */
@@ -44,7 +53,8 @@ typedef enum hl_threads {
 
 typedef struct hl_domain_config {
     const char *name;            /* one token: letters, digits, '_' and '-'; at most 63 bytes; not
-                                    "housekeeping" or "workers" (names of the placement) */
+                                    "housekeeping", "workers" or "journals" (names of
+                                    the placement) */
     hl_priority priority;        /* of topics that name none */
     bool fixed_priority;         /* a topic of it has one priority: none may differ per publish */
     uint32_t shards;             /* partitions of this domain, 1..1023; the key picks one */
@@ -66,6 +76,15 @@ typedef struct hl_domain_config {
     uint32_t high_water_pct; /* of a ring's slots: reaching it is told (hl_watermark); 1..100; 0: it
                                 is not watched */
     uint32_t low_water_pct;  /* and going down to it afterwards; under high_water_pct */
+    /* The journal, where the bus has one (journal_dir); journal.h says what each promises. */
+    hl_durability durability;
+    hl_journal_policy journal_policy;
+    uint64_t journal_patience_ns; /* of HL_JOURNAL_GO_ON; 0: a second */
+    uint32_t journal_slots;       /* events that may be in flight to the disk; power of two, at most
+                                     2^24; 0: ring_slots, at least 4096 */
+    uint64_t commit_events; /* async: a sync after so many events, at most 262,144 (0: 65,536), */
+    uint64_t commit_interval_ns; /* or so long after the first of them; at most a minute; 0: 10 ms.
+                                    So far may durable_sequence lag behind written_sequence */
 } hl_domain_config;
 
 typedef struct hl_config {
@@ -115,6 +134,14 @@ typedef struct hl_config {
                                      each partition's windows of one length */
     hl_watermark_handler on_watermark; /* NULL: system.watermark alone tells */
     void *watermark_context;
+    /* The journal. */
+    const char *journal_dir; /* made if it is not there (its parent must be); NULL: no journal,
+                                whatever the domains' durability says */
+    uint64_t journal_segment_bytes; /* a new file at this size; 64 KiB..8 GiB. Each journaled
+                                       partition takes two of them on the disk ahead */
+    const struct hl_io *journal_io; /* what its writes, syncs and time go through: for tests and
+                                       simulations; NULL: the operating system */
+    bool journal_salvage; /* go on with what is good of a damaged journal; else it is refused */
 } hl_config;
 
 #define HL_CONFIG_INIT                                                                        \
@@ -123,7 +150,7 @@ typedef struct hl_config {
             50 * HL_MICROSECOND, 4096, HL_THREADS_OWN, true, true, NULL, NULL, 0, 0, 1, 1000, \
             5000, 0, 10, HL_SECOND, 0, 100 * HL_MILLISECOND, 4096, (uint64_t)16 << 20, NULL,  \
             100 * HL_MILLISECOND, HL_SECOND, false, HL_LADDER_OPTIONS_INIT,                   \
-            HL_SAMPLING_OPTIONS_INIT, NULL, NULL                                              \
+            HL_SAMPLING_OPTIONS_INIT, NULL, NULL, NULL, UINT64_C(67108864), NULL, false       \
     }
 
 #ifdef __cplusplus

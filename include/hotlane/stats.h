@@ -106,9 +106,32 @@ typedef struct hl_pool_stats {
     uint64_t grown, shrunk; /* how often the number changed */
 } hl_pool_stats;
 
+/* The journal of a partition: how far it has come, and what was found when the bus was made. */
+typedef struct hl_partition_journal_stats {
+    hl_durability durability;
+    hl_journal_state state;
+    bool degraded;             /* events pass without waiting for the journal (HL_JOURNAL_GO_ON) */
+    uint64_t last_sequence;    /* given out */
+    uint64_t written_sequence; /* nothing at or below it is lost by a crash of the process, */
+    uint64_t durable_sequence; /* nor by a power cut */
+    uint64_t reserved_through;
+    uint64_t unjournaled;  /* events that passed and are not in the journal: a gap stands there */
+    uint64_t degradations; /* times that it began to pass them */
+    uint64_t syncs, written_bytes;
+    uint64_t recovered_sequence; /* the last one found; 0: none. Sequences go on above what was
+                                    reserved then */
+    uint64_t recovered_segments;
+    uint64_t torn_bytes; /* behind the last whole record: cut */
+    bool was_clean;      /* it had been closed in good order, or was empty */
+} hl_partition_journal_stats;
+
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* The journal of a partition, by its number. HL_NOT_FOUND: it has none. Any thread. */
+HL_API hl_status hl_bus_journal_stats(const hl_bus *bus, uint32_t partition,
+                                      hl_partition_journal_stats *ret_stats);
 
 /* Counters of one lane of a domain, its shards added up, or (priority -1) of all its lanes.
  * HL_NOT_FOUND: no such domain. */

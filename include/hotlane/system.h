@@ -122,6 +122,22 @@ typedef struct hl_system_scale {
     char reason[16];        /* "backlog", "idle", "bounds" */
 } hl_system_scale;
 
+/* "system.journal_state": a partition's journal changed its state (hl_journal_state): no space,
+ * failed, running again. "system.journal_degraded": by HL_JOURNAL_GO_ON its events began, or
+ * ceased, to pass without it. Key: the partition's number. */
+#define HL_TOPIC_JOURNAL_STATE    "system.journal_state"
+#define HL_TOPIC_JOURNAL_DEGRADED "system.journal_degraded"
+typedef struct hl_system_journal {
+    uint32_t partition;
+    uint32_t state;    /* hl_journal_state */
+    uint32_t degraded; /* 1: events pass without it, from here on */
+    uint32_t reserved; /* 0 */
+    uint64_t sequence; /* the last one that the partition gave out, or the journal took */
+    uint64_t written_sequence, durable_sequence;
+    uint64_t unjournaled; /* events that passed and were not written down, so far */
+    char text[160];       /* what went wrong; "": see the state */
+} hl_system_journal;
+
 /* System events that were lost: more at once than the housekeeper's queue holds, no such domain, or
  * slots too small. Any thread. */
 HL_API uint64_t hl_bus_notices_lost(const hl_bus *bus);

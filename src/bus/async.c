@@ -231,7 +231,7 @@ static void eject(hl_partition *partition, hl_async_box *box, const hl_lost *los
     /* Relaxed: the partition's own; for others, see TOLD. */
     hl_store_relaxed_u32(&box->cell->state, HL_CELL_EJECTED);
     hl_count(&box->ejections, 1);
-    const uint64_t last = lost->count != 0 ? lost->first_sequence - 1 : partition->sequence;
+    const uint64_t last = lost->count != 0 ? lost->first_sequence - 1 : hl_partition_handed_out(partition);
     box->ejected = (hl_ejected){last, behind, age_ns};
     hl_store_release_u32(&box->eject, HL_EJECT_UNTOLD); /* TOLD: release, after what it says. */
     hl_system_eject news = {

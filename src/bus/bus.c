@@ -97,6 +97,21 @@ static bool keep_text(hl_bus *bus, const char **text)
     return true;
 }
 
+/* What 0 stands for. */
+static void set_journal_defaults(hl_domain_config *domain, const hl_config *config)
+{
+    if (config->journal_dir == NULL)
+        domain->durability = HL_DURABILITY_OFF;
+    if (domain->journal_slots == 0)
+        domain->journal_slots = domain->ring_slots > 4096 ? domain->ring_slots : 4096;
+    if (domain->journal_patience_ns == 0)
+        domain->journal_patience_ns = HL_SECOND;
+    if (domain->commit_events == 0)
+        domain->commit_events = 65536;
+    if (domain->commit_interval_ns == 0)
+        domain->commit_interval_ns = 10 * HL_MILLISECOND;
+}
+
 /* The configuration with all that it points to: the caller's may go. */
 static bool copy_config(hl_bus *bus, const hl_config *config)
 {
@@ -104,13 +119,15 @@ static bool copy_config(hl_bus *bus, const hl_config *config)
     const hl_domain_config *const domains = hl_config_domains(config, &count);
     bus->config = *config;
     bus->config.domain_count = count;
+    bus->journal_threads = hl_journal_thread_count(config);
     bus->config.domains = NULL;
     bus->domains = hl_allocate(count, sizeof *bus->domains);
     const char **const publishers = calloc(config->publisher_count + 1, sizeof *publishers);
     bus->config.publishers = publishers;
     bool whole = bus->domains != NULL && publishers != NULL &&
                  keep_text(bus, &bus->config.default_domain) &&
-                 keep_text(bus, &bus->config.lcores) && keep_text(bus, &bus->config.dlq_path);
+                 keep_text(bus, &bus->config.lcores) && keep_text(bus, &bus->config.dlq_path) &&
+                 keep_text(bus, &bus->config.journal_dir);
     for (uint32_t i = 0; whole && i < config->publisher_count; i++) {
         publishers[i] = config->publishers[i];
         whole = keep_text(bus, &publishers[i]);
@@ -120,11 +137,13 @@ static bool copy_config(hl_bus *bus, const hl_config *config)
         domain->config = domains[i];
         domain->index = i;
         domain->first_partition = bus->partition_count;
+        domain->journal_thread = hl_journal_thread_of(config, i);
         bus->partition_count += domains[i].shards;
         snprintf(domain->name, sizeof domain->name, "%s", domains[i].name);
         domain->config.name = domain->name;
         if (domain->config.conflate_keys == 0)
             domain->config.conflate_keys = config->max_keys_per_state_topic;
+        set_journal_defaults(&domain->config, config);
         whole = keep_text(bus, &domain->config.publishes_to) &&
                 keep_text(bus, &domain->config.conflates);
     }
@@ -357,6 +376,39 @@ static hl_status await_executors(hl_bus *bus)
     return status;
 }
 
+hl_status hl_parts_start(hl_bus *bus)
+{
+    hl_error error;
+    for (const hl_part *const *part = hl_parts; *part != NULL; part++) {
+        const hl_status status = (*part)->start != NULL ? (*part)->start(bus, &error) : HL_OK;
+        if (status != HL_OK)
+            return hl_bus_fail(bus, status, "%s", error.text);
+    }
+    return HL_OK;
+}
+
+hl_status hl_parts_stop(hl_bus *bus, hl_error *error)
+{
+    hl_status first = HL_OK;
+    for (const hl_part *const *part = hl_parts; *part != NULL; part++) {
+        hl_error ignored;
+        const hl_status status =
+            (*part)->stop != NULL ? (*part)->stop(bus, first == HL_OK ? error : &ignored) : HL_OK;
+        if (first == HL_OK)
+            first = status;
+    }
+    return first;
+}
+
+/* Nothing is left running of a start that failed. Under the lock. */
+static void undo_start(hl_bus *bus)
+{
+    hl_error ignored;
+    if (bus->config.threads == HL_THREADS_OWN)
+        hl_executors_end(bus, UINT64_MAX);
+    hl_parts_stop(bus, &ignored);
+}
+
 hl_status hl_bus_start(hl_bus *bus)
 {
     if (hl_bus_is_detached(bus))
@@ -375,11 +427,13 @@ hl_status hl_bus_start(hl_bus *bus)
         const hl_status placed = await_executors(bus);
         if (status == HL_OK)
             status = placed;
-        if (status == HL_OK)
-            status = hl_housekeeper_start(bus);
-        if (status != HL_OK)
-            hl_executors_end(bus, UINT64_MAX);
     }
+    if (status == HL_OK)
+        status = hl_parts_start(bus);
+    if (status == HL_OK && bus->config.threads == HL_THREADS_OWN)
+        status = hl_housekeeper_start(bus);
+    if (status != HL_OK)
+        undo_start(bus);
     if (status == HL_OK)
         control->state = HL_BUS_RUNNING;
     for (uint32_t i = 0; status == HL_OK && i < bus->executor_count; i++)
@@ -439,6 +493,8 @@ void hl_bus_destroy(hl_bus *bus)
         hl_housekeeper_stop(bus);
         hl_executors_end(bus, UINT64_MAX);
     }
+    hl_error ignored; /* nobody is left to be told */
+    hl_parts_stop(bus, &ignored);
     end_publishers(bus);
     hl_subscriptions_free(bus);
     for (const hl_part *const *part = hl_parts; *part != NULL; part++)

@@ -58,12 +58,14 @@ typedef hl_status (*hl_check_guard)(const hl_subscription_options *options, hl_e
 typedef bool (*hl_make_guard)(hl_cell *cell, hl_partition *partition);
 
 typedef struct hl_faults hl_faults;
+typedef struct hl_journals hl_journals;
 
 struct hl_domain {
     char name[64];
     hl_domain_config config; /* its strings are the bus's copies */
     uint32_t index;
     uint32_t first_partition;
+    uint32_t journal_thread; /* which of them writes its journal; of one that has none: 0 */
 };
 
 typedef struct hl_control {
@@ -113,12 +115,14 @@ struct hl_bus {
     hl_check_guard check_guard;
     hl_make_guard make_guard; /* NULL: no subscription has one */
     hl_faults *faults;        /* the part's (src/fault) */
+    hl_journals *journals;    /* the part's (src/journal); NULL: no domain has a journal */
     uint32_t partition_count;
     hl_partition *partitions;
     uint32_t executor_count; /* those of partitions, then workers */
     hl_executor *executors;
     hl_pool *pools[HL_POOLS]; /* NULL: the bus has none */
     hl_domain *domains;
+    uint32_t journal_threads;
     hl_config config;           /* its strings are the bus's copies */
     hl_text *texts;             /* those copies */
     hl_topic_entry **entries;   /* by number; under the lock until declared */
@@ -198,6 +202,11 @@ hl_status hl_handler_lanes_make(hl_bus *bus, const hl_topic_entry *topic);
 /* Ends the executors' threads; does what they were still told. NULL, or one that did not end in
  * time because a handler runs. */
 hl_executor *hl_executors_end(hl_bus *bus, uint64_t timeout_ns);
+
+/* Starts, and ends, what the parts have running; the first that fails is the answer, all are ended.
+ * Under the lock. */
+hl_status hl_parts_start(hl_bus *bus);
+hl_status hl_parts_stop(hl_bus *bus, hl_error *error);
 
 /* hl_bus_check_conservation, under the lock. */
 hl_status hl_check_conservation_locked(hl_bus *bus, hl_error *error);

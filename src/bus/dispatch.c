@@ -5,6 +5,7 @@
 #include "bus/guard.h"
 #include "bus/hold.h"
 #include "bus/intake.h"
+#include "bus/recorder.h"
 #include "ring/conflate.h"
 
 #define LATENCY_EVERY 8 /* events: one in so many is measured, the clock read no oftener */
@@ -142,65 +143,128 @@ static inline bool deliver(hl_partition *partition, const hl_route_entry *entry,
     return true;
 }
 
-/* What a topic needs before its handlers. The subscription that has no room for the event, which is
- * then not to be dispatched; NULL: all have. */
-static __attribute__((noinline)) const hl_subscription *prepare(hl_partition *partition,
-                                                                const hl_route *route,
-                                                                const hl_event *event)
+typedef enum dispatch_outcome {
+    DISPATCHED = 0,
+    WITHHELD, /* it has its sequence; the recorder hands it out later */
+    HELD      /* nothing has happened; partition->full says who has no room */
+} dispatch_outcome;
+
+/* The recorder's part. */
+static dispatch_outcome record(hl_partition *partition, const hl_lane *lane, const hl_event *event)
 {
-    const hl_subscription *const full =
-        (route->needs & HL_ROUTE_ASK_ROOM) != 0 ? hl_route_full(partition, route, event) : NULL;
-    if (full == NULL && (route->needs & HL_ROUTE_KEEP_LAST) != 0)
-        keep_last(partition, route->topic, event);
-    return full;
+    switch (partition->recorder->take(partition, lane, event)) {
+    case HL_RECORD_TAKEN:
+        return DISPATCHED;
+    case HL_RECORD_WITHHELD:
+        return WITHHELD;
+    case HL_RECORD_NO_ROOM:
+        partition->full = &hl_held_by_journal;
+        return HELD;
+    }
+    return DISPATCHED;
 }
 
-/* The subscription that has no room for the event: nothing has happened then. NULL: it was
- * dispatched. */
-static inline const hl_subscription *dispatch(hl_partition *partition, hl_lane *lane,
-                                              hl_event *event)
+/* What a topic needs before its handlers. */
+static __attribute__((noinline)) dispatch_outcome prepare(hl_partition *partition,
+                                                          const hl_lane *lane,
+                                                          const hl_route *route,
+                                                          const hl_event *event)
 {
-    const hl_bus *const bus = partition->bus;
-    event->sequence = partition->sequence + 1;
-    /* ROUTE: acquire, the entries are seen as they were filled. */
-    const hl_route *const route =
-        event->topic < bus->max_topics
-            ? hl_load_acquire_ptr((void *const *)(const void *)&bus->routes[event->topic])
-            : NULL;
-    bool wanted = false;
-    /* NULL: the publisher has overwritten the topic. */
-    if (route != NULL) {
-        if (route->needs != 0) {
-            const hl_subscription *const full = prepare(partition, route, event);
-            if (full != NULL)
-                return full;
-        }
-        /* Relaxed: one writer; readers want a number. */
-        hl_store_relaxed_u64(&partition->sequence, event->sequence);
-        set_cause(partition, event);
-        const hl_route_entry *const end = route->entries + route->count;
-        for (const hl_route_entry *entry = route->entries; entry < end; entry++)
-            wanted |= deliver(partition, entry, event);
-        clear_cause(partition);
-    } else {
-        hl_store_relaxed_u64(&partition->sequence, event->sequence); /* Relaxed: as above. */
+    if ((route->needs & HL_ROUTE_ASK_ROOM) != 0) {
+        partition->full = hl_route_full(partition, route, event);
+        if (partition->full != NULL)
+            return HELD;
     }
+    if ((route->needs & HL_ROUTE_RECORD) != 0) {
+        const dispatch_outcome outcome = record(partition, lane, event);
+        if (outcome != DISPATCHED)
+            return outcome;
+    }
+    if ((route->needs & HL_ROUTE_KEEP_LAST) != 0)
+        keep_last(partition, route->topic, event);
+    return DISPATCHED;
+}
+
+/* Gives a sequenced event to the handlers of its route. */
+static inline void hand_out(hl_partition *partition, hl_lane *lane, const hl_route *route,
+                            const hl_event *event)
+{
+    bool wanted = false;
+    set_cause(partition, event);
+    const hl_route_entry *const end = route->entries + route->count;
+    for (const hl_route_entry *entry = route->entries; entry < end; entry++)
+        wanted |= deliver(partition, entry, event);
+    clear_cause(partition);
     if (!wanted)
         hl_count(&lane->unrouted, 1);
-    return NULL;
+}
+
+static inline const hl_route *route_of(const hl_bus *bus, const hl_event *event)
+{
+    /* ROUTE: acquire, the entries are seen as they were filled. */
+    return event->topic < bus->max_topics
+               ? hl_load_acquire_ptr((void *const *)(const void *)&bus->routes[event->topic])
+               : NULL;
+}
+
+/* Relaxed: one writer; readers want a number. */
+static inline void set_sequence(hl_partition *partition, uint64_t sequence)
+{
+    hl_store_relaxed_u64(&partition->sequence, sequence); /* Relaxed: as said. */
+}
+
+static dispatch_outcome withhold(hl_partition *partition, hl_lane *lane, const hl_event *event)
+{
+    set_sequence(partition, event->sequence);
+    partition->in_flight++;
+    lane->withheld++;
+    return WITHHELD;
+}
+
+/* The publisher has overwritten the topic: nobody is to have it. */
+static __attribute__((noinline, cold)) dispatch_outcome pass_nameless(hl_partition *partition,
+                                                                      hl_lane *lane,
+                                                                      const hl_event *event)
+{
+    const dispatch_outcome outcome =
+        partition->recorder != NULL ? record(partition, lane, event) : DISPATCHED;
+    if (outcome == WITHHELD)
+        return withhold(partition, lane, event);
+    if (outcome == HELD)
+        return HELD;
+    set_sequence(partition, event->sequence);
+    hl_count(&lane->unrouted, 1);
+    return DISPATCHED;
+}
+
+static inline dispatch_outcome dispatch(hl_partition *partition, hl_lane *lane, hl_event *event)
+{
+    event->sequence = partition->sequence + 1;
+    const hl_route *const route = route_of(partition->bus, event);
+    if (__builtin_expect(route == NULL, 0))
+        return pass_nameless(partition, lane, event);
+    if (route->needs != 0) {
+        const dispatch_outcome outcome = prepare(partition, lane, route, event);
+        if (outcome == HELD)
+            return HELD;
+        if (outcome == WITHHELD)
+            return withhold(partition, lane, event);
+    }
+    set_sequence(partition, event->sequence);
+    hand_out(partition, lane, route, event);
+    return DISPATCHED;
 }
 
 bool hl_dispatch_late(hl_partition *partition, hl_lane *lane, hl_event *event)
 {
-    const bool is_taken = dispatch(partition, lane, event) == NULL;
+    const dispatch_outcome outcome = dispatch(partition, lane, event);
     /* The caller's copy goes when this returns. */
     if (partition->open_boxes != 0)
         hl_boxes_end_run(partition, false);
-    if (!is_taken)
-        return false;
-    /* DRAINED: release, after what the handlers published is counted. */
-    hl_store_release_u64(&lane->dispatched, lane->dispatched + 1);
-    return true;
+    if (outcome == DISPATCHED)
+        /* DRAINED: release, after what the handlers published is counted. */
+        hl_store_release_u64(&lane->dispatched, lane->dispatched + 1);
+    return outcome != HELD;
 }
 
 /* How long an event of `level` has waited until its dispatch began; recorded when its handlers have
@@ -215,6 +279,29 @@ static inline void record_latency(hl_executor *executor, const hl_lane *lane, ui
     /* DELAY: (executor.h) relaxed. */
     if (level <= HL_HIGH && waited_ns > hl_load_relaxed_u64(&executor->order_delay_ns))
         hl_store_relaxed_u64(&executor->order_delay_ns, waited_ns);
+}
+
+bool hl_dispatch_sequenced(hl_partition *partition, const hl_event *event)
+{
+    hl_lane *const lane = &partition->lanes[event->priority];
+    const hl_route *const route = route_of(partition->bus, event);
+    if (route != NULL && (route->needs & HL_ROUTE_ASK_ROOM) != 0 &&
+        hl_route_full(partition, route, event) != NULL)
+        return false;
+    if (route != NULL && (route->needs & HL_ROUTE_KEEP_LAST) != 0)
+        keep_last(partition, route->topic, event);
+    if (event->sequence % LATENCY_EVERY == 0)
+        record_latency(partition->executor, lane, event->priority, event,
+                       partition->executor->now_ns);
+    partition->in_flight--;
+    lane->withheld--;
+    if (route != NULL)
+        hand_out(partition, lane, route, event);
+    else
+        hl_count(&lane->unrouted, 1);
+    /* DRAINED: release, after what the handlers published is counted. */
+    hl_store_release_u64(&lane->dispatched, lane->dispatched + 1);
+    return true;
 }
 
 /* Whether a slot has nothing to dispatch now: padding, or the intake's. */
@@ -248,7 +335,7 @@ uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, ui
     hl_prefetch_read(slot + sizeof(hl_event));
     while (taken < ready && !interrupted) {
         hl_event *const event = (hl_event *)(void *)slot;
-        const bool measured = taken % LATENCY_EVERY == 0;
+        bool measured = taken % LATENCY_EVERY == 0;
         if (measured) {
             executor->now_ns = hl_bus_now(executor->bus);
             /* A publisher that has no room need not wait for the whole run; a batch may still point
@@ -261,10 +348,14 @@ uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, ui
         if (__builtin_expect(pass_by(partition, lane, event), 0)) {
             passed_by++;
         } else {
-            const hl_subscription *const full = dispatch(partition, lane, event);
-            if (__builtin_expect(full != NULL, 0)) {
-                hl_hold_note(inlet, full, NULL);
-                break;
+            const dispatch_outcome outcome = dispatch(partition, lane, event);
+            if (__builtin_expect(outcome != DISPATCHED, 0)) {
+                if (outcome == HELD) {
+                    hl_hold_note(inlet, partition->full, NULL);
+                    break;
+                }
+                passed_by++;
+                measured = false;
             }
         }
         if (measured)
@@ -293,7 +384,7 @@ uint32_t hl_dispatch_conflated(hl_executor *executor, hl_inlet *inlet, uint32_t 
     uint64_t puts;
     while (taken < max && !interrupted &&
            (event = hl_conflate_take(inlet->conflated, &puts)) != NULL) {
-        const bool measured = taken % LATENCY_EVERY == 0;
+        bool measured = taken % LATENCY_EVERY == 0;
         if (measured)
             executor->now_ns = hl_bus_now(executor->bus);
         if (puts > 1) {
@@ -303,10 +394,14 @@ uint32_t hl_dispatch_conflated(hl_executor *executor, hl_inlet *inlet, uint32_t 
         if (__builtin_expect(pass_by(partition, lane, event), 0)) {
             passed_by++;
         } else {
-            const hl_subscription *const full = dispatch(partition, lane, event);
-            if (__builtin_expect(full != NULL, 0)) {
-                hl_hold_note(inlet, full, event);
-                break;
+            const dispatch_outcome outcome = dispatch(partition, lane, event);
+            if (__builtin_expect(outcome != DISPATCHED, 0)) {
+                if (outcome == HELD) {
+                    hl_hold_note(inlet, partition->full, event);
+                    break;
+                }
+                passed_by++;
+                measured = false;
             }
         }
         if (measured)
@@ -354,7 +449,7 @@ void hl_cell_attach(hl_partition *partition, hl_cell *cell)
     hl_subscription *const subscription = cell->subscription;
     if (hl_subscription_is_ending(subscription))
         return;
-    cell->start_sequence = partition->sequence;
+    cell->start_sequence = hl_partition_handed_out(partition);
     /* START: release, so that who sees it attached sees where it begins. */
     hl_store_release_u32(&cell->state, HL_CELL_ATTACHED);
     for (uint32_t i = 0; i < subscription->image_topic_count; i++)

@@ -41,6 +41,18 @@ void hl_dispatch_again(hl_partition *partition, hl_cell *cell, const hl_event *e
 __attribute__((warn_unused_result)) bool hl_dispatch_late(hl_partition *partition, hl_lane *lane,
                                                           hl_event *event);
 
+/* The last sequence whose event has been given to handlers. */
+static inline uint64_t hl_partition_handed_out(const hl_partition *partition)
+{
+    return partition->sequence - partition->in_flight;
+}
+
+/* Hands out the first of the events that the partition's recorder has withheld; counted as
+ * dispatched. The event keeps its place until the call returns. False: a lossless subscriber has no
+ * room for it; nothing has happened. */
+__attribute__((warn_unused_result)) bool hl_dispatch_sequenced(hl_partition *partition,
+                                                               const hl_event *event);
+
 /* What handlers publish from here on carries this event as its cause. */
 void hl_dispatch_set_cause(hl_partition *partition, const hl_event *event);
 

@@ -16,6 +16,7 @@ void hl_due_open(hl_partition *partition, hl_due *due)
     if (executor->open_dues == 0)
         executor->earliest_due_ns = UINT64_MAX;
     hl_due_advance(partition, due);
+    executor->polled_dues += due->is_ready != NULL;
     count_open(executor, executor->open_dues + 1);
 }
 
@@ -32,7 +33,24 @@ void hl_due_close(hl_partition *partition, hl_due *due)
     while (*at != due)
         at = &(*at)->next;
     *at = due->next;
+    partition->executor->polled_dues -= due->is_ready != NULL;
     count_open(partition->executor, partition->executor->open_dues - 1);
+}
+
+static bool is_due(hl_partition *partition, hl_due *due, uint64_t now_ns)
+{
+    return due->is_ready != NULL ? due->is_ready(partition, due) : due->due_ns <= now_ns;
+}
+
+bool hl_dues_polled_ready(const hl_executor *executor)
+{
+    for (uint32_t i = 0; i < executor->partition_count; i++) {
+        hl_partition *const partition = executor->partitions[i];
+        for (hl_due *due = partition->open_dues; due != NULL; due = due->next)
+            if (due->is_ready != NULL && due->is_ready(partition, due))
+                return true;
+    }
+    return false;
 }
 
 uint32_t hl_dues_serve(hl_executor *executor, uint64_t now_ns, uint32_t level)
@@ -43,7 +61,7 @@ uint32_t hl_dues_serve(hl_executor *executor, uint64_t now_ns, uint32_t level)
     for (uint32_t i = 0; i < executor->partition_count; i++) {
         hl_partition *const partition = executor->partitions[i];
         for (hl_due *due = partition->open_dues; due != NULL; due = due->next) {
-            if (due->due_ns <= now_ns && due->level <= level &&
+            if (due->level <= level && is_due(partition, due, now_ns) &&
                 (first == NULL || due->due_ns < first->due_ns)) {
                 first = due;
                 of = partition;

@@ -18,6 +18,9 @@ struct hl_due {
      * next one is: sets due_ns, or closes the source when nothing is left. The number of events
      * handled. */
     uint32_t (*serve)(hl_partition *partition, hl_due *due, uint64_t now_ns);
+    /* NULL: it is due at due_ns. Else it is asked at each look, whatever due_ns says, which then
+     * only bounds a sleep: whoever makes it ready wakes the executor. */
+    bool (*is_ready)(hl_partition *partition, hl_due *due);
     hl_due *next; /* of the partition's open ones */
 };
 
@@ -34,6 +37,9 @@ void hl_due_close(hl_partition *partition, hl_due *due);
 /* Serves the first thing that is due at `now_ns` (UINT64_MAX: any) in a source of at least the
  * priority `level` (HL_PRIORITIES: any). The number of its events; 0: there is none. */
 uint32_t hl_dues_serve(hl_executor *executor, uint64_t now_ns, uint32_t level);
+
+/* Whether one that is asked is ready. */
+bool hl_dues_polled_ready(const hl_executor *executor);
 
 /* now_ns + wait_ns, or UINT64_MAX: never. */
 static inline uint64_t hl_due_after(uint64_t now_ns, uint64_t wait_ns)

@@ -13,6 +13,7 @@
 #include "bus/dispatch.h"
 #include "bus/hold.h"
 #include "bus/pool.h"
+#include "bus/recorder.h"
 
 #define LOOK_AT_ALL_EVERY   64 /* looks: then all rings are looked at, whatever is announced */
 #define QUIESCENT_EVERY     16 /* looks between two quiescent states: each costs a shared line */
@@ -133,7 +134,8 @@ static bool has_work(const hl_executor *executor)
 {
     uint32_t level;
     return hl_command_waiting(&executor->commands) || stop_wanted(executor) ||
-           (executor->open_dues != 0 && flush_wanted(executor)) ||
+           (executor->open_dues != executor->polled_dues && flush_wanted(executor)) ||
+           (executor->polled_dues != 0 && hl_dues_polled_ready(executor)) ||
            (executor->worker != NULL && hl_worker_has_work(executor->worker)) ||
            highest_ready(executor, ALL_LEVELS, true, &level) != NULL;
 }
@@ -209,7 +211,8 @@ static uint32_t serve_dues(hl_executor *executor, uint32_t level)
     const uint64_t due_ns = flush_wanted(executor) ? UINT64_MAX : executor->now_ns;
     const bool guarded = executor->since_guard >= executor->guard_interval &&
                          executor->guard_level != DUES_LEVEL && executor->last_level <= level;
-    if (due_ns < executor->earliest_due_ns || (executor->served_due && level < HL_PRIORITIES)) {
+    if ((due_ns < executor->earliest_due_ns && executor->polled_dues == 0) ||
+        (executor->served_due && level < HL_PRIORITIES)) {
         executor->served_due = false;
         return 0;
     }
@@ -631,6 +634,13 @@ static bool may_turn(const hl_executor *executor)
            !hl_bus_is_detached(executor->bus);
 }
 
+static void rest_recorders(hl_executor *executor)
+{
+    for (uint32_t i = 0; i < executor->partition_count; i++)
+        if (executor->partitions[i]->recorder != NULL)
+            executor->partitions[i]->recorder->rest(executor->partitions[i]);
+}
+
 uint32_t hl_executor_turn(hl_executor *executor, uint32_t max_events)
 {
     if (!may_turn(executor))
@@ -658,6 +668,7 @@ uint32_t hl_executor_turn(hl_executor *executor, uint32_t max_events)
         hl_worker_rest(executor->worker);
     /* By the readings of the clock that were made anyway. */
     count_busy(executor, executor->now_ns);
+    rest_recorders(executor);
     note_cpu(executor);
     set_state(executor, HL_EXECUTOR_IDLE);
     hl_executor_go_offline(executor);

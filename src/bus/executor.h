@@ -46,6 +46,7 @@ typedef struct hl_worker hl_worker;
 /* Who runs async handlers (pool.h). */
 typedef enum hl_pool_kind { HL_POOL_WORKERS = 0, HL_POOL_TAPS, HL_POOLS } hl_pool_kind;
 typedef struct hl_intake hl_intake;
+typedef struct hl_recorder hl_recorder;
 typedef struct hl_ward hl_ward;
 
 /* What the partition counts of a lane. */
@@ -70,8 +71,12 @@ struct hl_partition {
     hl_publisher *out;
     /* The turning thread writes; others read the counters. */
     alignas(128) uint64_t sequence;
-    const hl_intake *intake; /* NULL: every event is dispatched as it comes */
-    const hl_cell *current;  /* whose handler ran last, or runs; the watchdog reads it */
+    uint64_t sequence_base;      /* what it was when this bus began to count */
+    uint64_t in_flight;          /* sequenced, and withheld by the recorder: the last so many */
+    const hl_intake *intake;     /* NULL: every event is dispatched as it comes */
+    const hl_recorder *recorder; /* NULL: no journal; fixed before start */
+    const hl_subscription *full; /* who had no room when a dispatch was HL_DISPATCH_HELD */
+    const hl_cell *current;      /* whose handler ran last, or runs; the watchdog reads it */
     hl_lane lanes[HL_PRIORITIES];
     hl_due *open_dues;         /* due.h */
     hl_ward *ward;             /* what waits for its handler to recover (src/fault); or NULL */
@@ -107,6 +112,7 @@ struct hl_executor {
     uint32_t guard_level;     /* the lower level that it let in last */
     bool served_due;          /* the last thing done was something that was due */
     uint32_t open_dues;       /* of its partitions (due.h); others may read */
+    uint32_t polled_dues;     /* of them those that are asked */
     uint64_t earliest_due_ns; /* when the first of them is due, or earlier */
     uint64_t now_ns;          /* bus time, at most a few events old */
     uint64_t turns, events, parks;

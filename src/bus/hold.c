@@ -4,8 +4,11 @@
 #include "bus/batch.h"
 #include "bus/bus.h"
 #include "bus/dispatch.h"
+#include "bus/recorder.h"
 
 #define LOOK_AGAIN_NS (50 * HL_MICROSECOND)
+
+const hl_subscription hl_held_by_journal = {.name = (char[]){"journal"}};
 
 const hl_subscription *hl_route_full(const hl_partition *partition, const hl_route *route,
                                      const hl_event *event)
@@ -60,7 +63,7 @@ static void release(hl_partition *partition, hl_hold *hold)
 }
 
 /* Who has no room for an event; NULL: all have. */
-static const hl_subscription *full_for(const hl_partition *partition, const hl_event *event)
+static const hl_subscription *full_for(hl_partition *partition, const hl_event *event)
 {
     const hl_bus *const bus = partition->bus;
     /* ROUTE: acquire, the entries are seen as they were filled. */
@@ -68,7 +71,11 @@ static const hl_subscription *full_for(const hl_partition *partition, const hl_e
         event->topic < bus->max_topics
             ? hl_load_acquire_ptr((void *const *)(const void *)&bus->routes[event->topic])
             : NULL;
-    return route != NULL ? hl_route_full(partition, route, event) : NULL;
+    const hl_subscription *const full =
+        route != NULL ? hl_route_full(partition, route, event) : NULL;
+    if (full != NULL || partition->recorder == NULL || partition->recorder->has_room(partition))
+        return full;
+    return &hl_held_by_journal;
 }
 
 /* Dispatches what was taken from a table; true: it had room. */

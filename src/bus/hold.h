@@ -19,6 +19,9 @@ struct hl_hold {
     uint64_t holds;            /* how often it was; others may read it */
 };
 
+/* Stands for the journal, which has no room for one more event; its name is "journal". */
+extern const hl_subscription hl_held_by_journal;
+
 /* The subscription that has no room for the event, or NULL. Only of a route with lossless
  * subscriptions. */
 const hl_subscription *hl_route_full(const hl_partition *partition, const hl_route *route,

@@ -12,6 +12,12 @@ typedef struct hl_part {
     /* Makes what the part needs in this bus; partitions and executors are there, no thread runs.
      * NULL in any place: nothing to do. */
     hl_status (*create)(hl_bus *bus, hl_error *error);
+    /* The bus starts: its executors run and wait. Under the bus's lock. When it fails, `stop` is
+     * called. */
+    hl_status (*start)(hl_bus *bus, hl_error *error);
+    /* No executor runs any more, and what is left is not yet counted; under the bus's lock. May be
+     * called without a start, and twice. */
+    hl_status (*stop)(hl_bus *bus, hl_error *error);
     /* The housekeeper, each 10 ms while the bus runs; not under the bus's lock. */
     void (*tick)(hl_bus *bus, uint64_t now_ns);
     /* A topic or a publisher's name has got its number, before either can be in an event. Under the

@@ -71,18 +71,20 @@ static hl_route *current(const hl_bus *bus, const hl_topic_entry *topic)
     return bus->routes[topic->number]; /* under the lock nobody else stores it */
 }
 
-static uint32_t needs_of(const hl_route *route)
+static uint32_t needs_of(const hl_bus *bus, const hl_route *route)
 {
     uint32_t needs = route->topic->last != NULL ? HL_ROUTE_KEEP_LAST : 0;
     for (uint32_t i = 0; i < route->count; i++)
         if (hl_async_is_lossless(route->entries[i].subscription))
             needs |= HL_ROUTE_ASK_ROOM;
+    if (bus->partitions[route->topic->domain->first_partition].recorder != NULL)
+        needs |= HL_ROUTE_RECORD;
     return needs;
 }
 
 static void publish(hl_bus *bus, hl_route *route)
 {
-    route->needs = needs_of(route);
+    route->needs = needs_of(bus, route);
     hl_route **const at = &bus->routes[route->topic->number];
     hl_route *const old = *at;
     /* ROUTE: release, the entries before the pointer to them. */

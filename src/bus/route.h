@@ -32,7 +32,8 @@ typedef struct hl_route_entry {
 /* What dispatch has to do for a topic beside calling its handlers. */
 typedef enum hl_route_need {
     HL_ROUTE_KEEP_LAST = 1, /* a state topic */
-    HL_ROUTE_ASK_ROOM = 2   /* a lossless subscription gets it */
+    HL_ROUTE_ASK_ROOM = 2,  /* a lossless subscription gets it */
+    HL_ROUTE_RECORD = 4     /* its domain has a journal */
 } hl_route_need;
 
 typedef struct hl_route {

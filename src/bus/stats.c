@@ -311,10 +311,12 @@ static hl_status check_partition(const hl_partition *partition, hl_error *error)
             return status;
         dispatched += partition->lanes[p].dispatched;
     }
-    if (dispatched != partition->sequence)
+    const uint64_t sequenced = partition->sequence - partition->sequence_base;
+    if (dispatched + partition->in_flight != sequenced)
         return hl_error_set(error, HL_NOT_CONSERVED,
-                            "partition %s: dispatched %" PRIu64 " != last sequence %" PRIu64,
-                            partition->out->name, dispatched, partition->sequence);
+                            "partition %s: dispatched %" PRIu64 " + in flight to the disk %" PRIu64
+                            " != sequenced %" PRIu64,
+                            partition->out->name, dispatched, partition->in_flight, sequenced);
     return HL_OK;
 }
 

@@ -234,6 +234,8 @@ static hl_status settle(hl_bus *bus, uint64_t begin_ns)
     hl_store_relaxed_u32(bus->gate, HL_GATE_STOPPED);
     make_gate_seen();
     /* Nothing moves any more: what the deadline did not give the time to see may be so. */
+    hl_error journal_error;
+    const hl_status parts = hl_parts_stop(bus, &journal_error);
     const bool waiting_left = cancel_waiting(bus);
     for (const hl_part *const *part = hl_parts; *part != NULL; part++)
         if ((*part)->stopped != NULL)
@@ -250,6 +252,8 @@ static hl_status settle(hl_bus *bus, uint64_t begin_ns)
     if (!report->drained)
         return hl_bus_fail(bus, HL_TIMEOUT, "%llu events were left when the deadline passed",
                            (unsigned long long)report->abandoned);
+    if (parts != HL_OK)
+        return hl_bus_fail(bus, parts, "%s", journal_error.text);
     return HL_OK;
 }
 

@@ -15,14 +15,21 @@ static inline uint32_t hl_worker_thread_count(const hl_config *config)
     return config->max_workers == 0 ? 0 : config->max_workers + 1;
 }
 
+/* Threads that write the journal: one for all `async` domains together, where there are any, then
+ * one for each `sync` domain. 0: there is no journal. */
+uint32_t hl_journal_thread_count(const hl_config *config);
+
+/* Which of them writes that of a domain, which is not `off`. */
+uint32_t hl_journal_thread_of(const hl_config *config, uint32_t domain);
+
 /* "worker.0", ..., and for the last one "taps"; 64 bytes. */
 void hl_worker_name(const hl_config *config, uint32_t index, char ret_name[64]);
 
 /*
  * A thread for each partition, in the order of domains and shards, each publisher that the
- * configuration names, each worker, then the housekeeper. *ret_threads is the caller's, to be freed
- * with one free(); it points into the configuration, which must be valid (hl_config_validate).
- * HL_OK or HL_NO_MEMORY. Any thread.
+ * configuration names, each worker, each of the journal, then the housekeeper. *ret_threads is the
+ * caller's, to be freed with one free(); it points into the configuration, which must be valid
+ * (hl_config_validate). HL_OK or HL_NO_MEMORY. Any thread.
  */
 hl_status hl_thread_requests_make(const hl_config *config, hl_thread_request **ret_threads,
                                   uint32_t *ret_count, hl_error *error);

@@ -31,6 +31,7 @@ static const hl_domain_config default_domains[] = {
         .publishes_to = "market_data, signal, system",
         .high_water_pct = 80,
         .low_water_pct = 50,
+        .durability = HL_DURABILITY_ASYNC,
     },
     {
         .name = "signal",
@@ -44,6 +45,7 @@ static const hl_domain_config default_domains[] = {
         .publishes_to = "signal, order, system",
         .high_water_pct = 80,
         .low_water_pct = 50,
+        .durability = HL_DURABILITY_ASYNC,
     },
     {
         .name = "order",
@@ -58,6 +60,7 @@ static const hl_domain_config default_domains[] = {
         .publishes_to = "order, fill, system",
         .high_water_pct = 80,
         .low_water_pct = 50,
+        .durability = HL_DURABILITY_ASYNC,
     },
     {
         .name = "fill",
@@ -71,6 +74,7 @@ static const hl_domain_config default_domains[] = {
         .publishes_to = "signal, order, fill, account, system",
         .high_water_pct = 80,
         .low_water_pct = 50,
+        .durability = HL_DURABILITY_ASYNC,
     },
     {
         .name = "account",
@@ -84,6 +88,7 @@ static const hl_domain_config default_domains[] = {
         .publishes_to = "signal, account, system",
         .high_water_pct = 80,
         .low_water_pct = 50,
+        .durability = HL_DURABILITY_ASYNC,
     },
     {
         .name = "system",
@@ -97,6 +102,7 @@ static const hl_domain_config default_domains[] = {
         .publishes_to = "",
         .high_water_pct = 80,
         .low_water_pct = 50,
+        .durability = HL_DURABILITY_ASYNC,
     },
 };
 

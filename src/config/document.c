@@ -324,11 +324,18 @@ static hl_status unknown_key(const hl_document *document, const yaml_node_t *key
 {
     const char *names[KEYS_MAX];
     char all[280] = "";
+    bool is_whole = true; /* as long as all names fit into it */
     size_t count = 0;
     for (; fields[count].key != NULL && count < KEYS_MAX; count++) {
+        static const char more[] = ", ... (all: examples/hotlane.yaml)";
         names[count] = fields[count].key;
         const size_t used = strlen(all);
-        snprintf(all + used, sizeof all - used, "%s%s", count == 0 ? "" : ", ", names[count]);
+        if (is_whole && used + strlen(names[count]) + sizeof ", " + sizeof more <= sizeof all) {
+            snprintf(all + used, sizeof all - used, "%s%s", count == 0 ? "" : ", ", names[count]);
+        } else if (is_whole) {
+            strcat(all, more);
+            is_whole = false;
+        }
     }
     const char *const nearest = hl_nearest(scalar_of(key), names, count);
     if (nearest != NULL)

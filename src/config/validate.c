@@ -21,6 +21,10 @@
 #define GUARD_MAX       UINT32_C(65536)
 #define KEYS_MAX        UINT32_C(16777216)
 #define WORKERS_MAX     64
+/* Well below what is reserved ahead, so that a partition never waits for a reservation. */
+#define COMMIT_EVENTS_MAX   UINT32_C(262144)
+#define JOURNAL_SEGMENT_MIN UINT64_C(65536)
+#define JOURNAL_SEGMENT_MAX (UINT64_C(8) << 30)
 
 /* Every check below answers true when it found a defect, and has then described it. */
 
@@ -71,7 +75,8 @@ static bool name_defect(const char *path, const char *name, hl_config_defect *re
 /* Names that the placement by hand keeps for threads and CPUs of its own. */
 static bool reserved_defect(const char *path, const char *name, hl_config_defect *ret_defect)
 {
-    if (strcmp(name, "housekeeping") != 0 && strcmp(name, "workers") != 0)
+    if (strcmp(name, "housekeeping") != 0 && strcmp(name, "workers") != 0 &&
+        strcmp(name, "journals") != 0)
         return false;
     return found(ret_defect, path, "\"%s\" has a meaning of its own in lcores: use another name",
                  name);
@@ -221,6 +226,27 @@ static bool domain_flow_defect(const hl_domain_config *domain, uint32_t i,
     return false;
 }
 
+/* What the journal can be told of a domain; 0 is the default of all but the first two. */
+static bool journaling_defect(const hl_domain_config *domain, uint32_t i,
+                              hl_config_defect *ret_defect)
+{
+    if (enum_defect(path_of(i, "durability").text, (int)domain->durability, HL_DURABILITY_SYNC,
+                    "off, async or sync", ret_defect) ||
+        enum_defect(path_of(i, "journal_policy").text, (int)domain->journal_policy,
+                    HL_JOURNAL_GO_ON, "wait or go_on", ret_defect) ||
+        (domain->journal_slots != 0 &&
+         ring_slots_defect(path_of(i, "journal_slots").text, domain->journal_slots, ret_defect)))
+        return true;
+    if (domain->commit_events > COMMIT_EVENTS_MAX)
+        return found(ret_defect, path_of(i, "commit_events").text,
+                     "%" PRIu64 " is out of range: use at most %" PRIu32, domain->commit_events,
+                     COMMIT_EVENTS_MAX);
+    if (domain->commit_interval_ns > 60 * HL_SECOND)
+        return found(ret_defect, path_of(i, "commit_interval_ns").text,
+                     "more than a minute: use at most %" PRIu64, 60 * HL_SECOND);
+    return false;
+}
+
 static bool domain_defect(const hl_domain_config *domain, uint32_t i, hl_config_defect *ret_defect)
 {
     if (enum_defect(path_of(i, "priority").text, (int)domain->priority, HL_PRIORITIES - 1,
@@ -236,7 +262,8 @@ static bool domain_defect(const hl_domain_config *domain, uint32_t i, hl_config_
                     "auto, spin, backoff or park", ret_defect) ||
         conflates_defect(path_of(i, "conflates").text, domain->conflates, ret_defect) ||
         range_defect(path_of(i, "conflate_keys").text, domain->conflate_keys, 0, 1u << 24,
-                     ret_defect))
+                     ret_defect) ||
+        journaling_defect(domain, i, ret_defect))
         return true;
     if (domain->full_policy == HL_FULL_BLOCK && domain->block_timeout_ns == 0)
         return found(ret_defect, path_of(i, "block_timeout_ns").text,
@@ -389,6 +416,32 @@ static bool flow_defect(const hl_config *config, hl_config_defect *ret_defect)
                           ret_defect);
 }
 
+static bool journal_defect(const hl_config *config, hl_config_defect *ret_defect)
+{
+    uint32_t count;
+    const hl_domain_config *const domains = hl_config_domains(config, &count);
+    bool any = false;
+    for (uint32_t i = 0; i < count; i++) {
+        any |= domains[i].durability != HL_DURABILITY_OFF;
+        if (config->journal_dir == NULL && domains[i].durability == HL_DURABILITY_SYNC)
+            return found(ret_defect, path_of(i, "durability").text,
+                         "sync needs a journal: set journal_dir, or use off");
+    }
+    if (config->journal_dir == NULL)
+        return false;
+    if (*config->journal_dir == '\0')
+        return found(ret_defect, "journal_dir", "empty: use the directory of the journal");
+    if (!any)
+        return found(ret_defect, "journal_dir",
+                     "no domain would be written there: use durability async or sync in one");
+    if (config->journal_segment_bytes < JOURNAL_SEGMENT_MIN ||
+        config->journal_segment_bytes > JOURNAL_SEGMENT_MAX)
+        return found(ret_defect, "journal_segment_bytes",
+                     "%" PRIu64 " is out of range: use %" PRIu64 " to %" PRIu64,
+                     config->journal_segment_bytes, JOURNAL_SEGMENT_MIN, JOURNAL_SEGMENT_MAX);
+    return false;
+}
+
 bool hl_config_find_defect(const hl_config *config, hl_config_defect *ret_defect)
 {
     if (config->size != sizeof(hl_config))
@@ -410,7 +463,8 @@ bool hl_config_find_defect(const hl_config *config, hl_config_defect *ret_defect
            range_defect("retry_events", config->retry_events, 1, REGISTRY_MAX, ret_defect) ||
            enum_defect("threads", (int)config->threads, HL_THREADS_MANUAL, "own or manual",
                        ret_defect) ||
-           workers_defect(config, ret_defect) || flow_defect(config, ret_defect);
+           workers_defect(config, ret_defect) || flow_defect(config, ret_defect) ||
+           journal_defect(config, ret_defect);
 }
 
 hl_status hl_config_validate(const hl_config *config, hl_error *error)

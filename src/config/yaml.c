@@ -58,6 +58,12 @@ typedef struct file_domain {
     file_throttle *throttle;
     uint32_t *high_water_pct;
     uint32_t *low_water_pct;
+    hl_durability *durability;
+    hl_journal_policy *journal_policy;
+    uint64_t *journal_patience_ns;
+    uint32_t *journal_slots;
+    uint64_t *commit_events;
+    uint64_t *commit_interval_ns;
 } file_domain;
 
 /* A file; NULL likewise. */
@@ -95,6 +101,9 @@ typedef struct file_config {
     uint64_t *worker_pause_ns;
     file_ladder *ladder;
     file_sampling *sampling;
+    char *journal_dir;
+    uint64_t *journal_segment_bytes;
+    bool *journal_salvage;
 } file_config;
 
 /* What hl_config_load hands out: its strings are the file's. */
@@ -118,6 +127,11 @@ static const cyaml_strval_t waits[] = {{"auto", HL_WAIT_AUTO},
                                        {"park", HL_WAIT_PARK}};
 static const cyaml_strval_t thread_owners[] = {{"own", HL_THREADS_OWN},
                                                {"manual", HL_THREADS_MANUAL}};
+
+static const cyaml_strval_t durabilities[] = {
+    {"off", HL_DURABILITY_OFF}, {"async", HL_DURABILITY_ASYNC}, {"sync", HL_DURABILITY_SYNC}};
+static const cyaml_strval_t journal_policies[] = {{"wait", HL_JOURNAL_WAIT},
+                                                  {"go_on", HL_JOURNAL_GO_ON}};
 
 #define ENTRIES(array) (uint32_t)(sizeof(array) / sizeof *(array))
 #define OPTIONAL       CYAML_FLAG_OPTIONAL
@@ -174,6 +188,14 @@ static const cyaml_schema_field_t domain_fields[] = {
                             throttle_fields),
     CYAML_FIELD_UINT_PTR("high_water_pct", OPTIONAL, file_domain, high_water_pct),
     CYAML_FIELD_UINT_PTR("low_water_pct", OPTIONAL, file_domain, low_water_pct),
+    CYAML_FIELD_ENUM_PTR("durability", ENUM, file_domain, durability, durabilities,
+                         ENTRIES(durabilities)),
+    CYAML_FIELD_ENUM_PTR("journal_policy", ENUM, file_domain, journal_policy, journal_policies,
+                         ENTRIES(journal_policies)),
+    CYAML_FIELD_UINT_PTR("journal_patience_ns", OPTIONAL, file_domain, journal_patience_ns),
+    CYAML_FIELD_UINT_PTR("journal_slots", OPTIONAL, file_domain, journal_slots),
+    CYAML_FIELD_UINT_PTR("commit_events", OPTIONAL, file_domain, commit_events),
+    CYAML_FIELD_UINT_PTR("commit_interval_ns", OPTIONAL, file_domain, commit_interval_ns),
     CYAML_FIELD_END,
 };
 
@@ -224,6 +246,9 @@ static const cyaml_schema_field_t config_fields[] = {
                             ladder_fields),
     CYAML_FIELD_MAPPING_PTR("sampling", OPTIONAL | CYAML_FLAG_POINTER, file_config, sampling,
                             sampling_fields),
+    CYAML_FIELD_STRING_PTR("journal_dir", TEXT, file_config, journal_dir, 0, CYAML_UNLIMITED),
+    CYAML_FIELD_UINT_PTR("journal_segment_bytes", OPTIONAL, file_config, journal_segment_bytes),
+    CYAML_FIELD_BOOL_PTR("journal_salvage", OPTIONAL, file_config, journal_salvage),
     CYAML_FIELD_END,
 };
 
@@ -295,7 +320,8 @@ static hl_domain_config base_domain(const char *name)
                               .block_timeout_ns = HL_SECOND,
                               .publishes_to = "*",
                               .high_water_pct = 80,
-                              .low_water_pct = 50};
+                              .low_water_pct = 50,
+                              .durability = HL_DURABILITY_ASYNC};
 }
 
 static hl_domain_config make_domain(const file_domain *file)
@@ -312,6 +338,12 @@ static hl_domain_config make_domain(const file_domain *file)
     TAKE(&domain, file, block_timeout_ns);
     TAKE(&domain, file, wait);
     TAKE(&domain, file, conflate_keys);
+    TAKE(&domain, file, durability);
+    TAKE(&domain, file, journal_policy);
+    TAKE(&domain, file, journal_patience_ns);
+    TAKE(&domain, file, journal_slots);
+    TAKE(&domain, file, commit_events);
+    TAKE(&domain, file, commit_interval_ns);
     if (file->conflates != NULL)
         domain.conflates = file->conflates;
     if (file->throttle != NULL) {
@@ -419,6 +451,9 @@ static void take_settings(hl_config *config, const file_config *file)
     TAKE(config, file, worker_shrink_after_ns);
     TAKE(config, file, worker_shrink_above_per_s);
     TAKE(config, file, worker_pause_ns);
+    config->journal_dir = file->journal_dir;
+    TAKE(config, file, journal_segment_bytes);
+    TAKE(config, file, journal_salvage);
 }
 
 static hl_status make_config(const hl_document *document, loaded_config *loaded, hl_error *error)

@@ -77,6 +77,11 @@ Test(yaml, the_example_states_the_defaults)
         cr_assert_eq(a->throttle.burst, b->throttle.burst);
         cr_assert_eq(a->high_water_pct, b->high_water_pct);
         cr_assert_eq(a->low_water_pct, b->low_water_pct);
+        cr_assert_eq(a->durability, b->durability);
+        cr_assert_eq(a->journal_policy, b->journal_policy);
+        cr_assert_eq(a->journal_slots, b->journal_slots);
+        cr_assert_eq(a->commit_events, b->commit_events);
+        cr_assert_eq(a->commit_interval_ns, b->commit_interval_ns);
     }
     cr_assert_eq(memcmp(&config->sampling, &plain.sampling, sizeof plain.sampling), 0);
     const hl_ladder_options *const ladder = &config->ladder, *const usual = &plain.ladder;
@@ -105,6 +110,9 @@ Test(yaml, the_example_states_the_defaults)
     cr_assert_eq(config->handler_budget_ns, plain.handler_budget_ns);
     cr_assert_eq(config->turn_budget_ns, plain.turn_budget_ns);
     cr_assert_eq(config->stall_backtrace, plain.stall_backtrace);
+    cr_assert_null(config->journal_dir);
+    cr_assert_eq(config->journal_segment_bytes, plain.journal_segment_bytes);
+    cr_assert_eq(config->journal_salvage, plain.journal_salvage);
     cr_assert_eq(config->guard_interval, plain.guard_interval);
     cr_assert_eq(config->spin_before_park_ns, plain.spin_before_park_ns);
     cr_assert_eq(config->max_keys_per_state_topic, plain.max_keys_per_state_topic);
@@ -192,7 +200,16 @@ Test(yaml, the_example_has_every_key)
                                        "sampling",
                                        "window_ns",
                                        "max_keys",
-                                       "closes_per_look"};
+                                       "closes_per_look",
+                                       "journal_dir",
+                                       "journal_segment_bytes",
+                                       "journal_salvage",
+                                       "durability",
+                                       "journal_policy",
+                                       "journal_patience_ns",
+                                       "journal_slots",
+                                       "commit_events",
+                                       "commit_interval_ns"};
     static char text[65536];
     FILE *const file = fopen(EXAMPLE, "r");
     cr_assert_not_null(file);
@@ -414,7 +431,7 @@ Test(yaml, unknown_keys_have_place_and_remedy)
                ":3:5: unknown key \"xyzzy\": use one of name, priority, fixed_priority, shards, "
                "slot_size_bytes, ring_slots, handler_ring_slots, full_policy, block_timeout_ns, "
                "publishes_to, wait, conflates, conflate_keys, throttle, high_water_pct, "
-               "low_water_pct");
+               "low_water_pct, durability, journal_policy, ... (all: examples/hotlane.yaml)");
     EXPECT_BAD("? [a, b]\n: c\n", ":1:3: a key is a plain word");
 }
 

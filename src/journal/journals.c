@@ -1,0 +1,174 @@
+#include "journal/journals.h"
+
+#include <stdio.h>
+
+#include "bus/thread_request.h"
+#include "journal/progress.h"
+#include "journal/scribe.h"
+
+struct hl_journals {
+    hl_feed *feeds; /* by partition; those without a journal are all zero */
+    hl_scribe *scribes;
+    uint32_t scribe_count;
+};
+
+static bool is_journaled(const hl_partition *partition)
+{
+    return partition->domain->config.durability != HL_DURABILITY_OFF;
+}
+
+/* ---- made and freed ---- */
+
+/* The thread of a partition's journal: the first is that of all `async` domains, where there is
+ * any; then one for each `sync` domain. */
+static hl_scribe *scribe_of(hl_bus *bus, const hl_partition *partition)
+{
+    hl_journals *const journals = bus->journals;
+    return &journals->scribes[partition->domain->journal_thread];
+}
+
+static hl_status join_scribe(hl_scribe *scribe, hl_feed *feed, hl_error *error)
+{
+    hl_feed **const feeds = realloc(scribe->feeds, (scribe->feed_count + 1) * sizeof(hl_feed *));
+    if (feeds == NULL)
+        return hl_error_set(error, HL_NO_MEMORY, "no memory for the journal's threads");
+    scribe->feeds = feeds;
+    feeds[scribe->feed_count++] = feed;
+    feed->scribe = scribe;
+    return HL_OK;
+}
+
+static hl_status make_feed(hl_bus *bus, hl_partition *partition, hl_error *error)
+{
+    hl_feed *const feed = &bus->journals->feeds[partition->number];
+    hl_status status = hl_feed_init(feed, partition, error);
+    if (status == HL_OK && bus->journals->scribe_count != 0)
+        status = join_scribe(scribe_of(bus, partition), feed, error);
+    if (status == HL_OK)
+        status = hl_scribe_open(feed, error);
+    if (status == HL_OK)
+        partition->recorder = &feed->recorder;
+    return status;
+}
+
+static void make_scribes(hl_bus *bus)
+{
+    hl_journals *const journals = bus->journals;
+    const uint32_t first =
+        bus->partition_count + bus->config.publisher_count + hl_worker_thread_count(&bus->config);
+    for (uint32_t i = 0; i < journals->scribe_count; i++) {
+        hl_scribe *const scribe = &journals->scribes[i];
+        scribe->bus = bus;
+        scribe->cpu = bus->plan->threads[first + i].cpu;
+        hl_sleeper_init(&scribe->sleeper);
+        snprintf(scribe->name, sizeof scribe->name, "%.63s", bus->plan->threads[first + i].name);
+    }
+}
+
+static hl_status create(hl_bus *bus, hl_error *error)
+{
+    const uint32_t threads = bus->journal_threads;
+    if (threads == 0)
+        return HL_OK;
+    hl_journals *const journals = hl_allocate(1, sizeof *journals);
+    if (journals == NULL)
+        return hl_error_set(error, HL_NO_MEMORY, "no memory for the journal");
+    bus->journals = journals;
+    journals->feeds = hl_allocate(bus->partition_count, sizeof *journals->feeds);
+    journals->scribes = hl_allocate(threads, sizeof *journals->scribes);
+    if (journals->feeds == NULL || journals->scribes == NULL)
+        return hl_error_set(error, HL_NO_MEMORY, "no memory for the journal");
+    if (bus->config.threads == HL_THREADS_OWN) {
+        journals->scribe_count = threads;
+        make_scribes(bus);
+    }
+    hl_status status = HL_OK;
+    for (uint32_t i = 0; i < bus->partition_count && status == HL_OK; i++)
+        if (is_journaled(&bus->partitions[i]))
+            status = make_feed(bus, &bus->partitions[i], error);
+    return status;
+}
+
+static hl_status start(hl_bus *bus, hl_error *error)
+{
+    hl_status status = HL_OK;
+    for (uint32_t i = 0; bus->journals != NULL && i < bus->journals->scribe_count; i++)
+        if (status == HL_OK)
+            status = hl_scribe_start(&bus->journals->scribes[i], error);
+    return status;
+}
+
+static hl_status close_all(hl_bus *bus, hl_error *error)
+{
+    hl_status first = HL_OK;
+    for (uint32_t i = 0; i < bus->partition_count; i++) {
+        hl_error of_this;
+        const hl_status status = hl_scribe_close(&bus->journals->feeds[i], &of_this);
+        if (status != HL_OK && first == HL_OK) {
+            first = status;
+            *error = of_this;
+        }
+    }
+    return first;
+}
+
+static hl_status stop(hl_bus *bus, hl_error *error)
+{
+    if (bus->journals == NULL || bus->journals->feeds == NULL)
+        return HL_OK;
+    for (uint32_t i = 0; i < bus->journals->scribe_count; i++)
+        hl_scribe_end(&bus->journals->scribes[i]);
+    /* A start that failed may be tried again. */
+    return bus->control->state == HL_BUS_CREATED ? HL_OK : close_all(bus, error);
+}
+
+static void destroy(hl_bus *bus)
+{
+    hl_journals *const journals = bus->journals;
+    hl_error ignored; /* nobody is left to be told */
+    if (journals == NULL)
+        return;
+    if (journals->feeds != NULL)
+        close_all(bus, &ignored);
+    for (uint32_t i = 0; journals->feeds != NULL && i < bus->partition_count; i++)
+        hl_feed_free(&journals->feeds[i]);
+    for (uint32_t i = 0; i < journals->scribe_count; i++)
+        free(journals->scribes[i].feeds);
+    free(journals->feeds);
+    free(journals->scribes);
+    free(journals);
+}
+
+const hl_part hl_journals_part = {
+    .create = create, .start = start, .stop = stop, .destroy = destroy};
+
+/* ---- reading ---- */
+
+hl_status hl_bus_journal_stats(const hl_bus *bus, uint32_t partition,
+                               hl_partition_journal_stats *ret_stats)
+{
+    if (partition >= bus->partition_count || bus->partitions[partition].recorder == NULL)
+        return HL_NOT_FOUND;
+    const hl_feed *const feed = &bus->journals->feeds[partition];
+    const hl_recovery *const recovery = &feed->recovery;
+    const hl_journal_progress *const progress = &feed->progress;
+    /* Relaxed all: counters of one writer each. */
+    *ret_stats = (hl_partition_journal_stats){
+        .durability = feed->is_sync ? HL_DURABILITY_SYNC : HL_DURABILITY_ASYNC,
+        .state = hl_journal_state_of(progress),
+        .degraded = hl_load_relaxed_u32(&feed->degraded) != 0,
+        .durable_sequence = hl_journal_durable(progress),
+        .written_sequence = hl_journal_written(progress),
+        .last_sequence = hl_load_relaxed_u64(&bus->partitions[partition].sequence), /* as above */
+        .reserved_through = hl_journal_reserved(progress),
+        .unjournaled = hl_load_relaxed_u64(&feed->unjournaled) +  /* as above */
+                       hl_load_relaxed_u64(&feed->refused),       /* as above */
+        .degradations = hl_load_relaxed_u64(&feed->degradations), /* as above */
+        .syncs = hl_progress_read(&progress->syncs),
+        .written_bytes = hl_progress_read(&progress->written_bytes),
+        .recovered_sequence = recovery->last_sequence,
+        .recovered_segments = recovery->segments,
+        .torn_bytes = recovery->torn_bytes,
+        .was_clean = recovery->was_clean};
+    return HL_OK;
+}

@@ -1,0 +1,131 @@
+#include "run_journal.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/error.h"
+
+static const char *const durability_names[] = {"off", "async", "sync"};
+static const char *const state_names[] = {"running", "no_space", "failed", "closed"};
+
+/* ---- the option ---- */
+
+static hl_domain_config *find(hl_domain_config *domains, uint32_t count, const char *name,
+                              size_t bytes)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (strlen(domains[i].name) == bytes && memcmp(domains[i].name, name, bytes) == 0)
+            return &domains[i];
+    return NULL;
+}
+
+/* One "order=sync". */
+static hl_status take_one(const char *item, size_t bytes, hl_domain_config *domains, uint32_t count,
+                          hl_error *error)
+{
+    const char *const equals = memchr(item, '=', bytes);
+    const size_t name_bytes = equals != NULL ? (size_t)(equals - item) : bytes;
+    hl_domain_config *const domain = find(domains, count, item, name_bytes);
+    if (domain == NULL)
+        return hl_error_set(error, HL_INVALID, "--durability: '%.*s' names no domain",
+                            (int)name_bytes, item);
+    const char *const value = equals != NULL ? equals + 1 : item + bytes;
+    const size_t value_bytes = bytes - (size_t)(value - item);
+    for (int i = HL_DURABILITY_OFF; i <= HL_DURABILITY_SYNC; i++) {
+        if (strlen(durability_names[i]) != value_bytes ||
+            memcmp(durability_names[i], value, value_bytes) != 0)
+            continue;
+        domain->durability = (hl_durability)i;
+        return HL_OK;
+    }
+    return hl_error_set(error, HL_INVALID,
+                        "--durability: %s: '%.*s' is no durability: say %s=off, async or sync",
+                        domain->name, (int)value_bytes, value, domain->name);
+}
+
+hl_status run_journal_durability(const char *list, hl_domain_config *domains, uint32_t count,
+                                 hl_error *error)
+{
+    hl_status status = HL_OK;
+    while (list != NULL && status == HL_OK) {
+        const size_t bytes = strcspn(list, ",");
+        status = take_one(list, bytes, domains, count, error);
+        list = list[bytes] == ',' ? list + bytes + 1 : NULL;
+    }
+    return status;
+}
+
+/* ---- the report ---- */
+
+/* The name of a journaled partition and how it stands; false past the last. */
+static bool next_partition(const hl_bus *bus, uint32_t *domain, uint32_t *shard, char ret_name[80],
+                           hl_partition_journal_stats *ret_stats)
+{
+    const char *name;
+    for (; (name = hl_bus_domain(bus, *domain)) != NULL; (*domain)++, *shard = 0) {
+        uint32_t partition, other;
+        while (hl_bus_partition(bus, name, *shard, &partition) == HL_OK) {
+            const bool sharded = hl_bus_partition(bus, name, 1, &other) == HL_OK;
+            if (sharded)
+                snprintf(ret_name, 80, "%s.%" PRIu32, name, *shard);
+            else
+                snprintf(ret_name, 80, "%s", name);
+            (*shard)++;
+            if (hl_bus_journal_stats(bus, partition, ret_stats) == HL_OK)
+                return true;
+        }
+    }
+    return false;
+}
+
+void run_journal_print(const hl_bus *bus, FILE *stream)
+{
+    uint32_t domain = 0, shard = 0;
+    char name[80];
+    hl_partition_journal_stats s;
+    for (bool first = true; next_partition(bus, &domain, &shard, name, &s); first = false) {
+        if (first)
+            fprintf(stream, "\nJournal%16s %9s %12s %12s %12s %11s %7s   found\n", "durability",
+                    "state", "sequence", "written", "durable", "unjournaled", "syncs");
+        fprintf(stream,
+                "  %-13s %8s %9s %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %11" PRIu64 " %7" PRIu64
+                "   ",
+                name, durability_names[s.durability], state_names[s.state], s.last_sequence,
+                s.written_sequence, s.durable_sequence, s.unjournaled, s.syncs);
+        if (s.recovered_segments == 0)
+            fprintf(stream, "nothing\n");
+        else
+            fprintf(stream, "up to %" PRIu64 ", %s, %" PRIu64 " torn bytes cut\n",
+                    s.recovered_sequence, s.was_clean ? "closed" : "not closed", s.torn_bytes);
+    }
+}
+
+static json_t *partition_json(const hl_partition_journal_stats *s)
+{
+    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "durability",
+                     durability_names[s->durability], "state", state_names[s->state], "degraded",
+                     (int)s->degraded, "last_sequence", (json_int_t)s->last_sequence,
+                     "written_sequence", (json_int_t)s->written_sequence, "durable_sequence",
+                     (json_int_t)s->durable_sequence, "unjournaled", (json_int_t)s->unjournaled,
+                     "syncs", (json_int_t)s->syncs, "written_bytes", (json_int_t)s->written_bytes,
+                     "recovered_sequence", (json_int_t)s->recovered_sequence, "torn_bytes",
+                     (json_int_t)s->torn_bytes, "was_clean", (int)s->was_clean);
+}
+
+bool run_journal_json(const hl_bus *bus, json_t **ret_json)
+{
+    uint32_t domain = 0, shard = 0;
+    char name[80];
+    hl_partition_journal_stats stats;
+    json_t *journal = NULL;
+    while (next_partition(bus, &domain, &shard, name, &stats)) {
+        if (journal == NULL && (journal = json_object()) == NULL)
+            return false;
+        if (json_object_set_new(journal, name, partition_json(&stats)) != 0) {
+            json_decref(journal);
+            return false;
+        }
+    }
+    *ret_json = journal;
+    return true;
+}

@@ -1,0 +1,24 @@
+/*
+ * The journal of `hotlane run`: --journal and --durability, and what the report says of it.
+ */
+#ifndef HL_TOOLS_RUN_JOURNAL_H
+#define HL_TOOLS_RUN_JOURNAL_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include <hotlane/hotlane.h>
+
+/* Puts "order=sync,market_data=off" (NULL: nothing) into the domains. HL_OK, or HL_INVALID with a
+ * sentence. */
+hl_status run_journal_durability(const char *list, hl_domain_config *domains, uint32_t count,
+                                 hl_error *error);
+
+/* A line for each journaled partition; nothing where there is none. */
+void run_journal_print(const hl_bus *bus, FILE *stream);
+
+/* An object by partition, "order" or "order.3"; *ret_json NULL: there is no journal. False: no
+ * memory. */
+bool run_journal_json(const hl_bus *bus, json_t **ret_json);
+
+#endif
