@@ -13,6 +13,7 @@
  *                      | same hl_publisher | same hl_shared_publisher | other handles
  *     claim, publish   |        X          |            -             |      -
  *     commit, abort    |        X          |            -             |      -
+ *     flush            |        X          |            -             |      -
  *     close            |        X          |            X             |      -
  *     X: the caller must exclude it; -: may run at the same time.
  *
@@ -41,11 +42,17 @@ typedef struct hl_publisher_options {
     const char *uses;
     uint32_t ring_slots; /* 0: the domain's. Of a shared lane its first opener's holds for all */
     hl_throttle_options throttle; /* of its events of NORMAL priority and below */
+    /* Batches, of an exclusive publisher: what it publishes of NORMAL priority and below into one
+     * ring is taken when so many events lie there, or the oldest has waited so long, or
+     * hl_publisher_flush says so; then one behind the other. 0: each at once; up to 65,536. Not on
+     * lanes that conflate. */
+    uint32_t batch_events;
+    uint64_t batch_wait_ns;
 } hl_publisher_options;
 
-#define HL_PUBLISHER_OPTIONS_INIT                                       \
-    {                                                                   \
-        sizeof(hl_publisher_options), NULL, 0, HL_THROTTLE_OPTIONS_INIT \
+#define HL_PUBLISHER_OPTIONS_INIT                                                               \
+    {                                                                                           \
+        sizeof(hl_publisher_options), NULL, 0, HL_THROTTLE_OPTIONS_INIT, 0, 10 * HL_MILLISECOND \
     }
 
 /* Open slots, to be filled and then committed or aborted. A value: several may be open. */
@@ -116,6 +123,10 @@ HL_API hl_status hl_claim_wait(hl_publisher *publisher, hl_topic topic, uint64_t
                                uint32_t payload_size, hl_claim *ret_claim);
 HL_API hl_status hl_claim_run_wait(hl_publisher *publisher, hl_topic topic, uint64_t key,
                                    uint32_t payload_size, uint32_t count, hl_claim *ret_claim);
+
+/* What it has committed so far need not wait for more (hl_publisher_options.batch_events). Its
+ * thread; nothing for a publisher that does not batch. */
+HL_API void hl_publisher_flush(hl_publisher *publisher);
 
 /* Makes the claimed events visible to the partition (a handler's: when it returns HL_OK). The claim
  * is then over (count 0): a second commit or abort of it does nothing. */

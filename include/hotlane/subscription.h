@@ -185,6 +185,11 @@ HL_API hl_status hl_unsubscribe(hl_subscription *subscription, uint64_t timeout_
  */
 HL_API hl_status hl_subscription_reattach(hl_subscription *subscription);
 
+/* Has the batches that wait for company delivered now, by the partitions' threads: soon, not by the
+ * time that it returns. Any thread. HL_OK; HL_NOT_ALLOWED: it has no batch handler; HL_CLOSED: it
+ * is ending, or a fork's child; HL_INVALID: no subscription was given. */
+HL_API hl_status hl_subscription_flush(hl_subscription *subscription);
+
 /* Where in a partition's order the subscription begins: the first event it can see is the one
  * after ret_sequence. HL_NOT_FOUND: not taken up there yet, or it never reaches that partition. Any
  * thread. */

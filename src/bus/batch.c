@@ -118,6 +118,13 @@ void hl_boxes_end_run(hl_partition *partition, bool interrupted)
     }
 }
 
+void hl_batch_flush(hl_partition *partition, hl_cell *cell)
+{
+    hl_batch_box *const box = cell->waiting;
+    if (box->count != 0)
+        deliver(partition, box);
+}
+
 static void cancel(hl_partition *partition, hl_cell *cell)
 {
     hl_batch_box *const box = cell->waiting;

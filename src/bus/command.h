@@ -21,6 +21,7 @@ typedef enum hl_command_kind {
     HL_COMMAND_RETIRE_INLET, /* its publisher has closed: stop polling once it is empty */
     HL_COMMAND_ATTACH,       /* take a subscription up */
     HL_COMMAND_REATTACH,     /* take up again what was ejected */
+    HL_COMMAND_FLUSH,        /* deliver its batches */
     HL_COMMAND_DETACH,       /* let go of it */
     HL_COMMAND_CALL          /* call something of a part's */
 } hl_command_kind;

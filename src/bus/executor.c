@@ -9,8 +9,10 @@
 #include "affinity/pin.h"
 #include "base/backtrace.h"
 #include "bus/async.h"
+#include "bus/batch.h"
 #include "bus/bus.h"
 #include "bus/dispatch.h"
+#include "bus/gather.h"
 #include "bus/hold.h"
 #include "bus/pool.h"
 #include "bus/recorder.h"
@@ -175,6 +177,9 @@ static uint32_t take_run(hl_executor *executor, hl_inlet *inlet, uint32_t level,
     hl_lane *const lane = &inlet->partition->lanes[level];
     void *first = NULL;
     const bool is_table = inlet->conflated != NULL;
+    if (__builtin_expect(inlet->gather != NULL, 0) &&
+        (max = hl_gather_take(executor, inlet, max)) == 0)
+        return 0;
     const uint32_t ready = is_table ? max : hl_ring_peek(&inlet->consumer, max, &first);
     /* After the peek: whatever was commanded before one of these events was committed is done
      * before it is dispatched. */
@@ -312,6 +317,11 @@ void hl_executor_obey(hl_executor *executor)
                 break;
             executor->now_ns = hl_bus_now(executor->bus);
             for_each_cell(link, hl_async_reattach);
+            break;
+        case HL_COMMAND_FLUSH:
+            hl_store_release_u32(&link->flushing, 0); /* LETGO: the command may be sent again. */
+            if (hl_turning == executor)
+                for_each_cell(link, hl_batch_flush);
             break;
         case HL_COMMAND_CALL:
             executor->now_ns = hl_bus_now(executor->bus);

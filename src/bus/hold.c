@@ -47,17 +47,20 @@ void hl_hold_note(hl_inlet *inlet, const hl_subscription *by, hl_event *event)
     inlet->partition->lanes[inlet->priority].withheld += event != NULL;
 }
 
-/* The inlet is looked at again. */
-static void release(hl_partition *partition, hl_hold *hold)
+void hl_inlet_relink(hl_executor *executor, hl_inlet *inlet)
 {
-    hl_executor *const executor = partition->executor;
-    hl_inlet *const inlet = hold->inlet;
     const uint64_t bit = (uint64_t)1 << inlet->group;
     hl_level_link(&executor->levels[inlet->priority], inlet);
     if (inlet->is_local)
         executor->local[inlet->priority] |= bit;
     else
         executor->watched[inlet->priority] |= bit;
+}
+
+/* The inlet is looked at again. */
+static void release(hl_partition *partition, hl_hold *hold)
+{
+    hl_inlet_relink(partition->executor, hold->inlet);
     hold_for(hold, NULL);
     hl_due_close(partition, &hold->due);
 }

@@ -36,6 +36,9 @@ void hl_hold_note(hl_inlet *inlet, const hl_subscription *by, hl_event *event);
 /* Holds an inlet, whose hold->by says for whom. */
 void hl_inlet_hold(hl_executor *executor, hl_inlet *inlet);
 
+/* Puts an inlet that was taken off its level back. */
+void hl_inlet_relink(hl_executor *executor, hl_inlet *inlet);
+
 /* Nothing is held for that subscription any more. */
 void hl_inlets_release(hl_partition *partition, const hl_subscription *subscription);
 

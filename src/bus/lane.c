@@ -1,5 +1,6 @@
 #include "bus/bus.h"
 #include "bus/conflating.h"
+#include "bus/gather.h"
 #include "bus/hold.h"
 #include "bus/ready.h"
 
@@ -23,8 +24,10 @@ static size_t node_bytes(const hl_lane_request *requests, uint32_t count, int no
 
 static void free_pair(hl_outlet *outlet)
 {
-    if (outlet->inlet != NULL)
+    if (outlet->inlet != NULL) {
         free(outlet->inlet->hold);
+        free(outlet->inlet->gather);
+    }
     free(outlet->inlet);
     free(outlet);
 }
@@ -116,6 +119,12 @@ static hl_status make_lane(hl_bus *bus, hl_lane_request *request, hl_ring_memory
     outlet->announced_bit = (uint64_t)1 << inlet->group;
     inlet->ring = ring;
     inlet->home = home;
+    if (request->batch_events != 0 && request->priority > HL_HIGH &&
+        !hl_gather_make(inlet, request)) {
+        free_pair(outlet);
+        return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a lane of domain %s",
+                           partition->domain->name);
+    }
     inlet->link = (hl_command){NULL, HL_COMMAND_LINK_INLET, inlet};
     inlet->retire = (hl_command){NULL, HL_COMMAND_RETIRE_INLET, inlet};
     home->rings_in_use++;
@@ -243,6 +252,7 @@ void hl_inlet_free(hl_inlet *inlet)
     drop_home(inlet->home);
     free(inlet->conflated);
     free(inlet->hold);
+    free(inlet->gather);
     free(inlet);
 }
 

@@ -79,6 +79,7 @@ typedef enum hl_outlet_kind {
 } hl_outlet_kind;
 
 typedef struct hl_inlet hl_inlet;
+typedef struct hl_gather hl_gather;
 typedef struct hl_conflating_seat hl_conflating_seat;
 typedef struct hl_conflate_consumer hl_conflate_consumer;
 
@@ -136,7 +137,8 @@ struct hl_inlet {
     struct hl_inlet *next;                  /* of the same group (ready.h) */
     uint64_t aged_at;                       /* position at the last ageing */
     bool retiring;
-    hl_hold *hold; /* hold.h */
+    hl_hold *hold;     /* hold.h */
+    hl_gather *gather; /* of a publisher that batches (gather.h); else NULL */
     /* Read-only after it is made. */
     hl_partition *partition;
     hl_priority priority;
@@ -160,8 +162,10 @@ typedef struct hl_lane_request {
     uint32_t slots;
     const hl_executor *publisher_executor; /* whose handlers publish; NULL: not a handler */
     uint16_t source;                       /* of its events; 0: shared by many */
-    bool is_limited;                       /* of NORMAL and below: HL_OUTLET_LIMITED */
-    hl_outlet *outlet;                     /* the answer */
+    uint32_t batch_events;                 /* of an exclusive publisher; 0: it does not batch */
+    uint64_t batch_wait_ns;
+    bool is_limited;   /* of NORMAL and below: HL_OUTLET_LIMITED */
+    hl_outlet *outlet; /* the answer */
 } hl_lane_request;
 
 /*

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "bus/bus.h"
+#include "bus/gather.h"
 #include "config/domains.h"
 
 /* ---- what it uses ---- */
@@ -179,6 +180,9 @@ static hl_status check_open(hl_bus *bus, const char *name, const hl_publisher_op
         return hl_bus_fail(bus, HL_INVALID,
                            "publisher %s: ring_slots is %u: use a power of two from 2 to 16777216",
                            name, slots);
+    if (options->batch_events > 65536)
+        return hl_bus_fail(bus, HL_INVALID, "publisher %s: batch_events is %u: use 0 to 65536",
+                           name, options->batch_events);
     if (bus->control->state >= HL_BUS_STOPPING)
         return hl_bus_fail(bus, HL_CLOSED, "publisher %s: the bus has stopped", name);
     if (name_is_open(bus, name))
@@ -263,7 +267,9 @@ static hl_status open_exclusive(hl_bus *bus, const char *name, const hl_publishe
     const hl_lane_request like = {.kind = HL_OUTLET_EXCLUSIVE,
                                   .slots = options->ring_slots,
                                   .source = publisher->source,
-                                  .is_limited = publisher->limit != NULL};
+                                  .is_limited = publisher->limit != NULL,
+                                  .batch_events = options->batch_events,
+                                  .batch_wait_ns = options->batch_wait_ns};
     if (status == HL_OK)
         status = make_outlets(bus, uses, &like, publisher->outlets);
     if (status != HL_OK) {
@@ -350,6 +356,11 @@ hl_status hl_shared_publisher_open(hl_bus *bus, const char *name,
     uint32_t *const uses = calloc(bus->config.domain_count, sizeof *uses);
     hl_status status = uses == NULL ? hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a publisher")
                                     : check_open(bus, name, options, ret_publisher);
+    if (status == HL_OK && options->batch_events != 0)
+        status = hl_bus_fail(bus, HL_INVALID,
+                             "publisher %s: many share its rings, so it cannot batch: use "
+                             "batch_events 0, or an exclusive publisher",
+                             name);
     if (status == HL_OK)
         status = parse_uses(bus, name, options->uses, uses);
     if (status == HL_OK)
@@ -489,6 +500,17 @@ void hl_publisher_end(hl_publisher *publisher)
     free(publisher->outlets);
     free(publisher->limit);
     free(publisher);
+}
+
+void hl_publisher_flush(hl_publisher *publisher)
+{
+    if (publisher->is_handlers || hl_bus_is_detached(publisher->bus))
+        return;
+    for (uint32_t i = 0; i < publisher->bus->partition_count * HL_PRIORITIES; i++) {
+        hl_outlet *const outlet = publisher->outlets[i];
+        if (outlet != NULL && outlet->inlet != NULL && outlet->inlet->gather != NULL)
+            hl_gather_flush(outlet);
+    }
 }
 
 void hl_publisher_close(hl_publisher *publisher)

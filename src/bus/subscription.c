@@ -111,6 +111,7 @@ static bool make_links(hl_bus *bus, hl_subscription *subscription)
         link->attach = (hl_command){NULL, HL_COMMAND_ATTACH, link};
         link->detach = (hl_command){NULL, HL_COMMAND_DETACH, link};
         link->reattach = (hl_command){NULL, HL_COMMAND_REATTACH, link};
+        link->flush = (hl_command){NULL, HL_COMMAND_FLUSH, link};
     }
     subscription->links_left = subscription->link_count;
     subscription->references = subscription->link_count + 1;
@@ -513,6 +514,29 @@ hl_status hl_subscription_reattach(hl_subscription *subscription)
         return HL_CLOSED;
     hl_bus_lock(bus);
     const hl_status status = reattach_locked(subscription);
+    hl_bus_unlock(bus);
+    return status;
+}
+
+hl_status hl_subscription_flush(hl_subscription *subscription)
+{
+    if (subscription == NULL)
+        return HL_INVALID;
+    hl_bus *const bus = subscription->bus;
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
+    if (subscription->options.batch == NULL)
+        return HL_NOT_ALLOWED;
+    hl_bus_lock(bus);
+    const hl_status status = hl_subscription_is_closing(subscription) ? HL_CLOSED : HL_OK;
+    for (uint32_t i = 0; status == HL_OK && i < subscription->link_count; i++) {
+        hl_link *const link = &subscription->links[i];
+        /* LETGO: acquire, the executor is done with the command. */
+        if (hl_load_acquire_u32(&link->flushing) != 0)
+            continue;
+        hl_store_relaxed_u32(&link->flushing, 1); /* Relaxed: COMMAND orders it. */
+        hl_executor_command(link->executor, &link->flush);
+    }
     hl_bus_unlock(bus);
     return status;
 }

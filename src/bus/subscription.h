@@ -72,10 +72,12 @@ typedef struct hl_link {
     hl_command attach;
     hl_command detach;
     hl_command reattach;
+    hl_command flush;
     hl_executor *executor;
     hl_subscription *subscription;
     struct hl_link *next_of_worker; /* of an executor that is a worker; its thread's */
     uint32_t reattaching;           /* LETGO: the command is on its way */
+    uint32_t flushing;              /* LETGO: likewise */
     uint32_t let_go;                /* LETGO */
 } hl_link;
 
