@@ -16,6 +16,7 @@
 #define LOOKS_AN_AGE 8  /* how often in eject_age_ns the oldest is looked at */
 #define LEAST_ROOM   64 /* bytes behind a queue's event header: news must fit */
 #define NOBODY       0
+#define PATIENCE_NS  HL_SECOND             /* how long an event waits for its output's room */
 #define ROOM_NS      (50 * HL_MICROSECOND) /* how long a strand rests whose output has no room */
 
 /* ---- the options ---- */
@@ -231,7 +232,8 @@ static void eject(hl_partition *partition, hl_async_box *box, const hl_lost *los
     /* Relaxed: the partition's own; for others, see TOLD. */
     hl_store_relaxed_u32(&box->cell->state, HL_CELL_EJECTED);
     hl_count(&box->ejections, 1);
-    const uint64_t last = lost->count != 0 ? lost->first_sequence - 1 : hl_partition_handed_out(partition);
+    const uint64_t last =
+        lost->count != 0 ? lost->first_sequence - 1 : hl_partition_handed_out(partition);
     box->ejected = (hl_ejected){last, behind, age_ns};
     hl_store_release_u32(&box->eject, HL_EJECT_UNTOLD); /* TOLD: release, after what it says. */
     hl_system_eject news = {
@@ -304,17 +306,30 @@ static void count_finished(const hl_worker *worker)
     hl_store_release_u64(finished, hl_load_relaxed_u64(finished) + 1);
 }
 
-/* Whether a handler has failed because a lane had no room that it will have one day. */
-static bool wants_room(const hl_publisher *out, hl_status status)
+/* Whether a handler has failed because a lane had no room that it will have one day. Not when that
+ * lane waits for this very subscription's queue, whose head this event is; and a circle of several,
+ * which nobody sees whole, is broken where an event has waited long enough. */
+static bool wants_room(const hl_worker *worker, const hl_async *async, hl_status status)
 {
-    return (status == HL_RETRY || status == HL_FULL) && out->full != NULL &&
-           out->full_slots - 1 <= out->full->mask;
+    const hl_outlet *const full = worker->out->full;
+    const hl_strand *const strand = worker->strand;
+    if ((status != HL_RETRY && status != HL_FULL) || full == NULL ||
+        worker->out->full_slots - 1 > full->mask)
+        return false;
+    /* Relaxed: it stays so as long as this event is not through. */
+    const void *const by = hl_load_relaxed_ptr((void *const *)(const void *)&full->inlet->hold->by);
+    return by != async->subscription &&
+           (strand->rests_since_ns == 0 ||
+            hl_bus_now(worker->executor->bus) - strand->rests_since_ns < PATIENCE_NS);
 }
 
 static void rest(const hl_worker *worker)
 {
-    const uint64_t until_ns = hl_due_after(hl_bus_now(worker->executor->bus), ROOM_NS);
-    hl_store_relaxed_u64(&worker->strand->rests_until_ns, until_ns); /* Relaxed: a hint. */
+    const uint64_t now_ns = hl_bus_now(worker->executor->bus);
+    if (worker->strand->rests_since_ns == 0)
+        worker->strand->rests_since_ns = now_ns;
+    /* Relaxed: a hint. */
+    hl_store_relaxed_u64(&worker->strand->rests_until_ns, hl_due_after(now_ns, ROOM_NS));
 }
 
 static void count_failure(hl_cell *cell, hl_async_share *share, hl_status status,
@@ -338,13 +353,15 @@ bool hl_async_run(hl_worker *worker, const hl_async_queue *queue, const hl_event
         const hl_status status = call(worker, async, id, event);
         if (status == HL_OK) {
             hl_count(&share->handled, 1);
-        } else if (may_stay && wants_room(worker->out, status)) {
+        } else if (may_stay && wants_room(worker, async, status)) {
             hl_count(&share->taken, (uint64_t)-1);
             rest(worker);
             return false;
         } else {
             count_failure(queue->box->cell, share, status, event);
         }
+        if (may_stay)
+            worker->strand->rests_since_ns = 0;
         hl_count(&worker->executor->events, 1);
     }
     count_finished(worker);

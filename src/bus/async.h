@@ -71,6 +71,8 @@ struct hl_strand {
                                      others than the holder */
     uint64_t rests_until_ns;      /* an event's output found no room; 0: it did. Relaxed: a hint to
                                      others than the holder */
+    uint64_t rests_since_ns; /* since when the event at its head has waited for that; 0: it does
+                                not. The holder's */
 };
 
 typedef enum hl_eject_state { HL_EJECT_NONE = 0, HL_EJECT_UNTOLD, HL_EJECT_TOLD } hl_eject_state;

@@ -285,6 +285,37 @@ Test(async, lossless_handlers_that_feed_themselves_never_deadlock)
     cr_assert_geq(self.seen.seen, 200);
 }
 
+/* The same, asking for the event again when there is no room, which there cannot be before it has
+ * ended. */
+static hl_status go_round_or_wait(const hl_event *event, hl_publisher *out, void *context)
+{
+    relay *const self = context;
+    const uint64_t value = own_value(event) - 1;
+    if (own_value(event) != 0 &&
+        hl_try_publish(out, self->to, event->key + 1, &value, sizeof value) == HL_FULL)
+        return HL_RETRY;
+    hl_fetch_add_release_u64(&self->seen.seen, 1);
+    return HL_OK;
+}
+
+Test(async, lossless_handlers_that_wait_for_themselves_never_deadlock)
+{
+    hl_bus *const bus = own_start_with_workers(HL_WAIT_PARK, 2);
+    relay self = {.to = own_topic(bus, "market_data.trade", HL_DELTA)};
+    hl_subscription_options options = options_of(HL_ASYNC_BY_KEY, HL_CONTRACT_LOSSLESS);
+    options.queue_events = 2;
+    hl_subscription *const circle =
+        subscribe_async(bus, "market_data.trade", go_round_or_wait, &self, &options);
+    hl_publisher *const feed = own_publisher(bus, "feed", "market_data");
+    for (uint64_t i = 0; i < 200; i++)
+        own_publish(feed, self.to, i, 20);
+    cr_assert_eq(hl_bus_stop(bus, 60 * HL_SECOND), HL_OK);
+    const hl_subscription_stats stats = stats_of(circle);
+    cr_assert_eq(stats.delivered, stats.handled + stats.dead_lettered + stats.skipped);
+    cr_assert_eq(stats.handled, self.seen.seen);
+    hl_bus_destroy(bus);
+}
+
 /* ---- ends ---- */
 
 typedef struct guest {
