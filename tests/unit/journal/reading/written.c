@@ -217,6 +217,7 @@ uint8_t *written_read_file(const char *path, size_t *ret_size)
     rewind(file);
     uint8_t *const bytes = malloc(size + 1);
     require(bytes != NULL && fread(bytes, 1, size, file) == size, "read", path);
+    bytes[size] = 0; /* for who reads it as a text */
     fclose(file);
     *ret_size = size;
     return bytes;
