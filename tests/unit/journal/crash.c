@@ -12,7 +12,13 @@
 
 #include "story.h"
 
-#define STEPS     40
+#define STEPS 40
+/* How many traces each test plays; the sanitizers' builds are slower. */
+#if defined(__SANITIZE_ADDRESS__)
+#define TRACES 4
+#else
+#define TRACES 20
+#endif
 #define DEPTH_MAX 2 /* a crash, and one in the recovery from it */
 
 typedef struct run {
@@ -243,7 +249,7 @@ Test(crash, any_subset_of_unsynced_sectors_leaves_what_was_acknowledged)
 {
     char wrong[400];
     uint64_t points = 0;
-    const uint64_t count = traces(30);
+    const uint64_t count = traces(TRACES);
     for (uint64_t seed = 1; seed <= count; seed++)
         cr_assert(!crashes_badly(seed, SIM_SYNC_NONE, 2, wrong, &points), "seed %" PRIu64 ": %s",
                   seed, wrong);
