@@ -17,6 +17,7 @@
 #include "market/feed.h"
 #include "market/simulation.h"
 #include "run_journal.h"
+#include "run_ladder.h"
 #include "run_options.h"
 #include "run_report.h"
 
@@ -33,6 +34,7 @@ typedef struct run_state {
     const char *publishers[MARKET_INPUTS_MAX];
     hl_domain_config domains[MARKET_DOMAINS];
     hl_domain_config *own_domains; /* changed from those of a file; NULL: not needed */
+    run_ladder ladder;
     hl_config *loaded;
     hl_config config;
     market_clock clock;
@@ -93,6 +95,16 @@ static hl_status set_durability(run_state *run, hl_error *error)
                                   error);
 }
 
+/* Whether a full lane is load: not where the feed goes as fast as the lane lets it. */
+static void set_load(run_state *run)
+{
+    const bool is_live = run->options.burst != 0 || run->options.ladder;
+    if (is_live)
+        run->domains[0].full_policy = HL_FULL_REJECT; /* market_data; the feed tries again */
+    if (!is_live && run->options.rate == 0 && run->options.speed <= 0.0)
+        run->config.ladder.enabled = false;
+}
+
 static hl_status configure(run_state *run, hl_error *error)
 {
     run->config = (hl_config)HL_CONFIG_INIT;
@@ -107,6 +119,7 @@ static hl_status configure(run_state *run, hl_error *error)
         run->config.domains = run->domains;
         run->config.domain_count = MARKET_DOMAINS;
     }
+    set_load(run);
     if (run->options.journal_dir != NULL)
         run->config.journal_dir = run->options.journal_dir;
     if (run->options.durability != NULL) {
@@ -136,8 +149,10 @@ static hl_status configure(run_state *run, hl_error *error)
 
 static hl_status open_feeds(run_state *run, hl_error *error)
 {
-    const market_feed_options options = {
-        .speed = run->options.speed, .rate = run->options.rate, .passes = run->options.passes};
+    const market_feed_options options = {.speed = run->options.speed,
+                                         .rate = run->options.rate,
+                                         .passes = run->options.passes,
+                                         .burst = run->options.burst};
     for (uint32_t input = 0; input < run->recording_count; input++) {
         const hl_status status =
             market_feed_open(run->bus, market_pipeline_feed_topic(run->pipeline), input,
@@ -160,6 +175,8 @@ static hl_status make(run_state *run, hl_error *error)
     options.audit = run->options.audit;
     status = market_pipeline_create(run->bus, run->recordings, run->recording_count, &options,
                                     &run->pipeline, error);
+    if (status == HL_OK && run->options.ladder)
+        status = run_ladder_watch(&run->ladder, run->bus, error);
     return status == HL_OK ? open_feeds(run, error) : status;
 }
 
@@ -269,6 +286,7 @@ static hl_status write_report(run_state *run, hl_error *error)
                          .pipeline = run->pipeline,
                          .recordings = run->recordings,
                          .input_count = run->recording_count,
+                         .ladder = run->options.ladder ? &run->ladder : NULL,
                          .paced = run->options.deterministic || run->options.rate != 0 ||
                                   run->options.speed > 0,
                          .decoding_s = run->decoding_s,

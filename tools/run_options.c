@@ -21,6 +21,8 @@ enum {
     OPTION_DURABILITY,
     OPTION_SPEED,
     OPTION_RATE,
+    OPTION_BURST,
+    OPTION_LADDER,
     OPTION_LIMIT,
     OPTION_DETERMINISTIC,
     OPTION_REPEAT,
@@ -41,6 +43,8 @@ static const struct option long_options[] = {
     {"durability", required_argument, NULL, OPTION_DURABILITY},
     {"speed", required_argument, NULL, OPTION_SPEED},
     {"rate", required_argument, NULL, OPTION_RATE},
+    {"burst", required_argument, NULL, OPTION_BURST},
+    {"ladder", no_argument, NULL, OPTION_LADDER},
     {"limit", required_argument, NULL, OPTION_LIMIT},
     {"deterministic", optional_argument, NULL, OPTION_DETERMINISTIC},
     {"repeat", optional_argument, NULL, OPTION_REPEAT},
@@ -72,6 +76,13 @@ void run_options_print_usage(FILE *stream)
         "                      (default async)\n"
         "  --speed S           max (default), or paced by the data's own times: 1x, 10x, 0.5x\n"
         "  --rate N            paced evenly instead: N messages a second, per input\n"
+        "  --burst N           replay the day with its busiest second N times as dense; paced by\n"
+        "                      the data's own times (--speed, else 1x), and a full lane is load:\n"
+        "                      market_data rejects instead of making the feed wait\n"
+        "  --ladder            report each step of the ladder (system.throttle), with its time "
+        "and\n"
+        "                      cause. At full speed the ladder is off unless this is given: what\n"
+        "                      comes as fast as the bus takes it is no load\n"
         "  --limit N           the first N messages of each input only\n"
         "  --repeat [N]        publish each input N times, its times shifted; without N, or 0:\n"
         "                      again and again, until --duration or Ctrl-C\n"
@@ -223,6 +234,11 @@ static run_parse take(run_options *options, int option, int argc, char **argv)
         return take_speed(options, optarg);
     case OPTION_RATE:
         return take_count("--rate", optarg, 1, &options->rate);
+    case OPTION_BURST:
+        return take_count("--burst", optarg, 1, &options->burst);
+    case OPTION_LADDER:
+        options->ladder = true;
+        return RUN_PARSE_OK;
     case OPTION_LIMIT:
         return take_count("--limit", optarg, 1, &options->limit);
     case OPTION_DETERMINISTIC:
@@ -256,6 +272,13 @@ static run_parse check(const run_options *options)
         return refuse("--rate and --speed say two paces: give one of them");
     if (options->deterministic && (options->rate != 0 || options->speed > 0.0))
         return refuse("--deterministic runs under a virtual clock: leave out --rate and --speed");
+    if (options->burst != 0 && options->rate != 0)
+        return refuse("--burst is paced by the data's own times: leave out --rate");
+    if (options->burst > 1000000)
+        return refuse("--burst: %llu times as dense is beyond a nanosecond: say at most 1000000",
+                      (unsigned long long)options->burst);
+    if (options->deterministic && (options->burst != 0 || options->ladder))
+        return refuse("--deterministic has no load: leave out --burst and --ladder");
     if (options->deterministic && options->lcores != NULL)
         return refuse("--deterministic runs on one thread: leave out --lcores");
     return RUN_PARSE_OK;
@@ -278,6 +301,8 @@ run_parse run_options_parse(int argc, char **argv, run_options *ret_options)
     if (options.input_count == 0)
         options.inputs[options.input_count++] = DEFAULT_INPUT;
     const run_parse checked = check(&options);
+    if (options.burst != 0 && options.speed <= 0.0)
+        options.speed = 1.0;
     if (checked == RUN_PARSE_OK)
         *ret_options = options;
     return checked;

@@ -77,10 +77,11 @@ static void print_inputs(const run_report *report, FILE *stream)
 static void print_domains(const run_report *report, FILE *stream)
 {
     fprintf(stream,
-            "\nDomains%18s %13s %9s %9s %9s %9s   publish to handler, ns\n"
-            "%25s %13s %9s %9s %9s %9s %8s %8s %8s %9s\n",
-            "committed", "dispatched", "rejected", "aborted", "abandoned", "unrouted", "", "", "",
-            "", "", "", "p50", "p99", "p99.9", "max");
+            "\nDomains%18s %13s %9s %9s %9s %9s %9s %9s %9s   publish to handler, ns\n"
+            "%25s %13s %9s %9s %9s %9s %9s %9s %9s %8s %8s %8s %9s\n",
+            "committed", "dispatched", "conflated", "shed", "throttled", "rejected", "aborted",
+            "abandoned", "unrouted", "", "", "", "", "", "", "", "", "", "p50", "p99", "p99.9",
+            "max");
     const char *domain;
     for (uint32_t index = 0; (domain = hl_bus_domain(report->bus, index)) != NULL; index++) {
         hl_lane_stats s;
@@ -89,9 +90,10 @@ static void print_domains(const run_report *report, FILE *stream)
         const hl_latency *const l = &s.latency_ns;
         fprintf(stream,
                 "  %-11s %11" PRIu64 " %13" PRIu64 " %9" PRIu64 " %9" PRIu64 " %9" PRIu64
-                " %9" PRIu64 " %8" PRIu64 " %8" PRIu64 " %8" PRIu64 " %9" PRIu64 "\n",
-                domain, s.committed, s.dispatched, s.rejected, s.aborted, s.abandoned, s.unrouted,
-                l->p50, l->p99, l->p999, l->max);
+                " %9" PRIu64 " %9" PRIu64 " %9" PRIu64 " %9" PRIu64 " %8" PRIu64 " %8" PRIu64
+                " %8" PRIu64 " %9" PRIu64 "\n",
+                domain, s.committed, s.dispatched, s.conflated, s.shed, s.throttled, s.rejected,
+                s.aborted, s.abandoned, s.unrouted, l->p50, l->p99, l->p999, l->max);
     }
 }
 
@@ -146,6 +148,11 @@ static void print_failures(const run_report *report, FILE *stream)
 {
     hl_subscription_stats s;
     for (uint32_t index = 0; hl_bus_subscription_stats(report->bus, index, &s) == HL_OK; index++) {
+        if (s.lost != 0 || s.ejections != 0)
+            fprintf(stream,
+                    "Subscription '%s' lost %" PRIu64 " events and was ejected %" PRIu64
+                    " times.\n",
+                    s.name, s.lost, s.ejections);
         if (s.failures != 0)
             fprintf(stream,
                     "Handler '%s' failed %" PRIu64 " times; of its events %" PRIu64
@@ -165,6 +172,8 @@ void run_report_print(const run_report *report, FILE *stream)
     print_domains(report, stream);
     print_books(report, stream);
     print_trading(report, stream);
+    if (report->ladder != NULL)
+        run_ladder_print(report->ladder, stream);
     market_quote_counts quotes;
     uint64_t conflated;
     read_quotes(report, &quotes, &conflated);
@@ -315,6 +324,7 @@ static json_t *subscription_json(const hl_subscription_stats *stats)
 #define SET(name, meaning) bad |= failed(object, #name, count_of(stats->name));
     HL_SUBSCRIPTION_COUNTERS(SET)
 #undef SET
+    bad |= failed(object, "ejected", count_of(stats->ejections));
     if (!bad)
         return object;
     json_decref(object);
@@ -441,6 +451,8 @@ hl_status run_report_print_json(const run_report *report, FILE *stream)
     bad |= set_quotes(report, root);
     bad |= set_orders(report, root);
     bad |= set_positions(report, root);
+    if (report->ladder != NULL)
+        bad |= failed(root, "ladder", run_ladder_json(report->ladder));
     bad |= failed(root, "tick_to_order_ns", latency_json(&tick));
     bad |= set_journal(report, root);
     bad |= failed(root, "elapsed_s", json_real(report->elapsed_s));

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "market/pipeline.h"
+#include "run_ladder.h"
 
 /* What there is to report of; nothing is owned. The bus has stopped. */
 typedef struct run_report {
@@ -16,6 +17,7 @@ typedef struct run_report {
     const market_pipeline *pipeline;
     const market_recording *recordings;
     uint32_t input_count;
+    const run_ladder *ladder; /* NULL: not asked for */
     hl_stop_report stop;
     bool paced;        /* not at full speed */
     double decoding_s; /* reading the inputs, ahead of the run */

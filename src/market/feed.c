@@ -26,6 +26,7 @@ struct market_feed {
     market_keys instruments; /* that have orders: cleared between passes */
     uint64_t origin_ns;      /* the first message's time, but for a snapshot's */
     uint64_t period_ns;      /* what each pass adds to the times */
+    uint64_t busiest_ns;     /* where the busiest second begins */
     char name[32];
     /* Where it is. */
     uint64_t pass;
@@ -139,6 +140,19 @@ static bool stopping(const market_feed *feed)
     return atomic_load_explicit(&feed->stop, memory_order_relaxed);
 }
 
+/* What the dense seconds up to a time of the data, one in each pass, are shorter by. */
+static uint64_t saved_ns(const market_feed *feed, uint64_t at_ns)
+{
+    if (feed->options.burst <= 1)
+        return 0;
+    const uint64_t a_second_ns = HL_SECOND - HL_SECOND / feed->options.burst;
+    const uint64_t begins_ns = feed->busiest_ns + shift_ns(feed);
+    if (at_ns <= begins_ns)
+        return feed->pass * a_second_ns;
+    const uint64_t into_ns = at_ns - begins_ns < HL_SECOND ? at_ns - begins_ns : HL_SECOND;
+    return feed->pass * a_second_ns + into_ns - into_ns / feed->options.burst;
+}
+
 /* When the next message is due, bus time; 0: now. */
 static uint64_t due_ns(const market_feed *feed)
 {
@@ -152,7 +166,8 @@ static uint64_t due_ns(const market_feed *feed)
     const uint64_t at_ns = market_feed_next_ns(feed);
     if (at_ns <= feed->origin_ns)
         return 0;
-    return feed->start_ns + (uint64_t)((double)(at_ns - feed->origin_ns) / feed->options.speed);
+    const uint64_t elapsed_ns = at_ns - feed->origin_ns - saved_ns(feed, at_ns);
+    return feed->start_ns + (uint64_t)((double)elapsed_ns / feed->options.speed);
 }
 
 static void wait_until(const market_feed *feed, uint64_t due)
@@ -255,6 +270,28 @@ static void read_times(market_feed *feed)
     feed->period_ns = (last_ns > feed->origin_ns ? last_ns - feed->origin_ns : 0) + HL_SECOND;
 }
 
+/* The second with the most messages: by a window that is moved over the recording, whose times do
+ * not go back but for a snapshot's. */
+static void find_busiest(market_feed *feed)
+{
+    const market_recording *const recording = feed->recording;
+    size_t first = 0, most = 0;
+    feed->busiest_ns = feed->origin_ns;
+    for (size_t last = 0; last < recording->count; last++) {
+        const uint64_t end_ns = recording->messages[last].exchange_ns;
+        if (end_ns < feed->origin_ns) {
+            first = last + 1;
+            continue;
+        }
+        while (first < last && recording->messages[first].exchange_ns + HL_SECOND <= end_ns)
+            first++;
+        if (last - first + 1 > most) {
+            most = last - first + 1;
+            feed->busiest_ns = recording->messages[first].exchange_ns;
+        }
+    }
+}
+
 static hl_status read_instruments(market_feed *feed)
 {
     hl_status status = market_keys_init(&feed->instruments, 0);
@@ -281,6 +318,7 @@ hl_status market_feed_open(hl_bus *bus, hl_topic topic, uint32_t input,
     feed->options = *options;
     market_feed_name(input, feed->name);
     read_times(feed);
+    find_busiest(feed);
     hl_status status = read_instruments(feed);
     if (status != HL_OK) {
         market_feed_close(feed);

@@ -31,11 +31,13 @@ typedef struct market_feed_options {
     double speed;    /* of the data's own time: 1 as it was, 10 ten times as fast; 0: no pacing */
     uint64_t rate;   /* messages a second at even distances, instead of `speed`; 0: by speed */
     uint64_t passes; /* how often the recording is published; 0: until market_feed_stop */
+    uint64_t
+        burst; /* by speed: its busiest second passes in 1/burst of the time; 0, 1: as it was */
 } market_feed_options;
 
 #define MARKET_FEED_OPTIONS_INIT \
     {                            \
-        0.0, 0, 1                \
+        0.0, 0, 1, 0             \
     }
 
 /* The name under which the input-th feed opens its publisher, for the plan's `publishers`. */

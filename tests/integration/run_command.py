@@ -33,7 +33,7 @@ PRIORITIES = ["CRITICAL", "HIGH", "NORMAL", "LOW", "BACKGROUND"]
 LANE_KEYS = {"attempts", "committed", "rejected", "throttled", "aborted", "dispatched", "conflated",
              "shed", "abandoned", "running", "pending", "unrouted", "latency_ns"}
 SUBSCRIPTION_KEYS = {"delivered", "handled", "filtered", "conflated", "dead_lettered", "skipped",
-                     "lost", "cancelled", "queued", "in_retry", "held", "running"}
+                     "lost", "cancelled", "queued", "in_retry", "held", "running", "ejected"}
 
 
 def run(*arguments, prefix=()):
@@ -67,7 +67,7 @@ class Case(unittest.TestCase):
         return report
 
     def check_report(self, report, audited=True):
-        self.assertEqual(list(report), TOP_KEYS)
+        self.assertEqual([key for key in report if key != "ladder"], TOP_KEYS)
         self.assertEqual(report["conservation"], "ok")
         for entry in report["inputs"]:
             self.assertEqual(sum(entry["by_type"].values()), entry["messages"])
@@ -234,6 +234,40 @@ class Synthetic(Case):
                              prefix=["taskset", "-c", str(cpu)])
         self.assertEqual(messages(report),
                          sum(entry["messages"] for entry in report["inputs"]))
+
+    def test_a_burst_is_whole(self):
+        """A recorded day, its busiest second a hundred times as dense."""
+        spec = self.spec(AAPL)
+        plain = self.report("--input", spec)
+        dense = self.report("--input", spec, "--speed", "10000x", "--burst", "100", "--ladder")
+        self.assertEqual(messages(dense), messages(plain))
+        self.assertEqual(dense["books"], plain["books"])
+        self.assertEqual(dense["positions"].keys(), plain["positions"].keys())
+        step = {}
+        for change in dense["ladder"]:
+            where = (change["domain"], change["shard"])
+            self.assertEqual(change["step_before"], step.get(where, 0))
+            self.assertEqual(abs(change["step"] - change["step_before"]), 1)
+            step[where] = change["step"]
+        for name in DOMAINS:  # whatever the load: no order and no fill pays
+            for priority in ("CRITICAL", "HIGH"):
+                lane = dense["lanes"][name][priority]
+                self.assertEqual(lane["conflated"] + lane["shed"] + lane["throttled"], 0)
+        lane = dense["lanes"]["market_data"]["NORMAL"]
+        self.assertEqual(lane["conflated"] + lane["shed"] + lane["throttled"], 0)
+
+    def test_burst_and_ladder_in_words(self):
+        done = run("--limit", "1000", "--ladder")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        for word in ("Ladder", "conflated", "shed", "throttled"):
+            self.assertIn(word, done.stdout)
+        for arguments, sentence in ((("--burst", "0"), "whole number of at least 1"),
+                                    (("--burst", "2", "--rate", "5"), "leave out --rate"),
+                                    (("--burst", "9999999"), "at most 1000000"),
+                                    (("--ladder", "--deterministic"), "has no load")):
+            done = run(*arguments)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertIn(sentence, done.stderr)
 
     def test_words(self):
         done = run("--limit", "30000")

@@ -38,6 +38,9 @@ static hl_status on_message(const hl_event *event, hl_publisher *out, void *cont
     return HL_OK;
 }
 
+/* Of the bus; NULL: its own. */
+static uint64_t (*bus_clock)(void *context);
+
 /* Two instruments; a snapshot of long ago, then one message a second. */
 static void fill_recording(harness *h)
 {
@@ -68,6 +71,7 @@ static harness *make(hl_threads threads, uint32_t ring_slots, const market_feed_
     config.domains = &h->domain;
     config.domain_count = 1;
     config.threads = threads;
+    config.clock = bus_clock;
     hl_error error;
     cr_assert_eq(hl_bus_create(&config, &h->bus, &error), HL_OK, "%s", error.text);
     cr_assert_eq(hl_topic_declare(h->bus, "market_data.message", NULL, &h->topic), HL_OK);
@@ -219,6 +223,48 @@ Test(market_feed, is_never_faster_than_its_share_of_the_datas_time)
     const market_feed_options options = {.passes = 1, .speed = 30.0};
     harness *const h = make(HL_THREADS_OWN, 64, &options);
     cr_expect_geq(run_thread(h), 0.1, "three seconds, thirty times as fast");
+    destroy(h);
+}
+
+static _Atomic uint64_t still_ns = 1000 * HL_SECOND;
+
+static uint64_t still_clock(void *context)
+{
+    (void)context;
+    return still_ns;
+}
+
+/* Moves the clock to `at_ns` after the start; what is due then is published, and no more. */
+static void expect_published(const harness *h, uint64_t at_ns, uint64_t count)
+{
+    still_ns = 1000 * HL_SECOND + at_ns;
+    while (market_feed_published(h->feed) < count)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    cr_expect_eq(market_feed_published(h->feed), count);
+}
+
+Test(market_feed, a_burst_shortens_the_busiest_second_alone)
+{
+    bus_clock = still_clock;
+    const market_feed_options options = {.passes = 2, .speed = 1.0, .burst = 10};
+    harness *const h = make(HL_THREADS_MANUAL, 16, &options);
+    hl_error error;
+    cr_assert_eq(market_feed_start(h->feed, &error), HL_OK);
+    /* A message a second: the first second is as busy as any. */
+    expect_published(h, 0, 2);
+    expect_published(h, 99 * HL_MILLISECOND, 2);
+    expect_published(h, 101 * HL_MILLISECOND, 3);
+    expect_published(h, 1099 * HL_MILLISECOND, 3);
+    expect_published(h, 1101 * HL_MILLISECOND, 4);
+    expect_published(h, 2101 * HL_MILLISECOND, 5);
+    /* The second pass: two clears and two messages at once, then the same again. */
+    expect_published(h, 3099 * HL_MILLISECOND, 5);
+    expect_published(h, 3101 * HL_MILLISECOND, 9);
+    expect_published(h, 3201 * HL_MILLISECOND, 10);
+    expect_published(h, 4199 * HL_MILLISECOND, 10);
+    expect_published(h, 5201 * HL_MILLISECOND, 12);
+    cr_assert_eq(market_feed_join(h->feed, &error), HL_OK);
     destroy(h);
 }
 
