@@ -24,7 +24,9 @@
 
 /* Whether later events of the same key wait behind one that is being retried. */
 typedef enum hl_retry_order {
-    HL_RETRY_ORDER_OF_DOMAIN = 0, /* ordered in `order` and `fill`, passing elsewhere */
+    HL_RETRY_ORDER_OF_DOMAIN = 0, /* ordered in `order` and `fill`, and where a state topic that is
+                                     declared when it subscribes is among its topics (no older
+                                     value after a newer one); passing elsewhere */
     HL_RETRY_ORDERED,             /* they wait */
     HL_RETRY_PASSING              /* they pass it */
 } hl_retry_order;

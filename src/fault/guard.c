@@ -4,7 +4,9 @@
 
 #include "base/allocate.h"
 #include "base/error.h"
+#include "bus/bus.h"
 #include "bus/delivery.h"
+#include "bus/pattern.h"
 #include "fault/failure.h"
 #include "fault/faults.h"
 #include "fault/redrive.h"
@@ -734,6 +736,18 @@ hl_status hl_guard_check(const hl_subscription_options *options, hl_error *error
     return status;
 }
 
+/* Whether a state topic of the domain, declared by now, is among what it subscribes to: of these no
+ * older value may come after a newer one of its key. Under the bus's lock. */
+static bool reaches_state(const hl_subscription *subscription, const hl_domain *domain)
+{
+    const hl_bus *const bus = subscription->bus;
+    for (uint32_t i = 0; i < bus->topic_count; i++)
+        if (bus->entries[i]->domain == domain && bus->entries[i]->options.kind == HL_STATE &&
+            hl_pattern_matches(subscription->pattern, bus->entries[i]->name))
+            return true;
+    return false;
+}
+
 bool hl_guard_make(hl_cell *cell, hl_partition *partition)
 {
     static const hl_retry_options defaults = HL_RETRY_OPTIONS_INIT;
@@ -751,7 +765,9 @@ bool hl_guard_make(hl_cell *cell, hl_partition *partition)
     keeper->cell = cell;
     keeper->ward = partition->ward;
     keeper->retry = options->retry != NULL ? *options->retry : defaults;
-    keeper->is_ordered = hl_retry_is_ordered(&keeper->retry, partition->domain->name);
+    keeper->is_ordered = hl_retry_is_ordered(&keeper->retry, partition->domain->name) ||
+                         (keeper->retry.order == HL_RETRY_ORDER_OF_DOMAIN &&
+                          reaches_state(subscription, partition->domain));
     keeper->has_breaker = breaker != NULL;
     keeper->force_call.command = (hl_command){NULL, HL_COMMAND_CALL, &keeper->force_call};
     keeper->force_call.run = obey_force;
