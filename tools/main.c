@@ -19,7 +19,8 @@ static const hl_command commands[] = {
      hl_command_topology},
     {"check", "check a configuration file, and its plan on this machine", hl_command_check},
     {"dlq", "dead letters in a file: ls, show, redrive, purge", hl_command_dlq},
-    {"journal", "what a journal holds: ls, cat, tail, verify, stat, export, import, repair, compact",
+    {"journal",
+     "what a journal holds: ls, cat, tail, verify, stat, export, import, repair, compact",
      hl_command_journal},
     {"perf", "measure this machine, the rings and the bus", hl_command_perf},
 };
