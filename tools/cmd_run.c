@@ -138,6 +138,11 @@ static hl_status configure(run_state *run, hl_error *error)
     if (run->options.dlq_path != NULL)
         run->config.dlq_path = run->options.dlq_path;
     run->config.stall_backtrace |= run->options.stall_backtrace;
+    if (run->options.replay_dir != NULL) {
+        run->config.threads = HL_THREADS_MANUAL;
+        run->config.lcores = NULL;
+        run->config.journal_dir = NULL;
+    }
     if (run->options.deterministic) {
         run->config.threads = HL_THREADS_MANUAL;
         run->config.lcores = NULL;
@@ -272,7 +277,15 @@ static hl_status run_simulation(run_state *run, hl_error *error)
 
 static hl_status start(run_state *run, hl_error *error)
 {
-    const hl_status status = hl_bus_start(run->bus);
+    hl_status status = HL_OK;
+    if (run->options.replay_dir != NULL)
+        status = run_journal_replay(run->bus, run->options.replay_dir, run->options.recompute,
+                                    run->options.speed, error);
+    else if (run->options.recover && run->config.journal_dir != NULL)
+        status = run_journal_replay(run->bus, run->config.journal_dir, false, 0.0, error);
+    if (status != HL_OK)
+        return status;
+    status = hl_bus_start(run->bus);
     if (status != HL_OK)
         hl_bus_error(run->bus, error);
     run->started = status == HL_OK;
@@ -315,7 +328,8 @@ static hl_status run_all(run_state *run, hl_error *error)
     hl_status status = start(run, error);
     if (status != HL_OK)
         return status;
-    status = run->options.deterministic ? run_simulation(run, error) : run_threads(run, error);
+    if (run->options.replay_dir == NULL)
+        status = run->options.deterministic ? run_simulation(run, error) : run_threads(run, error);
     if (run->shows_progress)
         fputs("\r\033[K", stderr);
     const hl_status stopped = hl_bus_stop(run->bus, STOP_TIMEOUT_NS);

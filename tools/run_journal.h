@@ -14,6 +14,11 @@
 hl_status run_journal_durability(const char *list, hl_domain_config *domains, uint32_t count,
                                  hl_error *error);
 
+/* Brings the state of what is subscribed up from a journal, and says on stderr what was done; with
+ * `recompute` compares. Before the bus starts. As hl_bus_replay. */
+hl_status run_journal_replay(hl_bus *bus, const char *directory, bool recompute, double speed,
+                             hl_error *error);
+
 /* A line for each journaled partition; nothing where there is none. */
 void run_journal_print(const hl_bus *bus, FILE *stream);
 

@@ -19,6 +19,9 @@ enum {
     OPTION_STALL_BACKTRACE,
     OPTION_JOURNAL,
     OPTION_DURABILITY,
+    OPTION_RECOVER,
+    OPTION_REPLAY,
+    OPTION_RECOMPUTE,
     OPTION_SPEED,
     OPTION_RATE,
     OPTION_BURST,
@@ -41,6 +44,9 @@ static const struct option long_options[] = {
     {"stall-backtrace", no_argument, NULL, OPTION_STALL_BACKTRACE},
     {"journal", required_argument, NULL, OPTION_JOURNAL},
     {"durability", required_argument, NULL, OPTION_DURABILITY},
+    {"recover", no_argument, NULL, OPTION_RECOVER},
+    {"replay", required_argument, NULL, OPTION_REPLAY},
+    {"recompute", no_argument, NULL, OPTION_RECOMPUTE},
     {"speed", required_argument, NULL, OPTION_SPEED},
     {"rate", required_argument, NULL, OPTION_RATE},
     {"burst", required_argument, NULL, OPTION_BURST},
@@ -74,6 +80,12 @@ void run_options_print_usage(FILE *stream)
         "  --durability LIST   how safely, by domain: off, async or sync, as "
         "'order=sync,market_data=off'\n"
         "                      (default async)\n"
+        "  --recover           first bring books and positions up from the journal\n"
+        "  --replay DIR        instead of the inputs (which name the instruments), replay the "
+        "journal DIR\n"
+        "  --recompute         of --replay: feed external events only, and compare what the "
+        "pipeline\n"
+        "                      publishes with the journal: exit 1 and the first difference\n"
         "  --speed S           max (default), or paced by the data's own times: 1x, 10x, 0.5x\n"
         "  --rate N            paced evenly instead: N messages a second, per input\n"
         "  --burst N           replay the day with its busiest second N times as dense; paced by\n"
@@ -227,6 +239,15 @@ static run_parse take(run_options *options, int option, int argc, char **argv)
     case OPTION_JOURNAL:
         options->journal_dir = optarg;
         return RUN_PARSE_OK;
+    case OPTION_RECOVER:
+        options->recover = true;
+        return RUN_PARSE_OK;
+    case OPTION_REPLAY:
+        options->replay_dir = optarg;
+        return RUN_PARSE_OK;
+    case OPTION_RECOMPUTE:
+        options->recompute = true;
+        return RUN_PARSE_OK;
     case OPTION_DURABILITY:
         options->durability = optarg;
         return RUN_PARSE_OK;
@@ -279,6 +300,12 @@ static run_parse check(const run_options *options)
                       (unsigned long long)options->burst);
     if (options->deterministic && (options->burst != 0 || options->ladder))
         return refuse("--deterministic has no load: leave out --burst and --ladder");
+    if (options->replay_dir != NULL && (options->journal_dir != NULL || options->recover))
+        return refuse("--replay writes no journal: leave out --journal and --recover");
+    if (options->recompute && options->replay_dir == NULL)
+        return refuse("--recompute is a way to --replay: name the journal");
+    if (options->recover && options->journal_dir == NULL && options->config_path == NULL)
+        return refuse("--recover needs a journal: name it with --journal");
     if (options->deterministic && options->lcores != NULL)
         return refuse("--deterministic runs on one thread: leave out --lcores");
     return RUN_PARSE_OK;

@@ -18,6 +18,9 @@ typedef struct run_options {
     bool stall_backtrace;                  /* else the configuration's word */
     const char *lcores;                    /* NULL: the configuration's */
     const char *journal_dir;               /* NULL: the configuration's */
+    bool recover;                          /* bring state up from the journal first */
+    const char *replay_dir;                /* replay it instead of the inputs; NULL: none */
+    bool recompute;                        /* by recomputing */
     const char *durability;                /* "order=sync"; NULL: the configuration's */
     double speed;                          /* of the data's own time; 0: as fast as possible */
     uint64_t rate;                         /* messages a second; 0: by speed */

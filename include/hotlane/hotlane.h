@@ -17,6 +17,7 @@
 #include <hotlane/journal.h>
 #include <hotlane/journal_reader.h>
 #include <hotlane/publisher.h>
+#include <hotlane/replay.h>
 #include <hotlane/stats.h>
 #include <hotlane/status.h>
 #include <hotlane/subscription.h>

@@ -304,6 +304,20 @@ bool hl_dispatch_sequenced(hl_partition *partition, const hl_event *event)
     return true;
 }
 
+void hl_dispatch_replayed(hl_partition *partition, const hl_event *event)
+{
+    hl_lane uncounted = {0};
+    const hl_route *const route = route_of(partition->bus, event);
+    set_sequence(partition, event->sequence);
+    if (route == NULL)
+        return;
+    if ((route->needs & HL_ROUTE_KEEP_LAST) != 0)
+        keep_last(partition, route->topic, event);
+    hand_out(partition, &uncounted, route, event);
+    if (partition->open_boxes != 0)
+        hl_boxes_end_run(partition, false);
+}
+
 /* Whether a slot has nothing to dispatch now: padding, or the intake's. */
 static inline bool pass_by(hl_partition *partition, hl_lane *lane, const hl_event *event)
 {

@@ -53,6 +53,10 @@ static inline uint64_t hl_partition_handed_out(const hl_partition *partition)
 __attribute__((warn_unused_result)) bool hl_dispatch_sequenced(hl_partition *partition,
                                                                const hl_event *event);
 
+/* Gives an event of a journal, with its own sequence, to the handlers of its route, and keeps it as
+ * the last value of a state topic; no lane counts it. The event is the caller's. */
+void hl_dispatch_replayed(hl_partition *partition, const hl_event *event);
+
 /* What handlers publish from here on carries this event as its cause. */
 void hl_dispatch_set_cause(hl_partition *partition, const hl_event *event);
 

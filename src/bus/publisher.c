@@ -552,6 +552,10 @@ static uint32_t settle_ring(hl_outlet *outlet, bool keep)
 void hl_publisher_settle(hl_publisher *out, bool keep)
 {
     hl_outlet *outlet = out->staged;
+    if (__builtin_expect(out->see_staged != NULL, 0)) {
+        out->see_staged(out, keep, out->see_context);
+        keep = false;
+    }
     out->staged = NULL;
     while (outlet != NULL) {
         hl_outlet *const next = outlet->next_staged;

@@ -23,6 +23,10 @@ struct hl_publisher {
     uint64_t event_id;
     hl_outlet *staged;
     uint32_t batch_count, batch_taken; /* hl_batch_taken */
+    /* While a journal is replayed: sees what a handler has staged, committed or not (`keep`); none
+     * of it becomes visible. NULL: live. */
+    void (*see_staged)(const hl_publisher *out, bool keep, void *context);
+    void *see_context;
     /* Where a handler found no room: the outlet (NULL: nowhere), how many slots it wanted, for
      * which event, and whose handler it was. */
     hl_outlet *full;

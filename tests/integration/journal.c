@@ -1,0 +1,208 @@
+/* Promise 9: durability is a choice per domain, kept with threads of the bus's own. */
+#include <errno.h>
+#include <ftw.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <hotlane/journal_reader.h>
+
+#include "own_bus.h"
+
+#define EVENTS (20000u / OWN_SHARE)
+
+static char directory[64];
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
+{
+    (void)status, (void)kind, (void)place;
+    return remove(path);
+}
+
+static void set_up(void)
+{
+    snprintf(directory, sizeof directory, "/tmp/hl-journal-XXXXXX");
+    cr_assert_not_null(mkdtemp(directory));
+}
+
+static void tear_down(void)
+{
+    nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+TestSuite(journal, .init = set_up, .fini = tear_down);
+
+/* ---- no file calls ---- */
+
+/* From here on the calling thread alone dies, and the process with it, if it makes one of the calls
+ * that a journal is written with. */
+static void forbid_file_calls(void)
+{
+    static const int forbidden[] = {
+        SYS_open,   SYS_openat,          SYS_write,     SYS_pwrite64,  SYS_pwritev,
+        SYS_writev, SYS_fsync,           SYS_fdatasync, SYS_fallocate, SYS_ftruncate,
+        SYS_rename, SYS_renameat2,       SYS_unlink,    SYS_unlinkat,  SYS_pread64,
+        SYS_read,   SYS_sync_file_range, SYS_mkdir,     SYS_lseek,     SYS_flock};
+    enum { COUNT = sizeof forbidden / sizeof *forbidden };
+    struct sock_filter filter[2 * COUNT + 2];
+    size_t n = 0;
+    filter[n++] =
+        (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    for (size_t i = 0; i < COUNT; i++) {
+        filter[n++] =
+            (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)forbidden[i], 0, 1);
+        filter[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+    }
+    filter[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    const struct sock_fprog program = {.len = (unsigned short)n, .filter = filter};
+    cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    cr_assert_eq(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program), 0);
+}
+
+/* ---- a bus with journals ---- */
+
+static hl_bus *create(hl_durability market_data, hl_durability order, uint32_t order_slots)
+{
+    hl_domain_config domains[2];
+    for (int i = 0; i < 2; i++)
+        domains[i] = (hl_domain_config){.name = i == 0 ? "market_data" : "order",
+                                        .priority = i == 0 ? HL_NORMAL : HL_CRITICAL,
+                                        .shards = 1,
+                                        .slot_size_bytes = 128,
+                                        .ring_slots = 64,
+                                        .handler_ring_slots = 64,
+                                        .publishes_to = "*",
+                                        .wait = HL_WAIT_PARK,
+                                        .durability = i == 0 ? market_data : order,
+                                        .journal_slots = i == 0 ? 256 : order_slots};
+    hl_config config = HL_CONFIG_INIT;
+    config.domains = domains;
+    config.domain_count = 2;
+    config.huge_pages = config.lock_memory = false;
+    config.max_topics = 64;
+    config.journal_dir = directory;
+    config.journal_segment_bytes = 1 << 20;
+    hl_bus *bus = NULL;
+    hl_error error = {.text = ""};
+    cr_assert_eq(hl_bus_create(&config, &bus, &error), HL_OK, "%s", error.text);
+    return bus;
+}
+
+static hl_partition_journal_stats journal_of(const hl_bus *bus, const char *domain)
+{
+    hl_partition_journal_stats stats;
+    uint32_t partition;
+    cr_assert_eq(hl_bus_partition(bus, domain, 0, &partition), HL_OK);
+    cr_assert_eq(hl_bus_journal_stats(bus, partition, &stats), HL_OK);
+    return stats;
+}
+
+typedef struct pipeline {
+    hl_bus *bus;
+    hl_topic order;
+    bool order_is_sync;
+    bool forbidden[2];
+    uint64_t seen[2];
+    uint64_t undurable; /* orders that a power cut could still have taken back */
+} pipeline;
+
+static hl_status on_trade(const hl_event *event, hl_publisher *out, void *context)
+{
+    pipeline *const of = context;
+    if (!of->forbidden[0])
+        forbid_file_calls();
+    of->forbidden[0] = true;
+    const uint64_t value = own_value(event);
+    if (value % 4 == 0) {
+        const hl_status status = hl_reserve(out, of->order, event->key, 1);
+        if (status != HL_OK)
+            return HL_RETRY;
+        if (hl_try_publish(out, of->order, event->key, &value, sizeof value) != HL_OK)
+            return HL_RETRY;
+    }
+    hl_store_release_u64(&of->seen[0], of->seen[0] + 1);
+    return HL_OK;
+}
+
+static hl_status on_order(const hl_event *event, hl_publisher *out, void *context)
+{
+    pipeline *const of = context;
+    (void)out;
+    if (!of->forbidden[1])
+        forbid_file_calls();
+    of->forbidden[1] = true;
+    of->undurable +=
+        of->order_is_sync && journal_of(of->bus, "order").durable_sequence < event->sequence;
+    hl_store_release_u64(&of->seen[1], of->seen[1] + 1);
+    return HL_OK;
+}
+
+static uint64_t journaled(const char *partition)
+{
+    hl_journal_reader_options options = HL_JOURNAL_READER_OPTIONS_INIT;
+    hl_journal_reader *reader;
+    hl_journal_entry entry;
+    hl_error error = {.text = ""};
+    hl_status status;
+    uint64_t count = 0;
+    options.directory = directory;
+    options.partition = partition;
+    cr_assert_eq(hl_journal_reader_open(&options, &reader, &error), HL_OK, "%s", error.text);
+    while ((status = hl_journal_reader_next(reader, &entry, &error)) == HL_OK) {
+        cr_assert_eq(entry.kind, HL_JOURNAL_EVENT);
+        count++;
+    }
+    cr_assert_eq(status, HL_NOT_FOUND, "%s", error.text);
+    hl_journal_reader_close(reader);
+    return count;
+}
+
+static void run(hl_durability market_data, hl_durability order, uint32_t order_slots,
+                uint64_t events)
+{
+    pipeline of = {.bus = create(market_data, order, order_slots),
+                   .order_is_sync = order == HL_DURABILITY_SYNC};
+    const hl_topic trade = own_topic(of.bus, "market_data.trade", HL_DELTA);
+    of.order = own_topic(of.bus, "order.new", HL_DELTA);
+    own_subscribe(of.bus, "market_data.trade", on_trade, &of);
+    own_subscribe(of.bus, "order.new", on_order, &of);
+    cr_assert_eq(hl_bus_start(of.bus), HL_OK);
+    hl_publisher *const feed = own_publisher(of.bus, "feed", NULL);
+    for (uint64_t i = 0; i < events; i++)
+        own_publish(feed, trade, i % 7, i);
+    own_await(&of.seen[0], events);
+    own_await(&of.seen[1], events / 4);
+    const hl_bus *const bus = of.bus;
+    const hl_partition_journal_stats before = journal_of(bus, "order");
+    cr_assert_eq(before.last_sequence, events / 4);
+    own_stop(of.bus);
+    cr_assert_eq(of.undurable, 0);
+    cr_assert_eq(journaled("market_data"), events);
+    cr_assert_eq(journaled("order"), events / 4);
+}
+
+Test(journal, async_domains_are_written_whole_without_a_file_call_of_a_partition, .timeout = 240)
+{
+    run(HL_DURABILITY_ASYNC, HL_DURABILITY_ASYNC, 0, EVENTS);
+}
+
+Test(journal, no_handler_of_a_sync_domain_sees_what_is_not_durable, .timeout = 240)
+{
+    run(HL_DURABILITY_ASYNC, HL_DURABILITY_SYNC, 0, EVENTS);
+}
+
+Test(journal, a_sync_domain_with_few_in_flight_holds_its_lanes_and_loses_nothing, .timeout = 240)
+{
+    run(HL_DURABILITY_ASYNC, HL_DURABILITY_SYNC, 8, EVENTS / 16);
+}
+
+Test(journal, both_domains_may_be_sync, .timeout = 240)
+{
+    run(HL_DURABILITY_SYNC, HL_DURABILITY_SYNC, 64, EVENTS / 8);
+}
