@@ -20,6 +20,7 @@ typedef struct reader_lane {
     hl_stream stream;
     hl_stream_item head;
     bool has_head;
+    bool is_dry; /* not following: it had no more, and is asked again only when none has */
 } reader_lane;
 
 struct hl_journal_reader {
@@ -241,17 +242,19 @@ uint64_t hl_reader_damaged_frames(const hl_journal_reader *reader, hl_error *ret
 /* ---- merging ---- */
 
 /* Brings each lane's next item up. HL_NOT_FOUND only of all of them. */
-static hl_status fill_heads(hl_journal_reader *reader, hl_error *error)
+static hl_status fill_heads(hl_journal_reader *reader, bool dry_too, hl_error *error)
 {
     const uint64_t to = reader->filter.to_sequence;
     for (size_t i = 0; i < reader->lane_count; i++) {
         reader_lane *const lane = reader->lanes[i];
-        if (lane->has_head || (to != 0 && hl_stream_position(&lane->stream) > to))
+        if (lane->has_head || (lane->is_dry && !dry_too) ||
+            (to != 0 && hl_stream_position(&lane->stream) > to))
             continue;
         const hl_status status = hl_stream_next(&lane->stream, &lane->head, error);
         if (status != HL_OK && status != HL_NOT_FOUND)
             return status;
         lane->has_head = status == HL_OK;
+        lane->is_dry = status == HL_NOT_FOUND && !reader->follow;
     }
     return HL_OK;
 }
@@ -335,7 +338,9 @@ hl_status hl_journal_reader_next(hl_journal_reader *reader, hl_journal_entry *re
     reader->given = NULL;
     hl_status status = reader->new_partitions ? add_lanes(reader, error) : HL_OK;
     if (status == HL_OK)
-        status = fill_heads(reader, error);
+        status = fill_heads(reader, false, error);
+    if (status == HL_OK && earliest(reader) == NULL)
+        status = fill_heads(reader, true, error);
     if (status != HL_OK)
         return status;
     reader_lane *const next = choose(reader);
@@ -353,7 +358,7 @@ static hl_status seek(hl_journal_reader *reader, uint64_t value, hl_error *error
 {
     reader->given = NULL;
     for (size_t i = 0; i < reader->lane_count; i++) {
-        reader->lanes[i]->has_head = false;
+        reader->lanes[i]->has_head = reader->lanes[i]->is_dry = false;
         const hl_status status = seek_stream(&reader->lanes[i]->stream, value, error);
         if (status != HL_OK)
             return status;
