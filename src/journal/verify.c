@@ -133,9 +133,12 @@ static hl_status examine(verification *this, hl_segment_walk *walk, bool is_last
     this->partition->bytes += walk->file_size;
     this->partition->packed_segments += hl_segment_is_packed(&walk->header);
     this->partition->clean = findings.sealed && (findings.footer_flags & HL_FOOTER_CLEAN) != 0;
+    /* One that was begun after a crash and has held nothing: the last is still that before it. */
+    const bool is_empty = findings.next_sequence == walk->header.first_sequence;
     *after = (chain){.known = true,
                      .first_sequence = walk->header.first_sequence,
-                     .last_sequence = findings.next_sequence - 1,
+                     .last_sequence = is_empty ? walk->header.previous_last_sequence
+                                               : findings.next_sequence - 1,
                      .number = walk->header.number};
     return HL_OK;
 }

@@ -199,7 +199,7 @@ Test(journal, no_handler_of_a_sync_domain_sees_what_is_not_durable, .timeout = 2
 
 Test(journal, a_sync_domain_with_few_in_flight_holds_its_lanes_and_loses_nothing, .timeout = 240)
 {
-    run(HL_DURABILITY_ASYNC, HL_DURABILITY_SYNC, 8, EVENTS / 16);
+    run(HL_DURABILITY_ASYNC, HL_DURABILITY_SYNC, 8, EVENTS / 20);
 }
 
 Test(journal, both_domains_may_be_sync, .timeout = 240)

@@ -1,125 +1,156 @@
-#!/usr/bin/env python3
-"""hotlane run --journal, killed at random moments, started again, replayed.
+"""hotlane journal as its users meet it: its JSON, its exit statuses, live tailing's door.
 
-usage: journal_command.py HOTLANE [unittest arguments]
-HOTLANE_KILLS: how often the kill test kills (default 6). HOTLANE_SEED: of its moments.
+usage: journal_command.py HOTLANE
 """
+import glob
 import json
 import os
-import pathlib
-import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
-import unittest
 
 HOTLANE = sys.argv[1]
-KILLS = int(os.environ.get("HOTLANE_KILLS", "6"))
-SEED = int(os.environ.get("HOTLANE_SEED", str(time.time_ns() % 1000000007)))
-STREAMS = ["market_data", "signal", "order", "fill", "account"]
+EVENTS = 3000
 
 
-def hotlane(*arguments, expected=0):
-    done = subprocess.run([HOTLANE, *arguments], capture_output=True, text=True, timeout=300,
-                          check=False)
-    if done.returncode != expected:
-        raise AssertionError(f"{arguments}: exit {done.returncode}: {done.stderr}")
-    return done
+def journal(*arguments):
+    return subprocess.run([HOTLANE, "journal", *arguments], capture_output=True, text=True,
+                          timeout=120)
 
 
-def report(*arguments):
-    return json.loads(hotlane("run", *arguments, "--json").stdout)
+def expect(condition, what):
+    if not condition:
+        sys.exit(f"journal_command: {what}")
 
 
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="hotlane-journal-"))
-        self.addCleanup(shutil.rmtree, self.folder)
-        self.journal = str(self.folder / "journal")
-
-    def verified(self):
-        return json.loads(hotlane("journal", "verify", self.journal, "--json").stdout)
+def run_json(*arguments, status=0):
+    result = journal(*arguments, "--json")
+    expect(result.returncode == status,
+           f"{arguments}: exit {result.returncode}, {result.stderr}")
+    return json.loads(result.stdout)
 
 
-class Replay(Case):
-    def test_a_deterministic_run_recomputed_gives_the_same_hashes(self):
-        live = report("--deterministic", "--journal", self.journal)
-        self.assertEqual(live["output_hash"], report("--deterministic")["output_hash"])
-        for arguments in ([], ["--recompute"]):
-            again = report("--replay", self.journal, *arguments)
-            for domain in STREAMS:
-                self.assertEqual(again["output_hash"][domain], live["output_hash"][domain], domain)
-            self.assertEqual(again["orders"], live["orders"])
-            self.assertEqual(again["positions"], live["positions"])
-
-    def test_a_sync_deterministic_run_gives_the_same_hashes_each_time(self):
-        options = ["--deterministic", "--limit", "3000", "--durability", "order=sync,fill=sync"]
-        one = report(*options, "--journal", self.journal)
-        two = report(*options, "--journal", self.journal + "2")
-        self.assertEqual(one["output_hash"], two["output_hash"])
-        self.assertEqual(one["journal"]["order"]["durability"], "sync")
-
-    def test_recompute_shows_the_first_difference(self):
-        hotlane("run", "--deterministic", "--journal", self.journal)
-        # Without its market data nothing can have caused the signals.
-        shutil.rmtree(self.folder / "journal" / "market_data")
-        done = hotlane("run", "--replay", self.journal, "--recompute", expected=1)
-        self.assertIn("is not what its handlers publish now", done.stderr)
-
-    def test_a_run_with_threads_is_replayed_to_the_same_state(self):
-        live = report("--journal", self.journal, "--durability", "order=sync")
-        again = report("--replay", self.journal)
-        for domain in STREAMS:
-            self.assertEqual(again["output_hash"][domain], live["output_hash"][domain], domain)
-        self.assertEqual(again["positions"], live["positions"])
+def line(partition, number, sequence):
+    story = sequence - sequence % 4
+    correlation = 0 if story == sequence else (number << 54) + story
+    cause = 0 if story == sequence else (number << 54) + sequence - 1
+    return json.dumps({
+        "partition": partition, "partition_number": number, "shards": 1, "sequence": sequence,
+        "published_ns": 1763722800000000000 + sequence * 1000000, "topic": f"{partition}.new",
+        "topic_kind": 0, "topic_priority": 0, "source": "gateway", "key": str(sequence % 10),
+        "correlation_id": str(correlation), "causation_id": str(cause), "priority": 0, "flags": 1,
+        "attempt": 0, "schema_version": 1, "payload": "AAECAw=="})
 
 
-class Restart(Case):
-    def test_sequences_and_positions_go_on(self):
-        first = report("--journal", self.journal, "--deterministic")
-        second = report("--journal", self.journal, "--deterministic", "--recover", "--limit", "1")
-        self.assertEqual(second["journal"]["order"]["recovered_sequence"],
-                         first["journal"]["order"]["last_sequence"])
-        self.assertTrue(second["journal"]["order"]["was_clean"])
-        # A short input does not name all instruments: by what they hold, not by name.
-        self.assertEqual(sorted(map(str, second["positions"].values())),
-                         sorted(map(str, first["positions"].values())))
+def make(directory):
+    lines = "\n".join(line(p, n, s) for s in range(1, EVENTS + 1)
+                      for p, n in (("order", 1), ("fill", 2)))
+    path = os.path.join(directory, "in.jsonl")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(lines + "\n")
+    target = os.path.join(directory, "journal")
+    result = run_json("import", target, path)
+    expect(result["events"] == 2 * EVENTS and result["partitions"] == 2, result)
+    return target
 
 
-class Kill(Case):
-    """kill -9 at random moments: what is in the journal is whole, a prefix in each partition, grows
-    from run to run, and no sequence is used twice."""
+def check_reading(target):
+    verified = run_json("verify", target)
+    expect(verified["sound"] and verified["records"] == 2 * EVENTS and not verified["damaged"],
+           verified)
+    expect(verified["torn_bytes"] == 0 and verified["segments"] == 2, verified)
+    for domain in ("order", "fill"):
+        of_domain = verified["domains"][domain]
+        expect((of_domain["first_sequence"], of_domain["last_sequence"]) == (1, EVENTS), verified)
+    all_events = run_json("cat", target)
+    expect(all_events["count"] == 2 * EVENTS, "cat shows all")
+    times = [event["published_ns"] for event in all_events["events"]]
+    expect(times == sorted(times), "merged by time")
+    some = run_json("cat", target, "--topic", "fill.*", "--key", "7")
+    expect(some["count"] == EVENTS // 10 and
+           all(e["topic"] == "fill.new" and e["key"] == "7" for e in some["events"]), "filters")
+    span = run_json("cat", target, "--partition", "order", "--from", "2025-11-21T11:00:01",
+                    "--to", "2025-11-21T11:00:01")
+    expect([e["sequence"] for e in span["events"]] == list(range(1000, 2000)), "times")
+    story = run_json("cat", target, "--correlation", "1:400")
+    expect(story["count"] == 4, story)
+    at, sequences = story["story"], []
+    while at:
+        expect(len(at) == 1, "one effect each")
+        sequences.append(at[0]["sequence"])
+        at = at[0]["effects"]
+    expect(sequences == [400, 401, 402, 403], "cause above effect")
+    last = journal("tail", target, "--partition", "order", "-n", "2", "--json")
+    expect([json.loads(l)["sequence"] for l in last.stdout.splitlines()] == [EVENTS - 1, EVENTS],
+           last.stdout)
+    statistics = run_json("stat", target)
+    expect(statistics["topics"]["order.new"]["events"] == EVENTS, statistics)
+    expect(len(run_json("ls", target)["segments"]) == 2, "ls")
 
-    def test_nothing_that_was_written_is_lost(self):
-        draw = random.Random(SEED)
-        print(f"HOTLANE_SEED={SEED}", file=sys.stderr)
-        last = {}
-        for _ in range(KILLS):
-            options = ["--journal", self.journal, "--repeat", "--rate", "300000", "--durability",
-                       "order=sync,fill=sync"]
-            with subprocess.Popen([HOTLANE, "run", *options], stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.DEVNULL) as process:
-                time.sleep(0.2 + draw.random() * 0.6)
-                process.send_signal(signal.SIGKILL)
-            if not pathlib.Path(self.journal).exists():
-                continue
-            hotlane("journal", "repair", self.journal)
-            verified = self.verified()
-            self.assertEqual(verified["damaged"], [])
-            ends = {name: part["last_sequence"] for name, part in verified["domains"].items()}
-            for name, sequence in last.items():
-                self.assertGreaterEqual(ends[name], sequence, name)
-            last = ends
-        done = report("--journal", self.journal, "--limit", "1000")
-        self.assertEqual(done["conservation"], "ok")
-        for name, sequence in last.items():
-            self.assertEqual(done["journal"][name]["recovered_sequence"], sequence, name)
-            self.assertGreaterEqual(done["journal"][name]["last_sequence"], sequence, name)
-        hotlane("run", "--replay", self.journal)
+
+def check_exchange(directory, target):
+    out = os.path.join(directory, "out")
+    expect(run_json("export", target, "--output", out)["events"] == 2 * EVENTS, "export")
+    files = glob.glob(os.path.join(out, "events_*.jsonl"))
+    expect([os.path.basename(f) for f in files] == ["events_2025-11-21.jsonl"], files)
+    expect(journal("export", target, "--output", out).returncode == 1, "not over what is there")
+    again = os.path.join(directory, "again")
+    run_json("import", again, files[0])
+    one, two = run_json("cat", target), run_json("cat", again)
+    expect(one["events"] == two["events"], "there and back")
+    first = run_json("cat", target, "--cursor", "here", "--limit", "10")
+    second = run_json("cat", target, "--cursor", "here", "--limit", "10")
+    expect(first["events"] + second["events"] == one["events"][:20], "a cursor goes on")
+    bad = journal("import", again, "/dev/null/none")
+    expect(bad.returncode == 1 and "/dev/null/none" in bad.stderr, bad.stderr)
 
 
-if __name__ == "__main__":
-    unittest.main(argv=[sys.argv[0], *sys.argv[2:]])
+def check_damage(target):
+    path = glob.glob(os.path.join(target, "order", "*.hlj"))[0]
+    with open(path, "r+b") as file:
+        file.seek(30000)
+        byte = file.read(1)
+        file.seek(30000)
+        file.write(bytes([byte[0] ^ 1]))
+    verified = run_json("verify", target, status=1)
+    expect(not verified["sound"] and verified["damaged"][0]["path"] == path, verified)
+    expect(verified["damaged"][0]["first_sequence"] > 0, verified)
+    refused = journal("cat", target)
+    expect(refused.returncode == 1 and path in refused.stderr, refused.stderr)
+    salvaged = run_json("cat", target, "--salvage")
+    expect(any(e.get("missing") == "damage" for e in salvaged["events"]), "told")
+    expect(salvaged["count"] == 2 * EVENTS, "one event is lost, and one line tells it")
+
+
+def check_usage(target):
+    for wrong in ([], ["cat"], ["cta", target], ["cat", target, "--topic", "a..b"],
+                  ["cat", target, "--from", "yesterday"], ["ls", target, "--key", "1"],
+                  ["export", target], ["cat", target, "--key", "x"], ["compact", target,
+                                                                     "--keep", "30"]):
+        result = journal(*wrong)
+        expect(result.returncode == 2 and result.stderr and not result.stdout,
+               f"{wrong}: exit {result.returncode}")
+    expect(journal("verify", os.path.join(target, "none")).returncode == 1, "no such directory")
+    for word in ("ls", "cat", "tail", "verify", "stat", "export", "import", "repair", "compact"):
+        expect(journal(word, "--help").returncode == 0, word)
+
+
+def main():
+    directory = tempfile.mkdtemp(prefix="hotlane-journal-")
+    try:
+        target = make(directory)
+        check_reading(target)
+        check_exchange(directory, target)
+        repaired = run_json("repair", target)
+        expect(repaired["partitions"]["order"]["was_clean"], repaired)
+        compacted = run_json("compact", target, "--keep", "1d")
+        expect(compacted["removed"] == 0 and compacted["packed"] == 0, "the newest stays as it is")
+        check_usage(target)
+        check_damage(target)
+    finally:
+        shutil.rmtree(directory)
+    print("hotlane journal: ls, cat, tail, verify, stat, export, import, repair, compact: good")
+
+
+main()
