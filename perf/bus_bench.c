@@ -33,6 +33,8 @@ hl_status perf_bus_open(const perf_bus_options *options, perf_bus *ret_bus, hl_e
     config.domain_count = options->two_domains ? 2 : 1;
     config.max_publishers = 16;
     config.max_workers = options->workers;
+    if (options->ladder != NULL)
+        config.ladder = *options->ladder;
     if (options->manual)
         config.threads = HL_THREADS_MANUAL;
     else

@@ -28,6 +28,7 @@ typedef struct perf_bus_options {
     hl_wait wait;     /* of the executors that the bus runs */
     bool manual;      /* the scenario's threads turn the executors, one for each domain, in order */
     uint32_t workers; /* with `manual`: their executors, and one for taps, follow the domains' */
+    const hl_ladder_options *ladder; /* NULL: as it is by default */
     bool two_domains; /* "market_data", whose handlers may publish to it, and "order" */
 } perf_bus_options;
 

@@ -31,6 +31,8 @@ static const perf_scenario scenarios[] = {
      perf_scenario_bus},
     {"flood", "an order's latency while market data saturates the machine", true,
      perf_scenario_flood},
+    {"overload", "orders beside more market data than can be taken, and what the ladder does", true,
+     perf_scenario_overload},
     {"idle", "what an idle bus burns under each wait, and its wake-up", true, perf_scenario_idle},
     {"async", "a partition to a worker: events a second by order and contract", true,
      perf_scenario_async},
