@@ -11,6 +11,7 @@
 #define WINDOW_MAX_NS (10 * HL_SECOND)
 #define KEYS_MAX      UINT32_C(16777216)
 #define CLOSES_MAX    UINT32_C(65536)
+#define TOUCHED_MAX   ((size_t)16 << 20)
 #define SLOT_MAX      UINT32_C(65600)
 
 /* An open window. Windows lie in a ring, in the order of their opening. */
@@ -58,6 +59,17 @@ static uint32_t power_of_two_over(uint32_t least)
     return power;
 }
 
+/* The first touch of a page can take ms where the machine is a virtual one: not while events wait.
+ * More than TOUCHED_MAX is for slots so large, and keys so many, that it costs no memory before it
+ * is used. */
+static char *make_values(size_t bytes)
+{
+    char *const values = aligned_alloc(HL_LINE_PAIR, hl_round_up(bytes));
+    if (values != NULL && bytes <= TOUCHED_MAX)
+        memset(values, 0, bytes);
+    return values;
+}
+
 hl_status hl_sampler_create(const hl_sampling_options *options, const char *place,
                             uint32_t slot_size, hl_sampler **ret_sampler, hl_error *error)
 {
@@ -82,9 +94,7 @@ hl_status hl_sampler_create(const hl_sampling_options *options, const char *plac
                             .places = power_of_two_over(2 * options->max_keys - 1)};
     sampler->windows = hl_allocate(sampler->slots, sizeof *sampler->windows);
     sampler->index = hl_allocate(sampler->places, sizeof *sampler->index);
-    /* Not touched before use: of keys that never come it costs no memory. */
-    sampler->values =
-        aligned_alloc(HL_LINE_PAIR, hl_round_up((size_t)sampler->slots * sampler->slot_size));
+    sampler->values = make_values((size_t)sampler->slots * sampler->slot_size);
     if (sampler->windows == NULL || sampler->index == NULL || sampler->values == NULL) {
         hl_sampler_destroy(sampler);
         return hl_error_set(error, HL_NO_MEMORY,
