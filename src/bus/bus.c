@@ -468,14 +468,19 @@ static void end_publishers(hl_bus *bus)
         control->shared_publishers = publisher->next;
         hl_shared_publisher_end(publisher);
     }
-    for (uint32_t i = 0; bus->partitions != NULL && i < bus->partition_count; i++)
-        if (bus->partitions[i].out != NULL)
-            hl_publisher_end(bus->partitions[i].out);
     hl_pools_end_publishers(bus);
     for (uint32_t i = 0; bus->shared_outlets != NULL && i < bus->partition_count * HL_PRIORITIES;
          i++)
         if (bus->shared_outlets[i] != NULL)
             hl_outlet_close(bus->shared_outlets[i]);
+}
+
+/* After the parts are gone: a partition's name is its output's. */
+static void end_outputs(hl_bus *bus)
+{
+    for (uint32_t i = 0; bus->partitions != NULL && i < bus->partition_count; i++)
+        if (bus->partitions[i].out != NULL)
+            hl_publisher_end(bus->partitions[i].out);
 }
 
 void hl_bus_destroy(hl_bus *bus)
@@ -500,6 +505,7 @@ void hl_bus_destroy(hl_bus *bus)
     for (const hl_part *const *part = hl_parts; *part != NULL; part++)
         if ((*part)->destroy != NULL)
             (*part)->destroy(bus);
+    end_outputs(bus);
     hl_notices_free(bus->notices);
     for (uint32_t i = 0; i < bus->topic_count; i++) {
         free(bus->routes[i]);
