@@ -346,10 +346,4 @@ static inline void hl_ring_release(hl_ring_consumer *consumer, uint32_t n)
         hl_ring_release_publish(consumer);
 }
 
-/* hl_ring_release, as a consumer that has itself written to the slots calls it. */
-static inline void hl_ring_release_written(hl_ring_consumer *consumer, uint32_t n)
-{
-    hl_ring_release(consumer, n);
-}
-
 #endif

@@ -329,6 +329,26 @@ static inline bool pass_by(hl_partition *partition, hl_lane *lane, const hl_even
            partition->intake->take(partition, lane, event);
 }
 
+/* One event of a run: dispatched, or counted in `passed_by`. False: it has no room in the lossless
+ * queue of partition->full, and the inlet is to be held. */
+static inline __attribute__((always_inline)) bool take_one(hl_partition *partition, hl_lane *lane,
+                                                           hl_event *event, bool *measured,
+                                                           uint32_t *passed_by)
+{
+    if (__builtin_expect(pass_by(partition, lane, event), 0)) {
+        ++*passed_by;
+        return true;
+    }
+    const dispatch_outcome outcome = dispatch(partition, lane, event);
+    if (__builtin_expect(outcome == DISPATCHED, 1))
+        return true;
+    if (outcome == HELD)
+        return false;
+    ++*passed_by;
+    *measured = false;
+    return true;
+}
+
 static inline bool must_stop(const hl_executor *executor, uint32_t level)
 {
     return hl_command_waiting(&executor->commands) ||
@@ -355,22 +375,13 @@ uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, ui
             /* A publisher that has no room need not wait for the whole run; a batch may still point
              * into it. */
             if (partition->open_boxes == 0) {
-                hl_ring_release_written(&inlet->consumer, taken - released);
+                hl_ring_release(&inlet->consumer, taken - released);
                 released = taken;
             }
         }
-        if (__builtin_expect(pass_by(partition, lane, event), 0)) {
-            passed_by++;
-        } else {
-            const dispatch_outcome outcome = dispatch(partition, lane, event);
-            if (__builtin_expect(outcome != DISPATCHED, 0)) {
-                if (outcome == HELD) {
-                    hl_hold_note(inlet, partition->full, NULL);
-                    break;
-                }
-                passed_by++;
-                measured = false;
-            }
+        if (!take_one(partition, lane, event, &measured, &passed_by)) {
+            hl_hold_note(inlet, partition->full, NULL);
+            break;
         }
         if (measured)
             record_latency(executor, lane, level, event, executor->now_ns);
@@ -380,8 +391,7 @@ uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, ui
     }
     if (partition->open_boxes != 0)
         hl_boxes_end_run(partition, interrupted);
-    /* Written: the sequence lies in the line of the stamp. */
-    hl_ring_release_written(&inlet->consumer, taken - released);
+    hl_ring_release(&inlet->consumer, taken - released);
     *ret_dispatched = taken - passed_by;
     return taken;
 }
@@ -405,18 +415,9 @@ uint32_t hl_dispatch_conflated(hl_executor *executor, hl_inlet *inlet, uint32_t 
             event->flags |= HL_EVENT_CONFLATED;
             hl_count(&lane->conflated, puts - 1);
         }
-        if (__builtin_expect(pass_by(partition, lane, event), 0)) {
-            passed_by++;
-        } else {
-            const dispatch_outcome outcome = dispatch(partition, lane, event);
-            if (__builtin_expect(outcome != DISPATCHED, 0)) {
-                if (outcome == HELD) {
-                    hl_hold_note(inlet, partition->full, event);
-                    break;
-                }
-                passed_by++;
-                measured = false;
-            }
+        if (!take_one(partition, lane, event, &measured, &passed_by)) {
+            hl_hold_note(inlet, partition->full, event);
+            break;
         }
         if (measured)
             record_latency(executor, lane, level, event, executor->now_ns);
