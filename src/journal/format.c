@@ -181,6 +181,11 @@ hl_status hl_segment_header_decode(const void *block, const char *place,
                             "event layout %u",
                             place, header.version, header.event_layout, HL_JOURNAL_VERSION,
                             (unsigned)HL_EVENT_LAYOUT);
+    if (header.first_sequence == 0)
+        return hl_error_set(error, HL_DAMAGED,
+                            "%s: it says that it begins with sequence 0, but sequences begin with "
+                            "1: no hotlane wrote this header; bring the file back from a copy",
+                            place);
     header.domain[sizeof header.domain - 1] = '\0';
     header.writer[sizeof header.writer - 1] = '\0';
     *ret_header = header;

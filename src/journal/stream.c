@@ -493,7 +493,10 @@ static step check_sequence(stepping *this, uint64_t sequence)
     if (sequence >= stream->expected) {
         hl_stream_meet_damage(stream, offset, "sequences are missing before it");
         hl_segment_walk_seek(&stream->walk, offset); /* it is taken at the next step */
-        return settle_damage(this, sequence - 1);
+        const step result = settle_damage(this, sequence - 1);
+        if (result == STEP_ITEM)
+            stream->expected = sequence; /* also where what was expected cannot be: past the last */
+        return result;
     }
     /* Good in itself, but not the one that belongs here: passed over like a bad one. */
     hl_stream_meet_damage(stream, offset, "a record that belongs elsewhere");
