@@ -14,8 +14,10 @@ void hl_forecast_add(hl_forecast *forecast, double rate_per_s, uint64_t now_ns)
         forecast->samples = 1;
         return;
     }
-    if (now_ns <= forecast->last_ns)
+    if (now_ns <= forecast->last_ns) {
+        forecast->last_ns = now_ns;
         return;
+    }
     const double elapsed_s = (double)(now_ns - forecast->last_ns) / 1e9;
     const double before = forecast->level;
     const double expected = before + forecast->trend * elapsed_s;

@@ -18,7 +18,8 @@ typedef struct hl_forecast {
 /* Weights in per cent, 1 to 100. */
 void hl_forecast_init(hl_forecast *forecast, uint32_t level_weight_pct, uint32_t trend_weight_pct);
 
-/* The rate up to now_ns. A time that is not after the last one is ignored. */
+/* The rate up to now_ns. One whose time is not after the last one's is ignored; the next one is as
+ * far from it as their times say, so that a clock that steps back stops nothing. */
 void hl_forecast_add(hl_forecast *forecast, double rate_per_s, uint64_t now_ns);
 
 /* The rate in horizon_ns; never below 0. */

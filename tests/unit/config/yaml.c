@@ -407,6 +407,115 @@ Test(yaml, what_is_wrong_with_the_flow_has_its_place)
     EXPECT_BAD("ladder:\n  cpu_pt: 4\n", ":2:3: unknown key \"cpu_pt\": did you mean \"cpu_pct\"?");
 }
 
+/* A number on either side of what a field may have, and what is said of it. */
+static const struct bad_value {
+    const char *before, *field, *value;
+    int line; /* of the field */
+    const char *path, *sentence;
+} bad_flow[] = {
+#define LADDER   "ladder:\n  ", 2, "ladder."
+#define SAMPLING "sampling:\n  ", 2, "sampling."
+#define DOMAIN   "domains:\n  - name: a\n    ", 3, "domains[0]."
+#define THROTTLE \
+    "domains:\n  - name: a\n    throttle:\n      rate_per_s: 1\n      ", 5, "domains[0].throttle."
+#define WORKERS                            "max_workers: 4\n", 2, ""
+#define BAD(place, field, value, sentence) BAD_AT(place, field, value, sentence)
+#define BAD_AT(before, line, path, field, value, sentence) \
+    {                                                      \
+        before, field, value, line, path, value sentence   \
+    }
+    BAD(LADDER, "occupancy_pct", "101", " is out of range: use 1 to 100, or 0 to switch it off"),
+    BAD(LADDER, "order_delay_ns", "999",
+        " is out of range: use 1000 to 10000000000, or 0 to switch it off"),
+    BAD(LADDER, "order_delay_ns", "10000000001",
+        " is out of range: use 1000 to 10000000000, or 0 to switch it off"),
+    BAD(LADDER, "cpu_pct", "101", " is out of range: use 1 to 100, or 0 to switch it off"),
+    BAD(LADDER, "arrivals_per_s", "1000000001",
+        " is out of range: use 1 to 1000000000, or 0 to switch it off"),
+    BAD(LADDER, "step_up_ns", "1000000001", " is out of range: use 0 to 1000000000"),
+    BAD(LADDER, "down_pct", "0", " is out of range: use 1 to 95"),
+    BAD(LADDER, "down_pct", "96", " is out of range: use 1 to 95"),
+    BAD(LADDER, "step_down_ns", "99999999", " is out of range: use 100000000 to 1250000000"),
+    BAD(LADDER, "step_down_ns", "1250000001", " is out of range: use 100000000 to 1250000000"),
+    BAD(LADDER, "horizon_ns", "999999", " is out of range: use 1000000 to 1000000000"),
+    BAD(LADDER, "horizon_ns", "1000000001", " is out of range: use 1000000 to 1000000000"),
+    BAD(LADDER, "level_weight_pct", "0", " is out of range: use 1 to 100"),
+    BAD(LADDER, "level_weight_pct", "101", " is out of range: use 1 to 100"),
+    BAD(LADDER, "trend_weight_pct", "0", " is out of range: use 1 to 100"),
+    BAD(LADDER, "trend_weight_pct", "101", " is out of range: use 1 to 100"),
+    BAD(SAMPLING, "window_ns", "999999",
+        " is out of range: use 1000000 to 10000000000, or 0 to switch it off"),
+    BAD(SAMPLING, "window_ns", "10000000001",
+        " is out of range: use 1000000 to 10000000000, or 0 to switch it off"),
+    BAD(SAMPLING, "max_keys", "0", " is out of range: use 1 to 16777216"),
+    BAD(SAMPLING, "max_keys", "16777217", " is out of range: use 1 to 16777216"),
+    BAD(SAMPLING, "closes_per_look", "0", " is out of range: use 1 to 65536"),
+    BAD(SAMPLING, "closes_per_look", "65537", " is out of range: use 1 to 65536"),
+    BAD(DOMAIN, "conflate_keys", "16777217", " is out of range: use 0 to 16777216"),
+    BAD(DOMAIN, "high_water_pct", "101", " is out of range: use 0 to 100"),
+    BAD(DOMAIN, "low_water_pct", "100", " is not under high_water_pct: use 0 to 79"),
+    BAD(THROTTLE, "burst", "1000000001",
+        " is out of range: use 1 to 1000000000, or 0 to switch it off"),
+    BAD(POOL, "max_workers", "65", " is out of range: use 0 to 64"),
+    BAD(WORKERS, "min_workers", "0", " is out of range: use 1 to 4"),
+    BAD(WORKERS, "min_workers", "5", " is out of range: use 1 to 4"),
+    BAD(WORKERS, "worker_grow_backlog", "1", " is out of range: use 2 or more, such as 1000"),
+    BAD(WORKERS, "worker_shrink_backlog", "1000",
+        " leaves nothing between it and worker_grow_backlog: use 1 to 999"),
+    BAD(WORKERS, "worker_shrink_backlog", "0",
+        " leaves nothing between it and worker_grow_backlog: use 1 to 999"),
+};
+
+Test(yaml, every_bad_value_of_the_flow_has_its_place)
+{
+    for (size_t i = 0; i < sizeof bad_flow / sizeof *bad_flow; i++) {
+        const struct bad_value *const bad = &bad_flow[i];
+        char text[256], expected[256];
+        snprintf(text, sizeof text, "%s%s: %s\n", bad->before, bad->field, bad->value);
+        const char *const line = strrchr(bad->before, '\n') + 1;
+        snprintf(expected, sizeof expected, ":%d:%zu: %s%s: %s", bad->line,
+                 strlen(line) + strlen(bad->field) + 3, bad->path, bad->field, bad->sentence);
+        expect_bad(text, strlen(text), expected);
+    }
+}
+
+/* What is no number, or not the word that would be right. */
+Test(yaml, every_kind_of_value_of_the_flow_is_checked)
+{
+    static const struct {
+        const char *text, *says;
+    } wrong[] = {{"ladder:\n  enabled: maybe\n", "ladder.enabled"},
+                 {"ladder:\n  predictive: 2\n", "ladder.predictive"},
+                 {"ladder:\n  cpu_pct: -1\n", "ladder.cpu_pct"},
+                 {"ladder:\n  step_up_ns: 1.5\n", "ladder.step_up_ns"},
+                 {"ladder:\n  step_up_ns: 18446744073709551616\n", "ladder.step_up_ns"},
+                 {"sampling:\n  window_ns: 100ms\n", "sampling.window_ns"},
+                 {"sampling:\n  max_keys:\n", "sampling.max_keys"},
+                 {"domains:\n  - name: a\n    conflates: high\n", "domains[0].conflates"},
+                 {"domains:\n  - name: a\n    conflates: all\n", "domains[0].conflates"},
+                 {"domains:\n  - name: a\n    throttle: 5\n", "domains[0].throttle"},
+                 {"domains:\n  - name: a\n    throttle: {rate_per_s: x}\n",
+                  "domains[0].throttle.rate_per_s"},
+                 {"domains:\n  - name: a\n    priority: high\n    throttle: {rate_per_s: 5}\n",
+                  "domains[0].throttle.rate_per_s"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        const text_file file = make_file(wrong[i].text, strlen(wrong[i].text));
+        hl_config *config = NULL;
+        hl_error error = {.text = ""};
+        cr_assert_eq(hl_config_load(file.path, &config, &error), HL_BAD_INPUT, "let pass: %s",
+                     wrong[i].text);
+        unlink(file.path);
+        cr_assert_not_null(strstr(error.text, wrong[i].says), "%s: %s", wrong[i].text, error.text);
+        cr_assert_not_null(strstr(error.text, "use "), "no remedy: %s", error.text);
+    }
+}
+
+Test(yaml, a_lane_that_conflates_is_named_once)
+{
+    EXPECT_BAD("domains:\n  - name: a\n    conflates: low, low\n",
+               ":3:16: domains[0].conflates: low stands there twice: once is enough");
+}
+
 Test(yaml, names_of_values_may_be_in_capitals)
 {
     hl_config *const config = load("domains:\n  - name: a\n    priority: CRITICAL\n");

@@ -54,6 +54,8 @@ Test(forecast, a_time_that_is_not_later_is_ignored)
     hl_forecast_add(&forecast, 9000, 5 * TICK_NS);
     hl_forecast_add(&forecast, 9000, TICK_NS);
     cr_assert_eq(hl_forecast_rate(&forecast, 0), 1000);
+    hl_forecast_add(&forecast, 2000, 2 * TICK_NS);
+    cr_assert_eq(hl_forecast_rate(&forecast, 0), 2000, "it goes on from the earlier time");
 }
 
 Test(forecast, before_the_first_sample_it_is_0)
