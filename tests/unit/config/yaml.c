@@ -418,6 +418,7 @@ static const struct bad_value {
 #define DOMAIN   "domains:\n  - name: a\n    ", 3, "domains[0]."
 #define THROTTLE \
     "domains:\n  - name: a\n    throttle:\n      rate_per_s: 1\n      ", 5, "domains[0].throttle."
+#define POOL                               "threads: own\n", 2, ""
 #define WORKERS                            "max_workers: 4\n", 2, ""
 #define BAD(place, field, value, sentence) BAD_AT(place, field, value, sentence)
 #define BAD_AT(before, line, path, field, value, sentence) \
