@@ -4,7 +4,8 @@
 
 #include "base/error.h"
 
-static void make_domain(const char *name, hl_wait wait, hl_domain_config *ret_domain)
+static void make_domain(const char *name, const perf_bus_options *options,
+                        hl_domain_config *ret_domain)
 {
     *ret_domain = (hl_domain_config){
         .name = name,
@@ -16,15 +17,17 @@ static void make_domain(const char *name, hl_wait wait, hl_domain_config *ret_do
         .full_policy = HL_FULL_REJECT,
         .block_timeout_ns = HL_SECOND,
         .publishes_to = "*",
-        .wait = wait,
+        .wait = options->wait,
+        .durability = options->journal_dir != NULL ? options->durability : HL_DURABILITY_OFF,
+        .journal_slots = options->journal_slots,
     };
 }
 
 hl_status perf_bus_open(const perf_bus_options *options, perf_bus *ret_bus, hl_error *error)
 {
     hl_domain_config domains[PERF_BUS_DOMAINS_MAX];
-    make_domain("market_data", options->wait, &domains[0]);
-    make_domain("order", options->wait, &domains[1]);
+    make_domain("market_data", options, &domains[0]);
+    make_domain("order", options, &domains[1]);
     char lcores[64];
     snprintf(lcores, sizeof lcores, "market_data@%u,housekeeping@%u", options->cores->consumer,
              options->cores->publisher);
@@ -33,6 +36,7 @@ hl_status perf_bus_open(const perf_bus_options *options, perf_bus *ret_bus, hl_e
     config.domain_count = options->two_domains ? 2 : 1;
     config.max_publishers = 16;
     config.max_workers = options->workers;
+    config.journal_dir = options->journal_dir;
     if (options->ladder != NULL)
         config.ladder = *options->ladder;
     if (options->manual)

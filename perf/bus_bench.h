@@ -29,7 +29,10 @@ typedef struct perf_bus_options {
     bool manual;      /* the scenario's threads turn the executors, one for each domain, in order */
     uint32_t workers; /* with `manual`: their executors, and one for taps, follow the domains' */
     const hl_ladder_options *ladder; /* NULL: as it is by default */
-    bool two_domains; /* "market_data", whose handlers may publish to it, and "order" */
+    bool two_domains;        /* "market_data", whose handlers may publish to it, and "order" */
+    const char *journal_dir; /* NULL: no journal; and then of all domains: */
+    hl_durability durability;
+    uint32_t journal_slots; /* 0: the default */
 } perf_bus_options;
 
 typedef struct perf_bus {

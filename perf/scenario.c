@@ -36,6 +36,8 @@ static const perf_scenario scenarios[] = {
     {"idle", "what an idle bus burns under each wait, and its wake-up", true, perf_scenario_idle},
     {"async", "a partition to a worker: events a second by order and contract", true,
      perf_scenario_async},
+    {"journal", "events to the disk and back: beside plain writes and syncs; replay, seeks", true,
+     perf_scenario_journal},
     {"churn", "subscribe and unsubscribe while events flow", true, perf_scenario_churn},
 };
 

@@ -18,12 +18,13 @@ typedef struct perf_options {
     double seconds;         /* of one measurement, 0.01..3600 */
     uint32_t repeats;       /* 1..PERF_REPEATS_MAX */
     double stall_ms;        /* hop: the sender stops once for so long in mid-run; 0: it does not */
+    const char *directory;  /* journal: a directory on the disk to measure; NULL: /var/tmp */
     perf_progress progress; /* NULL: none */
 } perf_options;
 
-#define PERF_OPTIONS_INIT           \
-    {                               \
-        NULL, NULL, 0.3, 5, 0, NULL \
+#define PERF_OPTIONS_INIT                 \
+    {                                     \
+        NULL, NULL, 0.3, 5, 0, NULL, NULL \
     }
 
 #define PERF_CASE_NAMES_BYTES 360u
@@ -111,5 +112,6 @@ hl_status perf_scenario_overload(perf_run *run, hl_error *error);
 hl_status perf_scenario_idle(perf_run *run, hl_error *error);
 hl_status perf_scenario_churn(perf_run *run, hl_error *error);
 hl_status perf_scenario_async(perf_run *run, hl_error *error);
+hl_status perf_scenario_journal(perf_run *run, hl_error *error);
 
 #endif

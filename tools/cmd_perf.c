@@ -47,6 +47,7 @@ static void print_usage(FILE *stream)
           "  --repeats N    alternating repeats, 1 to 1000, else 5\n"
           "  --case TEXT    only cases whose names contain it\n"
           "  --stall MS     hop: stop the sender once for so long, to see that it shows\n"
+          "  --dir DIR      journal: on the disk to measure, else /var/tmp\n"
           "  --json         one JSON object: scenario, environment, floor, notes, rows\n"
           "  --hgrm FILE    each latency distribution in HdrHistogram's percentile format, in us;\n"
           "                 of several, each in a file with the case in its name\n"
@@ -100,19 +101,14 @@ static bool read_repeats(const char *text, uint32_t *ret_repeats)
 /* HL_EXIT_OK with *ret_done: --help was asked for and given. */
 static hl_exit read_arguments(int argc, char **argv, perf_arguments *arguments, bool *ret_done)
 {
-    static const struct option options[] = {{"cores", required_argument, NULL, 'c'},
-                                            {"seconds", required_argument, NULL, 's'},
-                                            {"repeats", required_argument, NULL, 'r'},
-                                            {"case", required_argument, NULL, 'o'},
-                                            {"stall", required_argument, NULL, 't'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"hgrm", required_argument, NULL, 'g'},
-                                            {"plot", required_argument, NULL, 'p'},
-                                            {"budget", required_argument, NULL, 'b'},
-                                            {"update", no_argument, NULL, 'u'},
-                                            {"workload", no_argument, NULL, 'w'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"cores", required_argument, NULL, 'c'},   {"seconds", required_argument, NULL, 's'},
+        {"repeats", required_argument, NULL, 'r'}, {"case", required_argument, NULL, 'o'},
+        {"stall", required_argument, NULL, 't'},   {"dir", required_argument, NULL, 'd'},
+        {"json", no_argument, NULL, 'j'},          {"hgrm", required_argument, NULL, 'g'},
+        {"plot", required_argument, NULL, 'p'},    {"budget", required_argument, NULL, 'b'},
+        {"update", no_argument, NULL, 'u'},        {"workload", no_argument, NULL, 'w'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     bool right = true;
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (option) {
@@ -130,6 +126,9 @@ static hl_exit read_arguments(int argc, char **argv, perf_arguments *arguments, 
             break;
         case 't':
             right = right && read_number("stall", optarg, &arguments->measuring.stall_ms);
+            break;
+        case 'd':
+            arguments->measuring.directory = optarg;
             break;
         case 'j':
             arguments->json = true;
