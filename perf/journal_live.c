@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "base/allocate.h"
@@ -14,6 +15,10 @@
 #define RUN            32u   /* events a claim, flat out */
 #define WARM_UP_EVENTS 8192u /* more than a lap of the ring; their time is 0: not recorded */
 #define NAP_NS         20000 /* at a full lane: others may need this CPU to empty it */
+/* Where the journal's thread has no CPU of its own the publisher must not keep one: its events come
+ * in packets, as a feed's do, and it sleeps between them. */
+#define PACKET   10u
+#define AWAKE_NS 20000.0 /* so long before a packet it is awake */
 
 typedef struct live {
     perf_run *run;
@@ -27,6 +32,7 @@ typedef struct live {
     /* The publisher's. */
     alignas(HL_LINE_PAIR) perf_schedule schedule;
     uint64_t sent;
+    uint32_t packet; /* events of one intended time */
     uint64_t start_ticks;
     uint64_t end_ticks;
     hl_status failed;
@@ -90,18 +96,32 @@ static void publish_one(live *self, uint64_t intended)
                             (uint64_t)perf_timer_ns(timer, perf_timer_ticks(timer) - before));
 }
 
+static void wait_for(const live *self, uint64_t intended)
+{
+    const perf_timer *const timer = &self->run->timer;
+    const double left_ns =
+        (double)(int64_t)(intended - perf_timer_ticks(timer)) * timer->ns_per_tick;
+    if (self->packet > 1 && left_ns > AWAKE_NS) {
+        const struct timespec pause = {0, (long)(left_ns - AWAKE_NS)};
+        nanosleep(&pause, NULL);
+    }
+    while (perf_timer_ticks(timer) < intended)
+        hl_pause();
+}
+
 static void publish_on_schedule(live *self)
 {
     const perf_timer *const timer = &self->run->timer;
     uint64_t intended;
+    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0); /* else a sleep is 50 us longer than asked for */
     while (self->sent < WARM_UP_EVENTS && self->failed == HL_OK)
         publish_one(self, 0);
     perf_schedule_begin(&self->schedule, timer, self->options->seconds);
     while ((intended = perf_schedule_next(&self->schedule)) != UINT64_MAX &&
            self->failed == HL_OK) {
-        while (perf_timer_ticks(timer) < intended)
-            hl_pause();
-        publish_one(self, intended);
+        wait_for(self, intended);
+        for (uint32_t i = 0; i < self->packet && self->failed == HL_OK; i++)
+            publish_one(self, intended);
         perf_schedule_advance(&self->schedule);
     }
 }
@@ -175,8 +195,9 @@ hl_status perf_live_run(perf_run *run, const perf_live_options *options,
         return hl_error_set(error, HL_NO_MEMORY, "no memory for a measurement");
     self->run = run;
     self->options = options;
+    self->packet = run->cores.allowed > 2 ? 1 : PACKET;
     if (options->per_s > 0)
-        perf_schedule_init(&self->schedule, &run->timer, options->per_s, false);
+        perf_schedule_init(&self->schedule, &run->timer, options->per_s / self->packet, false);
     hl_status status = run_bus(self, ret_result, error);
     if (status == HL_OK && self->failed != HL_OK)
         status = hl_error_set(error, self->failed, "publish: %s", hl_status_text(self->failed));

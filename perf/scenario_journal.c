@@ -178,7 +178,7 @@ static hl_status measure_paced(void *context, double *ret_values, hl_error *erro
     if (status == HL_OK)
         status = measure_paced_in(self, &place, ns, ret_values, error);
     if (status == HL_OK)
-        perf_result_add_distribution(self->run->result, "async_paced", ns[3]);
+        perf_result_add_distribution(self->run->result, "paced_async", ns[3]);
     for (int i = 0; i < 4; i++)
         free(ns[i]);
     perf_place_remove(&place);
@@ -244,7 +244,7 @@ static hl_status measure_sync(void *context, double *ret_values, hl_error *error
     if (handle_ns != NULL && fdatasync_ns != NULL)
         status = measure_sync_in(self, &place, handle_ns, fdatasync_ns, ret_values, error);
     if (status == HL_OK) {
-        perf_result_add_distribution(self->run->result, "sync_paced", handle_ns);
+        perf_result_add_distribution(self->run->result, "paced_sync", handle_ns);
         perf_result_add_distribution(self->run->result, "fdatasync", fdatasync_ns);
     }
     free(handle_ns);
@@ -416,9 +416,9 @@ static hl_status measure_pack(void *context, double *ret_values, hl_error *error
 static const perf_task journal_tasks[] = {
     {"async_disk", measure_async_disk, NULL, async_metrics, ASYNC_VALUES, PERF_FLOOR_NONE},
     {"async_memory", measure_async_memory, NULL, async_metrics, ASYNC_VALUES, PERF_FLOOR_NONE},
-    {"async_100k", measure_paced, NULL, paced_metrics, PACED_VALUES, PERF_FLOOR_NONE},
-    {"sync_100k", measure_sync, NULL, sync_metrics, SYNC_VALUES, PERF_FLOOR_NONE},
-    {"sync_flat_out", measure_sync_flood, NULL, flood_metrics, FLOOD_VALUES, PERF_FLOOR_NONE},
+    {"paced_async", measure_paced, NULL, paced_metrics, PACED_VALUES, PERF_FLOOR_NONE},
+    {"paced_sync", measure_sync, NULL, sync_metrics, SYNC_VALUES, PERF_FLOOR_NONE},
+    {"flat_out_sync", measure_sync_flood, NULL, flood_metrics, FLOOD_VALUES, PERF_FLOOR_NONE},
     {"replay", measure_replay, NULL, replay_metrics, 1, PERF_FLOOR_NONE},
     {"seek_time", measure_seek, NULL, seek_metrics, SEEK_VALUES, PERF_FLOOR_NONE},
     {"verify", measure_verify, NULL, verify_metrics, 1, PERF_FLOOR_NONE},

@@ -20,30 +20,37 @@ static int fill(hl_spare *spare)
         hl_io_write_all(spare->io, spare->file, spare->zeros, step, spare->filled, NULL);
     if (result < 0)
         return result;
+    /* It goes down beside the segment's own groups, whose syncs then find little of it left; to
+     * wait for it here would hold those up. */
+    spare->io->flush_ahead(spare->io->context, spare->file, spare->filled, step);
     spare->filled += step;
-    /* Step by step, so that no later sync of the segment before it waits for all of them. */
-    return spare->io->sync(spare->io->context, spare->file);
+    return spare->filled == spare->size ? spare->io->sync(spare->io->context, spare->file) : 0;
 }
 
 int hl_spare_step(hl_spare *spare)
 {
     int result = 0;
-    if (spare->is_ready)
+    if (hl_spare_is_whole(spare))
         return 0;
     if (!spare->is_open)
         result = begin(spare);
-    else if (spare->zero_fill && spare->filled < spare->size)
+    else
         result = fill(spare);
     if (result < 0)
         hl_spare_drop(spare);
-    spare->is_ready = result == 0 && (!spare->zero_fill || spare->filled == spare->size);
+    spare->is_ready = result == 0;
     return result;
 }
 
 int hl_spare_make(hl_spare *spare)
 {
+    return spare->is_ready ? 0 : hl_spare_step(spare);
+}
+
+int hl_spare_make_whole(hl_spare *spare)
+{
     int result = 0;
-    while (result == 0 && !spare->is_ready)
+    while (result == 0 && !hl_spare_is_whole(spare))
         result = hl_spare_step(spare);
     return result;
 }

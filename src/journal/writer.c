@@ -25,6 +25,7 @@
 #define ALIGNMENT_MAX         4096u
 /* A mark on a quiet journal: until then a bad last record could be taken for a torn tail. */
 #define MARK_DELAY_NS   10000000ull
+#define REST_NS         50000000ull /* nothing synced for so long: zeros go on ahead of their time */
 #define FLUSH_AHEAD_MIN (256u << 10)
 #define GROUP_ROOM      (ALIGNMENT_MAX + sizeof(hl_group))
 
@@ -301,7 +302,9 @@ static hl_status name_spare(hl_journal_writer *writer, const hl_segment_header *
 static hl_status succeed(hl_journal_writer *writer)
 {
     const hl_segment_header before = writer->header;
-    int result = hl_spare_make(&writer->spare);
+    /* Of the first one nobody waits for a sync yet. */
+    int result =
+        writer->is_open ? hl_spare_make(&writer->spare) : hl_spare_make_whole(&writer->spare);
     if (result < 0)
         return stopped_by_io(writer, result, writer->spare_path, "take blocks for");
     next_header(writer);
@@ -611,11 +614,24 @@ static hl_status put_mark(hl_journal_writer *writer)
     return write_group(writer);
 }
 
+/* Whether the next segment is due for a step. Its blocks are, in the second half of this one at the
+ * latest. Zeros keep pace with what is written here, so as to be there when three quarters are: all
+ * that wait for a sync wait for a step too. */
+static bool spare_is_due(const hl_journal_writer *writer, bool idle)
+{
+    const hl_spare *const spare = &writer->spare;
+    if (hl_spare_is_whole(spare))
+        return false;
+    if (!spare->is_ready)
+        return idle || writer->offset > writer->header.size_limit / 2;
+    return spare->filled / 4 < writer->offset / 3;
+}
+
 /* One step at the next segment. When it fails there is time left to try again: the state changes
  * only when a segment is full and has no next one. */
 static void step_spare(hl_journal_writer *writer, uint64_t ticks_now)
 {
-    if (writer->spare.is_ready || ticks_now < writer->retry_at_ticks)
+    if (ticks_now < writer->retry_at_ticks)
         return;
     if (hl_spare_step(&writer->spare) < 0)
         writer->retry_at_ticks = ticks_now + writer->options.retry_ns;
@@ -640,7 +656,8 @@ static hl_status do_due(hl_journal_writer *writer, bool idle)
     if (status == HL_OK && idle && mark_is_wanted(writer) &&
         ticks_now - writer->synced_at_ticks >= MARK_DELAY_NS)
         status = put_mark(writer);
-    if (status == HL_OK && (idle || writer->offset > writer->header.size_limit / 2))
+    const bool at_rest = idle && ticks_now - writer->synced_at_ticks >= REST_NS;
+    if (status == HL_OK && (at_rest || spare_is_due(writer, idle)))
         step_spare(writer, ticks_now);
     return status;
 }
@@ -672,8 +689,11 @@ uint64_t hl_journal_writer_due(const hl_journal_writer *writer)
         due = writer->unsynced_since_ticks + options->commit_interval_ns;
     if (mark_is_wanted(writer) && writer->synced_at_ticks + MARK_DELAY_NS < due)
         due = writer->synced_at_ticks + MARK_DELAY_NS;
-    if (!writer->spare.is_ready && writer->retry_at_ticks < due)
-        due = writer->retry_at_ticks;
+    uint64_t step_at = writer->synced_at_ticks + REST_NS;
+    if (step_at < writer->retry_at_ticks || !writer->spare.is_ready)
+        step_at = writer->retry_at_ticks;
+    if (!hl_spare_is_whole(&writer->spare) && step_at < due)
+        due = step_at;
     return due;
 }
 

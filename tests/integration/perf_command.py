@@ -22,8 +22,8 @@ SCENARIOS = {
     "overload": ["ladder.load_by_idle.p99.9", "ladder.throttled", "no_ladder.no_room"],
     "idle": ["spin.cpu", "backoff.cpu", "park.wake.p99"],
     "async": ["async_by_key", "async_unordered", "async_lossy.lost"],
-    "journal": ["async_disk.by_plain_write", "async_100k.handle_by_off.p99",
-                "sync_100k.by_fdatasync.p50", "sync_flat_out.rings_a_fdatasync", "replay",
+    "journal": ["async_disk.by_plain_write", "paced_async.handle_by_off.p99",
+                "paced_sync.by_fdatasync.p50", "flat_out_sync.rings_a_fdatasync", "replay",
                 "seek_time.max", "verify", "pack.times_smaller"],
     "churn": ["none.throughput", "1000_a_second.changes", "100000_a_second.from_intended.p99"],
 }
