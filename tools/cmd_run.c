@@ -1,9 +1,10 @@
 /*
  * hotlane run: market data through the whole bus, from feed to fill, and the sums at the end.
  *
- * The inputs are decoded ahead; then the bus is made, the pipeline subscribed, a feed opened for
- * each input, and all of it started. The main thread waits for the feeds' end, the duration's, or a
- * signal; it stops the feeds, lets the bus drain, and reports.
+ * The inputs are decoded ahead; then the bus is made, and what works on it is started as its
+ * components: the pipeline's stages, a feed for each input, the journal's parts. The main thread
+ * waits for the feeds' end, the duration's, or a signal; it stops the feeds, lets what is on its
+ * way pass, stops the components, then the bus, and reports.
  */
 #include "command.h"
 
@@ -14,17 +15,19 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "market/feed.h"
 #include "market/simulation.h"
+#include "run_feeds.h"
 #include "run_journal.h"
 #include "run_ladder.h"
 #include "run_options.h"
+#include "run_parts.h"
 #include "run_report.h"
 
-#define STOP_TIMEOUT_NS  (10 * HL_SECOND)
-#define LOOK_NS          (20 * HL_MILLISECOND) /* how often the main thread looks up */
-#define PROGRESS_NS      (250 * HL_MILLISECOND)
-#define SIMULATION_STEPS 20000u
+#define SETTLE_TIMEOUT_NS (5 * HL_SECOND)
+#define STOP_TIMEOUT_NS   (10 * HL_SECOND)
+#define LOOK_NS           (20 * HL_MILLISECOND) /* how often the main thread looks up */
+#define PROGRESS_NS       (250 * HL_MILLISECOND)
+#define SIMULATION_STEPS  20000u
 
 typedef struct run_state {
     run_options options;
@@ -40,8 +43,8 @@ typedef struct run_state {
     market_clock clock;
     hl_bus *bus;
     market_pipeline *pipeline;
-    market_feed *feeds[MARKET_INPUTS_MAX];
-    uint32_t feed_count;
+    run_feeds feeds;
+    run_recovery recovery;
     double decoding_s;
     uint64_t started_ns; /* monotonic */
     uint64_t progress_ns;
@@ -152,21 +155,29 @@ static hl_status configure(run_state *run, hl_error *error)
     return market_pipeline_check(&run->config, error);
 }
 
-static hl_status open_feeds(run_state *run, hl_error *error)
+/* What is started with the pipeline's stages: the journal's part first, the feeds last. */
+static hl_status add_parts(run_state *run, hl_error *error)
 {
     const market_feed_options options = {.speed = run->options.speed,
                                          .rate = run->options.rate,
                                          .passes = run->options.passes,
                                          .burst = run->options.burst};
-    for (uint32_t input = 0; input < run->recording_count; input++) {
-        const hl_status status =
-            market_feed_open(run->bus, market_pipeline_feed_topic(run->pipeline), input,
-                             &run->recordings[input], &options, &run->feeds[input], error);
-        if (status != HL_OK)
-            return status;
-        run->feed_count++;
+    const char *after = "strategy";
+    hl_status status = HL_OK;
+    if (run->config.journal_dir != NULL)
+        status = run_journal_add(run->bus, error);
+    if (status == HL_OK && run->config.journal_dir != NULL && run->options.recover) {
+        after = "recovery";
+        run->recovery = (run_recovery){run->bus, run->config.journal_dir};
+        status = run_recovery_add(&run->recovery, error);
     }
-    return HL_OK;
+    if (status != HL_OK)
+        return status;
+    run->feeds = (run_feeds){.bus = run->bus,
+                             .pipeline = run->pipeline,
+                             .recordings = run->recordings,
+                             .options = options};
+    return run_feeds_add(&run->feeds, run->recording_count, after, error);
 }
 
 static hl_status make(run_state *run, hl_error *error)
@@ -182,13 +193,13 @@ static hl_status make(run_state *run, hl_error *error)
                                     &run->pipeline, error);
     if (status == HL_OK && run->options.ladder)
         status = run_ladder_watch(&run->ladder, run->bus, error);
-    return status == HL_OK ? open_feeds(run, error) : status;
+    return status == HL_OK ? add_parts(run, error) : status;
 }
 
 static void unmake(run_state *run)
 {
-    for (uint32_t input = 0; input < run->feed_count; input++)
-        market_feed_close(run->feeds[input]);
+    if (run->bus != NULL)
+        hl_components_stop(run->bus);
     hl_bus_destroy(run->bus);
     market_pipeline_destroy(run->pipeline);
     hl_config_free(run->loaded);
@@ -199,14 +210,6 @@ static void unmake(run_state *run)
 
 /* ---- running it ---------------------------------------------------------------------------- */
 
-static uint64_t published(const run_state *run)
-{
-    uint64_t sum = 0;
-    for (uint32_t input = 0; input < run->feed_count; input++)
-        sum += market_feed_published(run->feeds[input]);
-    return sum;
-}
-
 static void show_progress(run_state *run)
 {
     const uint64_t now_ns = monotonic_ns();
@@ -214,7 +217,7 @@ static void show_progress(run_state *run)
         return;
     run->progress_ns = now_ns;
     const double seconds = (double)(now_ns - run->started_ns) / 1e9;
-    const double events = (double)published(run);
+    const double events = (double)run_feeds_published(&run->feeds);
     fprintf(stderr, "\r\033[K%.1f s  %.0f events  %.2f M/s  (Ctrl-C drains and reports)", seconds,
             events, events / seconds / 1e6);
 }
@@ -234,38 +237,21 @@ static bool interrupted(run_state *run, uint64_t wait_ns)
     return sigtimedwait(&run->signals, NULL, &timeout) > 0;
 }
 
-static bool feeds_done(const run_state *run)
-{
-    for (uint32_t input = 0; input < run->feed_count; input++)
-        if (!market_feed_done(run->feeds[input]))
-            return false;
-    return true;
-}
-
 static hl_status run_threads(run_state *run, hl_error *error)
 {
-    hl_status status = HL_OK;
-    for (uint32_t input = 0; input < run->feed_count && status == HL_OK; input++)
-        status = market_feed_start(run->feeds[input], error);
-    while (status == HL_OK && !feeds_done(run) && !interrupted(run, LOOK_NS)) {
+    const hl_status status = run_feeds_start(&run->feeds, error);
+    while (status == HL_OK && !run_feeds_done(&run->feeds) && !interrupted(run, LOOK_NS)) {
     }
-    for (uint32_t input = 0; input < run->feed_count; input++)
-        market_feed_stop(run->feeds[input]);
-    for (uint32_t input = 0; input < run->feed_count; input++) {
-        const hl_status joined =
-            market_feed_join(run->feeds[input], status == HL_OK ? error : NULL);
-        if (status == HL_OK)
-            status = joined;
-    }
-    return status;
+    const hl_status joined = run_feeds_join(&run->feeds, status == HL_OK ? error : NULL);
+    return status == HL_OK ? joined : status;
 }
 
 static hl_status run_simulation(run_state *run, hl_error *error)
 {
     market_simulation simulation = {.bus = run->bus,
                                     .clock = &run->clock,
-                                    .feeds = run->feeds,
-                                    .feed_count = run->feed_count,
+                                    .feeds = run->feeds.feeds,
+                                    .feed_count = run->feeds.count,
                                     .random = run->options.seed};
     hl_status status = HL_OK;
     while (status == HL_OK && !interrupted(run, 0))
@@ -277,12 +263,10 @@ static hl_status run_simulation(run_state *run, hl_error *error)
 
 static hl_status start(run_state *run, hl_error *error)
 {
-    hl_status status = HL_OK;
-    if (run->options.replay_dir != NULL)
+    hl_status status = hl_components_start(run->bus, error);
+    if (status == HL_OK && run->options.replay_dir != NULL)
         status = run_journal_replay(run->bus, run->options.replay_dir, run->options.recompute,
                                     run->options.speed, error);
-    else if (run->options.recover && run->config.journal_dir != NULL)
-        status = run_journal_replay(run->bus, run->config.journal_dir, false, 0.0, error);
     if (status != HL_OK)
         return status;
     status = hl_bus_start(run->bus);
@@ -332,7 +316,12 @@ static hl_status run_all(run_state *run, hl_error *error)
         status = run->options.deterministic ? run_simulation(run, error) : run_threads(run, error);
     if (run->shows_progress)
         fputs("\r\033[K", stderr);
+    /* The stages go when nothing is on its way to them; what is in their way is the bus's to end.
+     */
+    if (run_settle(run->bus, run->config.threads, SETTLE_TIMEOUT_NS))
+        hl_components_stop(run->bus);
     const hl_status stopped = hl_bus_stop(run->bus, STOP_TIMEOUT_NS);
+    hl_components_stop(run->bus);
     if (status == HL_OK && stopped != HL_OK && stopped != HL_NOT_CONSERVED) {
         hl_bus_error(run->bus, error);
         status = stopped;

@@ -89,8 +89,6 @@ hl_status run_journal_replay(hl_bus *bus, const char *directory, bool recompute,
     return status;
 }
 
-/* ---- the report ---- */
-
 /* The name of a journaled partition and how it stands; false past the last. */
 static bool next_partition(const hl_bus *bus, uint32_t *domain, uint32_t *shard, char ret_name[80],
                            hl_partition_journal_stats *ret_stats)
@@ -111,6 +109,47 @@ static bool next_partition(const hl_bus *bus, uint32_t *domain, uint32_t *shard,
     }
     return false;
 }
+
+/* ---- the component ---- */
+
+static hl_health_status worst_partition(void *context, char *reason, size_t room)
+{
+    const hl_bus *const bus = context;
+    hl_health_status worst = HL_HEALTH_OK;
+    uint32_t domain = 0, shard = 0;
+    char name[80];
+    hl_partition_journal_stats s;
+    while (next_partition(bus, &domain, &shard, name, &s)) {
+        const hl_health_status health = s.state == HL_JOURNAL_FAILED     ? HL_HEALTH_CRITICAL
+                                        : s.state == HL_JOURNAL_NO_SPACE ? HL_HEALTH_CRITICAL
+                                        : s.degraded                     ? HL_HEALTH_DEGRADED
+                                                                         : HL_HEALTH_OK;
+        if (health <= worst)
+            continue;
+        worst = health;
+        snprintf(reason, room, "the journal of %s: %s, %" PRIu64 " events are not in it", name,
+                 state_names[s.state], s.unjournaled);
+    }
+    return worst;
+}
+
+static hl_status start(void *context, hl_error *error)
+{
+    char reason[128];
+    return worst_partition(context, reason, sizeof reason) == HL_HEALTH_CRITICAL
+               ? hl_error_set(error, HL_SYSTEM, "%s", reason)
+               : HL_OK;
+}
+
+hl_status run_journal_add(hl_bus *bus, hl_error *error)
+{
+    hl_component_options options = HL_COMPONENT_OPTIONS_INIT;
+    options.start = start;
+    options.health = worst_partition;
+    return hl_component_add(bus, "journal", &options, bus, error);
+}
+
+/* ---- the report ---- */
 
 void run_journal_print(const hl_bus *bus, FILE *stream)
 {

@@ -19,6 +19,10 @@ hl_status run_journal_durability(const char *list, hl_domain_config *domains, ui
 hl_status run_journal_replay(hl_bus *bus, const char *directory, bool recompute, double speed,
                              hl_error *error);
 
+/* Adds the component "journal", which needs nothing: it refuses to start where a partition's
+ * journal has failed, and tells of their health. What hl_component_add answers. */
+hl_status run_journal_add(hl_bus *bus, hl_error *error);
+
 /* A line for each journaled partition; nothing where there is none. */
 void run_journal_print(const hl_bus *bus, FILE *stream);
 

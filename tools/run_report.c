@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "run_journal.h"
+#include "run_parts.h"
 
 static const char *const priority_names[HL_PRIORITIES] = {"CRITICAL", "HIGH", "NORMAL", "LOW",
                                                           "BACKGROUND"};
@@ -182,6 +183,7 @@ void run_report_print(const run_report *report, FILE *stream)
             " shown, %" PRIu64 " conflated\n",
             quotes.told + quotes.late, quotes.seen, conflated);
     run_journal_print(report->bus, stream);
+    run_parts_print(report->bus, stream);
     hl_latency tick;
     market_pipeline_tick_to_order(report->pipeline, &tick);
     fprintf(stream,
@@ -455,6 +457,7 @@ hl_status run_report_print_json(const run_report *report, FILE *stream)
         bad |= failed(root, "ladder", run_ladder_json(report->ladder));
     bad |= failed(root, "tick_to_order_ns", latency_json(&tick));
     bad |= set_journal(report, root);
+    bad |= failed(root, "components", run_parts_json(report->bus));
     bad |= failed(root, "elapsed_s", json_real(report->elapsed_s));
     bad |= failed(root, "events_per_s", json_real(events_per_second(report)));
     bad |= failed(root, "conservation", json_string(conservation(report)));

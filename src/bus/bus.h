@@ -91,10 +91,12 @@ typedef struct hl_control {
     pthread_t housekeeper;
     bool housekeeper_started;
     bool housekeeper_stop;
+    bool housekeeper_asked; /* to publish what was noted */
     int housekeeper_cpu;
     uint64_t housekeeper_ticks;
     pthread_cond_t housekeeper_wake;
-    bool stop_runs; /* a thread is in hl_bus_stop */
+    pthread_cond_t housekeeper_answer; /* to what was asked */
+    bool stop_runs;                    /* a thread is in hl_bus_stop */
     hl_stop_report stop_report;
     char memory_note[256]; /* the first fallback of the rings' memory */
 } hl_control;
@@ -215,5 +217,9 @@ hl_status hl_check_conservation_locked(hl_bus *bus, hl_error *error);
  * the parts. */
 hl_status hl_housekeeper_start(hl_bus *bus);
 void hl_housekeeper_stop(hl_bus *bus);
+
+/* Has it publish what was noted so far (notice.h), and waits for that a moment. Not under the lock;
+ * without threads of the bus's own it does nothing. */
+void hl_housekeeper_flush(hl_bus *bus);
 
 #endif

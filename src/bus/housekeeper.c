@@ -8,14 +8,16 @@
 #include "bus/bus.h"
 
 #define TICK_NS         (10 * HL_MILLISECOND)
+#define FLUSH_NS        (100 * HL_MILLISECOND) /* a callback of the application may hold it up */
 #define TICKS_PER_SLEW  100
 #define TICKS_PER_SWEEP 10
 
-static struct timespec next_tick(void)
+/* So long from now, at most a second. */
+static struct timespec after(uint64_t ns)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)TICK_NS;
+    until.tv_nsec += (long)ns;
     if (until.tv_nsec >= (long)HL_SECOND) {
         until.tv_nsec -= (long)HL_SECOND;
         until.tv_sec++;
@@ -50,15 +52,23 @@ static void *housekeeper_main(void *argument)
     if (placed)
         control->housekeeper_cpu = hl_thread_cpu();
     while (!control->housekeeper_stop) {
-        const struct timespec until = next_tick();
+        const struct timespec until = after(TICK_NS);
         const int outcome =
             pthread_cond_timedwait(&control->housekeeper_wake, &control->lock, &until);
-        if (outcome != ETIMEDOUT)
+        const bool asked = control->housekeeper_asked;
+        if (outcome != ETIMEDOUT && !asked)
             continue;
-        const uint64_t tick = ++control->housekeeper_ticks;
+        const uint64_t tick = outcome == ETIMEDOUT ? ++control->housekeeper_ticks : 0;
         hl_bus_unlock(bus);
-        keep_house(bus, tick);
+        if (tick != 0)
+            keep_house(bus, tick);
+        else
+            hl_notices_publish(bus);
         hl_bus_lock(bus);
+        if (asked) {
+            control->housekeeper_asked = false;
+            pthread_cond_broadcast(&control->housekeeper_answer);
+        }
     }
     hl_bus_unlock(bus);
     return NULL;
@@ -88,6 +98,7 @@ hl_status hl_housekeeper_start(hl_bus *bus)
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&control->housekeeper_wake, &attributes);
+    pthread_cond_init(&control->housekeeper_answer, &attributes);
     pthread_condattr_destroy(&attributes);
     sigset_t before;
     hl_signals_block(&before);
@@ -95,10 +106,26 @@ hl_status hl_housekeeper_start(hl_bus *bus)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failure != 0) {
         pthread_cond_destroy(&control->housekeeper_wake);
+        pthread_cond_destroy(&control->housekeeper_answer);
         return hl_bus_fail(bus, HL_SYSTEM, "thread of the housekeeper: %s", strerror(failure));
     }
     control->housekeeper_started = true;
     return HL_OK;
+}
+
+void hl_housekeeper_flush(hl_bus *bus)
+{
+    hl_control *const control = bus->control;
+    hl_bus_lock(bus);
+    if (control->housekeeper_started && !pthread_equal(control->housekeeper, pthread_self())) {
+        const struct timespec until = after(FLUSH_NS);
+        control->housekeeper_asked = true;
+        pthread_cond_signal(&control->housekeeper_wake);
+        while (control->housekeeper_asked &&
+               pthread_cond_timedwait(&control->housekeeper_answer, &control->lock, &until) == 0) {
+        }
+    }
+    hl_bus_unlock(bus);
 }
 
 void hl_housekeeper_stop(hl_bus *bus)
@@ -112,6 +139,7 @@ void hl_housekeeper_stop(hl_bus *bus)
     hl_bus_unlock(bus);
     pthread_join(control->housekeeper, NULL);
     pthread_cond_destroy(&control->housekeeper_wake);
+    pthread_cond_destroy(&control->housekeeper_answer);
     hl_bus_lock(bus);
     control->housekeeper_started = false;
     hl_bus_unlock(bus);

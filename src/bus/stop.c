@@ -263,6 +263,8 @@ hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns)
     const uint64_t deadline_ns = deadline_after(timeout_ns);
     if (hl_bus_is_detached(bus))
         return HL_CLOSED;
+    if (hl_turning == NULL)
+        hl_housekeeper_flush(bus); /* what was told before the stop is not lost by it */
     hl_bus_lock(bus);
     hl_status status = begin(bus);
     hl_bus_unlock(bus);

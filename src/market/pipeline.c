@@ -50,64 +50,6 @@ static hl_status declare_topics(market_pipeline *pipeline, uint32_t max_keys, hl
     return status;
 }
 
-static hl_status subscribe(market_pipeline *pipeline, const char *pattern, const char *name,
-                           int order, hl_handler handler, void *context, hl_error *error)
-{
-    hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
-    options.name = name;
-    options.order = order;
-    options.concurrent = true; /* a stage for each shard */
-    hl_subscription *subscription;
-    const hl_status status =
-        hl_subscribe(pipeline->bus, pattern, handler, context, &options, &subscription);
-    if (status != HL_OK)
-        return hl_error_set(error, status, "subscription '%s' to '%s': %s", name, pattern,
-                            hl_status_text(status));
-    return HL_OK;
-}
-
-static hl_status subscribe_audits(market_pipeline *pipeline, hl_error *error)
-{
-    hl_status status = HL_OK;
-    for (uint32_t index = 0; index < MARKET_DOMAINS && status == HL_OK; index++) {
-        char pattern[64];
-        char name[64];
-        snprintf(pattern, sizeof pattern, "%s.>", market_domain_names[index]);
-        snprintf(name, sizeof name, "audit.%s", market_domain_names[index]);
-        /* After the others: what they wait for is not the audit. */
-        status = subscribe(pipeline, pattern, name, 1000, market_on_any, &pipeline->domains[index],
-                           error);
-    }
-    return status;
-}
-
-static hl_status subscribe_stages(market_pipeline *pipeline, bool audit, hl_error *error)
-{
-    const struct {
-        const char *pattern, *name;
-        int order;
-        hl_handler handler;
-        void *context;
-    } rows[] = {
-        {"market_data.message", "strategy", 0, market_on_message, pipeline},
-        {"market_data.book_top", "board", 0, market_on_book_top, pipeline},
-        {"signal.imbalance", "risk", 0, market_on_signal, pipeline},
-        {"signal.report", "risk.reports", 0, market_on_report, pipeline},
-        {"order.*", "tally.orders", -1000, market_on_order_event, &pipeline->domains[ORDER]},
-        {"order.new", "venue", 0, market_on_order, pipeline},
-        {"fill.trade", "accounts", 0, market_on_trade, pipeline},
-        {"fill.done", "accounts.reports", 0, market_on_done, pipeline},
-        {"system.error", "tally.errors", 0, market_on_error, &pipeline->domains[SYSTEM]},
-    };
-    for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++) {
-        const hl_status status =
-            subscribe(pipeline, rows[row].pattern, rows[row].name, rows[row].order,
-                      rows[row].handler, rows[row].context, error);
-        if (status != HL_OK)
-            return status;
-    }
-    return audit ? subscribe_audits(pipeline, error) : HL_OK;
-}
 static hl_status build(market_pipeline *pipeline, const market_recording *recordings,
                        const market_pipeline_options *options, hl_error *error)
 {
@@ -120,7 +62,9 @@ static hl_status build(market_pipeline *pipeline, const market_recording *record
         return hl_error_set(error, HL_NO_MEMORY, "pipeline: out of memory for %u inputs",
                             pipeline->input_count);
     status = declare_topics(pipeline, keys, error);
-    return status == HL_OK ? subscribe_stages(pipeline, options->audit, error) : status;
+    if (status == HL_OK)
+        status = market_subscribe_observers(pipeline, error);
+    return status == HL_OK ? market_add_components(pipeline, error) : status;
 }
 
 hl_status market_pipeline_create(hl_bus *bus, const market_recording *recordings,

@@ -77,19 +77,22 @@ void market_pipeline_domains(hl_domain_config ret_domains[MARKET_DOMAINS]);
 hl_status market_pipeline_check(const hl_config *config, hl_error *error);
 
 /*
- * Declares the topics and subscribes the stages. `recordings`: what will be fed, by input number;
- * each is run through the books once, so that all memory is there before the start. They need not
- * outlive the call. The configuration should have passed market_pipeline_check: what a stage may
- * not publish it cannot, and its handler fails. On HL_OK `*ret_pipeline` is the caller's:
- * market_pipeline_destroy, after the bus has stopped. On failure the sentence says which topic or
- * domain; what was subscribed stays subscribed, so destroy the bus too. HL_UNKNOWN_DOMAIN: the
- * configuration lacks one of the six; HL_NO_MEMORY; what hl_topic_declare and hl_subscribe answer.
+ * Declares the topics, subscribes the observers, and adds a component for each stage ("books",
+ * "accounts", "venue", "risk", "strategy"). These subscribe in hl_components_start, which the
+ * caller owes before anything is published or replayed, and unsubscribe when they are stopped.
+ * `recordings`: what will be fed, by input number; each is run through the books once, so that all
+ * memory is there before the start. They need not outlive the call. The configuration should have
+ * passed market_pipeline_check: what a stage may not publish it cannot, and its handler fails. On
+ * HL_OK `*ret_pipeline` is the caller's: market_pipeline_destroy, after the bus. On failure the
+ * sentence says which topic or domain; what was added stays added, so destroy the bus too.
+ * HL_UNKNOWN_DOMAIN: the configuration lacks one of the six; HL_NO_MEMORY; what hl_topic_declare,
+ * hl_subscribe and hl_component_add answer.
  */
 hl_status market_pipeline_create(hl_bus *bus, const market_recording *recordings,
                                  uint32_t input_count, const market_pipeline_options *options,
                                  market_pipeline **ret_pipeline, hl_error *error);
 
-/* The bus must be stopped or destroyed. NULL is nothing. */
+/* Its stages must be stopped (hl_components_stop, hl_bus_destroy). NULL is nothing. */
 void market_pipeline_destroy(market_pipeline *pipeline);
 
 /* The topic that feeds publish to. */

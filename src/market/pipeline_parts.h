@@ -11,7 +11,8 @@
  * | pipeline_stages | what each stage does with an event |
  * | pipeline_state | what the stages keep: made before the start, freed at the end |
  * | pipeline_tally | the observers, and what they counted |
- * | pipeline | topics, subscriptions; making and ending all of it |
+ * | pipeline_components | the stages as components: their subscriptions, and who needs whom |
+ * | pipeline | topics; making and ending all of it |
  */
 #ifndef MARKET_PIPELINE_PARTS_H
 #define MARKET_PIPELINE_PARTS_H
@@ -27,6 +28,11 @@
     64u /* topics of the lowest numbers: the pipeline's own, declared first */
 
 enum { MARKET_DATA, SIGNAL, ORDER, FILL, ACCOUNT, SYSTEM }; /* of market_domain_names */
+
+/* In an order in which they can be started. */
+enum { MARKET_BOOKS, MARKET_ACCOUNTS, MARKET_VENUE, MARKET_RISK, MARKET_STRATEGY, MARKET_STAGES };
+
+#define MARKET_STAGE_SUBSCRIPTIONS_MAX 2u
 
 extern const char *const market_domain_names[MARKET_DOMAINS];
 
@@ -94,6 +100,13 @@ typedef struct market_domain {
     market_pipeline *pipeline;
 } market_domain;
 
+/* A component: what it has subscribed while it is started. */
+typedef struct market_stage {
+    market_pipeline *pipeline;
+    uint32_t count;
+    hl_subscription *subscriptions[MARKET_STAGE_SUBSCRIPTIONS_MAX];
+} market_stage;
+
 struct market_pipeline {
     hl_bus *bus;
     market_topics topics;
@@ -105,6 +118,7 @@ struct market_pipeline {
     market_desk *desks;
     market_exchange *exchanges;
     market_ledger *ledgers;
+    market_stage stages[MARKET_STAGES];
 };
 
 /* The shard of the event in hand. */
@@ -119,6 +133,15 @@ static inline uint32_t market_shard_of(const market_domain *domain, const hl_pub
 
 /* HL_UNKNOWN_DOMAIN, with the sentence that says which of the six is missing. */
 hl_status market_no_domain(uint32_t number, hl_error *error);
+
+/* ---- pipeline_components.c ---- */
+
+/* Subscribes what counts and hashes, for as long as the bus is there: what hl_subscribe answers. */
+hl_status market_subscribe_observers(market_pipeline *pipeline, hl_error *error);
+
+/* Adds a component for each stage, which subscribes when it is started: what hl_component_add
+ * answers. */
+hl_status market_add_components(market_pipeline *pipeline, hl_error *error);
 
 /* ---- pipeline_stages.c: a handler each, context: the pipeline ---- */
 

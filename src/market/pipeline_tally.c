@@ -87,6 +87,8 @@ hl_status market_on_any(const hl_event *event, hl_publisher *out, void *context)
         return HL_OK; /* which of them are seen is a matter of time */
     uint64_t topic_hash =
         event->topic < MARKET_TOPIC_HASHES ? pipeline->topic_hashes[event->topic] : 0;
+    if (topic_hash == 0 && domain == &pipeline->domains[SYSTEM])
+        return HL_OK;      /* what the bus says of itself is a matter of time, too */
     if (topic_hash == 0) { /* a topic of someone else's */
         const char *const name = hl_topic_name(pipeline->bus, (hl_topic){event->topic});
         topic_hash = market_audit_bytes(name, strlen(name));

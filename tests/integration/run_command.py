@@ -27,7 +27,7 @@ ESH4 = ("dbn", "databento/esh4-glbx-mdp3-20231225.mbo.dbn.zst")
 ITCH = ("itch", "itch/itch50_session_start_1000.itch")
 
 TOP_KEYS = ["inputs", "domains", "lanes", "subscriptions", "books", "quotes", "orders", "positions",
-            "tick_to_order_ns", "elapsed_s", "events_per_s", "conservation", "output_hash"]
+            "tick_to_order_ns", "components", "elapsed_s", "events_per_s", "conservation", "output_hash"]
 DOMAINS = ["market_data", "signal", "order", "fill", "account", "system"]
 PRIORITIES = ["CRITICAL", "HIGH", "NORMAL", "LOW", "BACKGROUND"]
 LANE_KEYS = {"attempts", "committed", "rejected", "throttled", "aborted", "dispatched", "conflated",
@@ -196,6 +196,21 @@ class Synthetic(Case):
         arguments = ["--input", "synthetic:9", "--limit", "40000"]
         self.assertEqual(self.report(*arguments)["output_hash"]["market_data"],
                          self.report(*arguments, "--deterministic")["output_hash"]["market_data"])
+
+    def test_its_parts_are_components(self):
+        done = run("--limit", "20000", "--input", "synthetic:1", "--input", "synthetic:2",
+                   "--journal", str(self.folder / "journal"), "--recover", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        report = json.loads(done.stdout)
+        parts = report["components"]
+        self.assertEqual(set(parts), {"books", "accounts", "venue", "risk", "strategy", "journal",
+                                      "recovery", "feed-0", "feed-1"})
+        for part in parts.values():
+            self.assertEqual((part["state"], part["health"], part["reason"]), ("stopped", "ok", ""))
+        self.assertGreater(parts["feed-0"]["start_ns"], 0)
+        refused = report["subscriptions"]["risk"]["handled"] - report["orders"]["new"]
+        # Each start and each stop is told; so may be others' doings.
+        self.assertGreaterEqual(report["domains"]["system"]["dispatched"], 2 * len(parts) + refused)
 
     def test_another_input_gives_another_hash(self):
         hashes = {self.report("--input", f"synthetic:{seed}", "--limit", "5000")["output_hash"]

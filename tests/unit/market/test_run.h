@@ -64,6 +64,7 @@ static inline void test_run_open(test_run *run, const market_pipeline_options *o
     cr_assert_eq(market_pipeline_create(run->bus, run->recordings, run->input_count, options,
                                         &run->pipeline, &error),
                  HL_OK, "%s", error.text);
+    cr_assert_eq(hl_components_start(run->bus, &error), HL_OK, "%s", error.text);
     market_feed_options feed_options = MARKET_FEED_OPTIONS_INIT;
     feed_options.passes = passes;
     for (uint32_t input = 0; input < run->input_count; input++)
