@@ -121,7 +121,8 @@ typedef struct hl_config {
                                            idle pool would never shrink) */
     uint64_t worker_pause_ns;           /* between two changes, until the last one shows */
     uint32_t retry_events;              /* a partition keeps so many failed events for their
-                                           retries; 1..1,048,576 */
+                                           retries, and so does each async subscription;
+                                           1..1,048,576 */
     uint64_t dlq_memory_bytes;  /* for dead letters, 1 MiB..4 GiB; 0: none are kept, what is given
                                    up is counted as skipped */
     const char *dlq_path;       /* a file for them, locked while the bus lives; NULL: memory only */

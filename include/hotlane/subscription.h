@@ -18,12 +18,19 @@
  *     options.contract = HL_CONTRACT_LOSSY;
  *     hl_subscribe(bus, "market_data.*", on_trade, context, &options, NULL);
  *
- * Its handler publishes and fails as an inline one does, but what it fails on is not retried: it is
- * skipped, and counted. Only HL_RETRY or HL_FULL after a publish of its own answered HL_FULL has it
- * get the event again, when there is room (not unordered, and not with contract latest). With a
- * contract that may lose it looks at event->flags first: HL_EVENT_LOST and HL_EVENT_EJECTED come to
- * it like events, with a payload of their own (their status does not matter). What a handler
- * publishes is seen in the order of its events, as far as those have one.
+ * Its handler publishes and fails as an inline one does: what it fails on is tried again by
+ * whichever worker is free then, up to retry_events (of the configuration) waiting at a time for
+ * each subscription; one breaker is for all its partitions and workers. Tried again as `ordered`,
+ * later events of the same key wait behind it, unless the subscription is HL_ASYNC_UNORDERED: that
+ * one keeps no order, and contract latest always does. With a contract that may lose it looks at
+ * event->flags first: HL_EVENT_LOST and HL_EVENT_EJECTED come to it like events, with a payload of
+ * their own (their status does not matter). What a handler publishes is seen in the order of its
+ * events, as far as those have one and are not tried again.
+ *
+ * With `async` and `batch` the batches come together where the copies wait, of each queue for
+ * itself: batch_events of them, or what is there when the first has waited batch_wait_ns since a
+ * worker saw it. While something of a queue is being tried again, or the breaker remembers a
+ * failure, its batches are of one event.
  */
 #ifndef HOTLANE_SUBSCRIPTION_H
 #define HOTLANE_SUBSCRIPTION_H
@@ -108,9 +115,11 @@ typedef struct hl_subscription_options {
     bool initial_image; /* first the newest value of each key (state topics), as of S; in one go,
                            so that all else on that executor waits for it */
     hl_batch_handler batch; /* instead of the handler, which is then NULL */
-    uint32_t batch_events;  /* 1..65,536; a batch never has more */
+    uint32_t batch_events;  /* 1..65,536, of an async one at most what may wait in a queue; a batch
+                               never has more */
     uint64_t batch_wait_ns; /* how long the oldest event waits for company; 0: until the run ends */
-    bool batch_urgent;      /* batch CRITICAL and HIGH events too; else each is a batch of one */
+    bool batch_urgent; /* batch CRITICAL and HIGH events too; else each is a batch of one, and an
+                          async batch that waits for company is delivered before it at once */
     void (*on_closed)(void *context); /* called once when a deferred unsubscribe is complete */
     hl_async_order async;
     /* The rest: only with async. */
@@ -124,7 +133,7 @@ typedef struct hl_subscription_options {
                               1..queue_events */
     uint64_t eject_age_ns; /* contract eject: one has waited so long when the next one comes; 0: by
                               number alone */
-    /* Of inline and batch handlers; what an async one fails on is a dead letter at once. */
+    /* Of all kinds. */
     const hl_retry_options *retry;     /* copied; NULL: HL_RETRY_OPTIONS_INIT */
     const hl_breaker_options *breaker; /* copied; NULL: none, it is never left alone */
     uint64_t budget_ns; /* the watchdog reports a handler that runs longer; 0: the bus's */

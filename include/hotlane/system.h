@@ -41,7 +41,8 @@ typedef enum hl_breaker_reason {
     HL_BREAKER_WATCHDOG      /* its handler was over its budget */
 } hl_breaker_reason;
 
-/* system.breaker: a subscription's breaker, on one partition, changed its state. Key: the
+/* system.breaker: a subscription's breaker, on one partition, changed its state; of an async one,
+ * which has one breaker for all, `partition` is that of the event that brought it about. Key: the
  * subscription's number. */
 typedef struct hl_system_breaker {
     uint64_t at_ns;

@@ -16,14 +16,34 @@
 #define LOOKS_AN_AGE 8  /* how often in eject_age_ns the oldest is looked at */
 #define LEAST_ROOM   64 /* bytes behind a queue's event header: news must fit */
 #define NOBODY       0
-#define PATIENCE_NS  HL_SECOND             /* how long an event waits for its output's room */
-#define ROOM_NS      (50 * HL_MICROSECOND) /* how long a strand rests whose output has no room */
+#define KEPT_MOST    16 /* things that are due before a strand's queues have their turn */
 
 /* ---- the options ---- */
 
 static bool is_lossy(const hl_subscription_options *options)
 {
     return options->tap || options->contract == HL_CONTRACT_LOSSY;
+}
+
+/* A batch must be able to come together where its events wait. */
+static hl_status check_batch(hl_bus *bus, const char *pattern,
+                             const hl_subscription_options *options)
+{
+    const bool is_latest = options->contract == HL_CONTRACT_LATEST;
+    const bool is_ejected = options->contract == HL_CONTRACT_EJECT;
+    const uint32_t room = is_latest    ? options->latest_keys
+                          : is_ejected ? options->eject_behind
+                                       : options->queue_events;
+    if (options->batch == NULL || options->batch_events <= room)
+        return HL_OK;
+    return hl_bus_fail(bus, HL_INVALID,
+                       "subscription \"%s\": batch_events is %u, and %s %u: that many never "
+                       "wait together",
+                       pattern, options->batch_events,
+                       is_latest    ? "latest_keys"
+                       : is_ejected ? "eject_behind"
+                                    : "queue_events",
+                       room);
 }
 
 static hl_status check_queue(hl_bus *bus, const char *pattern,
@@ -68,6 +88,18 @@ static hl_status check_latest(hl_bus *bus, const char *pattern,
     return HL_OK;
 }
 
+/* Why its events cannot be tried again as it wishes; NULL: they can. */
+static const char *defect_of_retry(const hl_subscription_options *options)
+{
+    if (options->retry == NULL)
+        return NULL;
+    if (options->async == HL_ASYNC_UNORDERED && options->retry->order == HL_RETRY_ORDERED)
+        return "HL_ASYNC_UNORDERED has no order that could be kept";
+    if (options->contract == HL_CONTRACT_LATEST && options->retry->order == HL_RETRY_PASSING)
+        return "with contract latest no older value may come after a newer one";
+    return NULL;
+}
+
 hl_status hl_async_check(hl_bus *bus, const char *pattern, const hl_subscription_options *options)
 {
     if (options->async == HL_ASYNC_NONE) {
@@ -84,16 +116,12 @@ hl_status hl_async_check(hl_bus *bus, const char *pattern, const hl_subscription
                            "subscription \"%s\": async is %d and contract %d: use the values of "
                            "enum hl_async_order and enum hl_contract",
                            pattern, (int)options->async, (int)options->contract);
-    if (options->batch != NULL)
+    const char *const retry_defect = defect_of_retry(options);
+    if (retry_defect != NULL)
         return hl_bus_fail(bus, HL_INVALID,
-                           "subscription \"%s\": a batch handler runs on the partition's thread: "
-                           "give an async subscription a handler",
-                           pattern);
-    if (options->retry != NULL || options->breaker != NULL)
-        return hl_bus_fail(bus, HL_INVALID,
-                           "subscription \"%s\": what an async handler fails on is a dead "
-                           "letter at once: leave retry and breaker out",
-                           pattern);
+                           "subscription \"%s\": retry.order: %s: leave it at "
+                           "HL_RETRY_ORDER_OF_DOMAIN",
+                           pattern, retry_defect);
     if (options->tap && options->contract != HL_CONTRACT_LOSSY &&
         options->contract != HL_CONTRACT_LOSSLESS)
         return hl_bus_fail(bus, HL_INVALID,
@@ -103,8 +131,10 @@ hl_status hl_async_check(hl_bus *bus, const char *pattern, const hl_subscription
                            "subscription \"%s\" is async, but the bus has no workers: set "
                            "max_workers in its configuration",
                            pattern);
-    return options->contract == HL_CONTRACT_LATEST ? check_latest(bus, pattern, options)
-                                                   : check_queue(bus, pattern, options);
+    const hl_status status = options->contract == HL_CONTRACT_LATEST
+                                 ? check_latest(bus, pattern, options)
+                                 : check_queue(bus, pattern, options);
+    return status == HL_OK ? check_batch(bus, pattern, options) : status;
 }
 
 /* An image is put into a queue in one go: who may not lose any of it must have the room. */
@@ -149,6 +179,12 @@ static const hl_async_kind *kind_of(const hl_subscription_options *options)
     return options->async == HL_ASYNC_UNORDERED ? &hl_async_unordered : &hl_async_ordered;
 }
 
+/* Whether any number of workers may have it. */
+static bool is_for_all(const hl_async *async, uint32_t strand)
+{
+    return async->is_shared && strand == 0;
+}
+
 static bool make_box(hl_async *async, uint32_t i)
 {
     const hl_subscription *const subscription = async->subscription;
@@ -159,16 +195,43 @@ static bool make_box(hl_async *async, uint32_t i)
     hl_async_box *const box = &async->boxes[i];
     box->async = async;
     box->cell = &subscription->cells[i];
-    box->queues = &async->queues[(size_t)i * async->strand_count];
+    box->queues = &async->queues[(size_t)i * async->queue_strands];
     box->cell->delivery = &async->kind->delivery;
     box->cell->waiting = box;
-    for (uint32_t s = 0; s < async->strand_count; s++) {
+    if (slot > async->slot_size_bytes)
+        async->slot_size_bytes = slot;
+    for (uint32_t s = 0; s < async->queue_strands; s++) {
         box->queues[s].box = box;
         box->queues[s].partition = partition;
         if (!async->kind->make(&box->queues[s], slot > least ? slot : least))
             return false;
     }
     return true;
+}
+
+static bool make_strand(const hl_async *async, uint32_t index)
+{
+    hl_strand *const strand = &async->strands[index];
+    strand->due_ns = UINT64_MAX;
+    if (is_for_all(async, index))
+        return true;
+    strand->cells = hl_allocate(async->box_count, sizeof *strand->cells);
+    for (uint32_t i = 0; strand->cells != NULL && i < async->box_count; i++) {
+        strand->cells[i].subscription = async->subscription;
+        strand->cells[i].state = HL_CELL_ATTACHED;
+    }
+    return strand->cells != NULL;
+}
+
+static bool make_share(const hl_async *async, uint32_t index)
+{
+    const hl_subscription_options *const options = &async->subscription->options;
+    hl_async_share *const share = &async->shares[index];
+    share->next_strand = index % async->strand_count;
+    if (options->batch == NULL)
+        return true;
+    share->events = calloc(options->batch_events, sizeof *share->events);
+    return share->events != NULL;
 }
 
 bool hl_async_make(hl_subscription *subscription)
@@ -183,19 +246,22 @@ bool hl_async_make(hl_subscription *subscription)
     async->kind = kind_of(options);
     async->contract = is_lossy(options) ? HL_CONTRACT_LOSSY : options->contract;
     async->is_shared = async->kind == &hl_async_unordered;
-    async->strand_count = options->async == HL_ASYNC_BY_KEY ? async->pool->count : 1;
+    async->queue_strands = options->async == HL_ASYNC_BY_KEY ? async->pool->count : 1;
+    async->strand_count = async->is_shared ? 1 + async->pool->count : async->queue_strands;
     async->box_count = subscription->partition_count;
     async->strands = hl_allocate(async->strand_count, sizeof *async->strands);
     async->boxes = hl_allocate(async->box_count, sizeof *async->boxes);
     async->queues =
-        hl_allocate((size_t)async->box_count * async->strand_count, sizeof *async->queues);
+        hl_allocate((size_t)async->box_count * async->queue_strands, sizeof *async->queues);
     async->shares = hl_allocate(async->pool->count, sizeof *async->shares);
     bool whole = async->strands != NULL && async->boxes != NULL && async->queues != NULL &&
                  async->shares != NULL;
     for (uint32_t i = 0; whole && i < async->box_count; i++)
         whole = make_box(async, i);
+    for (uint32_t i = 0; whole && i < async->strand_count; i++)
+        whole = make_strand(async, i);
     for (uint32_t i = 0; whole && i < async->pool->count; i++)
-        async->shares[i].next_strand = i % async->strand_count;
+        whole = make_share(async, i);
     return whole;
 }
 
@@ -203,8 +269,14 @@ void hl_async_free(hl_async *async)
 {
     if (async == NULL)
         return;
-    for (uint32_t i = 0; async->queues != NULL && i < async->box_count * async->strand_count; i++)
+    if (async->guard != NULL)
+        async->guard->free(async);
+    for (uint32_t i = 0; async->queues != NULL && i < async->box_count * async->queue_strands; i++)
         free(async->queues[i].memory);
+    for (uint32_t i = 0; async->strands != NULL && i < async->strand_count; i++)
+        free(async->strands[i].cells);
+    for (uint32_t i = 0; async->shares != NULL && i < async->pool->count; i++)
+        free(async->shares[i].events);
     free(async->strands);
     free(async->boxes);
     free(async->queues);
@@ -216,7 +288,7 @@ void hl_async_free(hl_async *async)
 
 static hl_async_queue *queue_for(const hl_async_box *box, uint64_t key)
 {
-    return &box->queues[hl_shard_of(key, box->async->strand_count)];
+    return &box->queues[hl_shard_of(key, box->async->queue_strands)];
 }
 
 bool hl_async_has_room(const hl_cell *cell, uint64_t key)
@@ -267,113 +339,17 @@ void hl_async_reattach(hl_partition *partition, hl_cell *cell)
         return;
     hl_store_release_u32(&box->eject, HL_EJECT_NONE);    /* TOLD: release; it was told. */
     hl_store_relaxed_u32(&cell->state, HL_CELL_WAITING); /* Relaxed: the partition's own. */
-    for (uint32_t i = 0; i < box->async->strand_count; i++)
+    for (uint32_t i = 0; i < box->async->queue_strands; i++)
         box->queues[i].lost = (hl_lost){0}; /* it was told that all was */
     hl_cell_attach(partition, cell);
-}
-
-/* ---- a worker's side: one event ---- */
-
-bool hl_async_must_stop(const hl_worker *worker, const hl_async_queue *queue)
-{
-    return hl_command_waiting(&worker->executor->commands) ||
-           hl_subscription_is_ending(queue->box->async->subscription);
-}
-
-/* What the handler published stands or falls with its status. */
-static hl_status call(hl_worker *worker, const hl_async *async, uint64_t id, const hl_event *event)
-{
-    const hl_subscription *const subscription = async->subscription;
-    hl_publisher *const out = worker->out;
-    out->event = event;
-    out->event_id = id;
-    out->full = NULL;
-    const hl_status status = subscription->handler(event, out, subscription->context);
-    if (out->staged != NULL) {
-        hl_publisher_settle(out, status == HL_OK);
-        /* Relaxed: HELD tells the next holder. */
-        if (!async->is_shared)
-            hl_store_relaxed_u32(&worker->strand->published_by, worker->index + 1);
-    }
-    out->event = NULL;
-    return status;
-}
-
-static void count_finished(const hl_worker *worker)
-{
-    uint64_t *const finished = &worker->executor->finished[worker->pool->kind];
-    /* DRAINED: release, after what the handler published is counted. */
-    hl_store_release_u64(finished, hl_load_relaxed_u64(finished) + 1);
-}
-
-/* Whether a handler has failed because a lane had no room that it will have one day. Not when that
- * lane waits for this very subscription's queue, whose head this event is; and a circle of several,
- * which nobody sees whole, is broken where an event has waited long enough. */
-static bool wants_room(const hl_worker *worker, const hl_async *async, hl_status status)
-{
-    const hl_outlet *const full = worker->out->full;
-    const hl_strand *const strand = worker->strand;
-    if ((status != HL_RETRY && status != HL_FULL) || full == NULL ||
-        worker->out->full_slots - 1 > full->mask)
-        return false;
-    /* Relaxed: it stays so as long as this event is not through. */
-    const void *const by = hl_load_relaxed_ptr((void *const *)(const void *)&full->inlet->hold->by);
-    return by != async->subscription &&
-           (strand->rests_since_ns == 0 ||
-            hl_bus_now(worker->executor->bus) - strand->rests_since_ns < PATIENCE_NS);
-}
-
-static void rest(const hl_worker *worker)
-{
-    const uint64_t now_ns = hl_bus_now(worker->executor->bus);
-    if (worker->strand->rests_since_ns == 0)
-        worker->strand->rests_since_ns = now_ns;
-    /* Relaxed: a hint. */
-    hl_store_relaxed_u64(&worker->strand->rests_until_ns, hl_due_after(now_ns, ROOM_NS));
-}
-
-static void count_failure(hl_cell *cell, hl_async_share *share, hl_status status,
-                          const hl_event *event)
-{
-    hl_count(&share->failures, 1);
-    const bool is_kept = cell->guard != NULL && cell->guard->bury(cell, status, event);
-    hl_count(is_kept ? &share->dead_lettered : &share->skipped, 1);
-}
-
-bool hl_async_run(hl_worker *worker, const hl_async_queue *queue, const hl_event *event,
-                  bool may_stay)
-{
-    hl_async *const async = queue->box->async;
-    hl_async_share *const share = &async->shares[worker->index];
-    const uint64_t id = hl_event_id_of(queue->partition->number, event->sequence);
-    if ((event->flags & HL_EVENT_LOST) != 0) {
-        (void)call(worker, async, id, event); /* news has no other outcome than being told */
-    } else {
-        hl_count(&share->taken, 1);
-        const hl_status status = call(worker, async, id, event);
-        if (status == HL_OK) {
-            hl_count(&share->handled, 1);
-        } else if (may_stay && wants_room(worker, async, status)) {
-            hl_count(&share->taken, (uint64_t)-1);
-            rest(worker);
-            return false;
-        } else {
-            count_failure(queue->box->cell, share, status, event);
-        }
-        if (may_stay)
-            worker->strand->rests_since_ns = 0;
-        hl_count(&worker->executor->events, 1);
-    }
-    count_finished(worker);
-    return true;
 }
 
 /* ---- news of an ejection ---- */
 
 static bool box_is_empty(const hl_async_box *box)
 {
-    for (uint32_t i = 0; i < box->async->strand_count; i++)
-        if (box->async->kind->ready(&box->queues[i]))
+    for (uint32_t i = 0; i < box->async->queue_strands; i++)
+        if (box->async->kind->ready(&box->queues[i], 1))
             return false;
     return true;
 }
@@ -399,7 +375,7 @@ static uint32_t tell_ejection(hl_worker *worker, hl_async_box *box)
     const uint32_t partition = subscription->first_partition + (uint32_t)(box - box->async->boxes);
     news.event.sequence = box->ejected.last_sequence;
     memcpy(news.room + sizeof(hl_event), &box->ejected, sizeof box->ejected);
-    (void)call(worker, box->async, hl_event_id_of(partition, news.event.sequence), &news.event);
+    hl_async_tell(worker, box->async, hl_event_id_of(partition, news.event.sequence), &news.event);
     return 1;
 }
 
@@ -407,13 +383,13 @@ static uint32_t tell_ejection(hl_worker *worker, hl_async_box *box)
 
 static hl_async_queue *queue_at(const hl_async *async, uint32_t box, uint32_t strand)
 {
-    return &async->queues[(size_t)box * async->strand_count + strand];
+    return &async->queues[(size_t)box * async->queue_strands + strand];
 }
 
 static bool strand_is_ready(const hl_async *async, uint32_t strand)
 {
-    for (uint32_t i = 0; i < async->box_count; i++)
-        if (async->kind->ready(queue_at(async, i, strand)) ||
+    for (uint32_t i = 0; strand < async->queue_strands && i < async->box_count; i++)
+        if (hl_async_queue_is_ready(queue_at(async, i, strand)) ||
             (strand == 0 && is_untold(&async->boxes[i]) && box_is_empty(&async->boxes[i])))
             return true;
     return false;
@@ -421,19 +397,30 @@ static bool strand_is_ready(const hl_async *async, uint32_t strand)
 
 static bool is_resting(const hl_async *async, const hl_strand *strand)
 {
-    const hl_bus *const bus = async->subscription->bus;
     const uint64_t until_ns = hl_load_relaxed_u64(&strand->rests_until_ns); /* Relaxed: a hint. */
-    return until_ns != 0 && hl_bus_now(bus) < until_ns &&
-           /* FLUSH: (executor.h) a stop waits for no time. */
-           hl_load_relaxed_u32(&async->pool->workers[0].executor->flush_dues) == 0;
+    return until_ns != 0 && hl_bus_now(async->subscription->bus) < until_ns &&
+           !hl_async_is_flushed(async);
+}
+
+/* Whether something that its ward keeps is due, or its breaker has changed since; a hint. */
+static bool kept_is_due(const hl_async *async, const hl_strand *strand)
+{
+    const uint64_t due_ns = hl_load_relaxed_u64(&strand->due_ns); /* Relaxed: a hint. */
+    return due_ns != UINT64_MAX &&
+           /* Relaxed both: hints. */
+           (hl_load_relaxed_u64(&strand->seen_changes) !=
+                hl_load_relaxed_u64(&async->breaker_changes) ||
+            hl_bus_now(async->subscription->bus) >= due_ns || hl_async_is_flushed(async));
 }
 
 /* Whether something waits in a strand that nobody has in hand; a hint. */
 static bool is_open(const hl_async *async, uint32_t index)
 {
     const hl_strand *const strand = &async->strands[index];
-    return (async->is_shared || hl_load_relaxed_u32(&strand->holder) == NOBODY) && /* a hint */
-           strand_is_ready(async, index) && !is_resting(async, strand);
+    return (is_for_all(async, index) ||
+            hl_load_relaxed_u32(&strand->holder) == NOBODY) && /* hint */
+           ((strand_is_ready(async, index) && !is_resting(async, strand)) ||
+            kept_is_due(async, strand));
 }
 
 /* Whether the worker might take it now; a hint. */
@@ -448,7 +435,7 @@ static bool may_take(const hl_worker *worker, const hl_async *async, uint32_t in
     if (!is_open(async, index))
         return false;
     if (async->is_shared)
-        return true;
+        return true; /* of those that are for one at a time, none has been in anybody's cache */
     const uint32_t last = hl_load_relaxed_u32(&strand->last); /* Relaxed: a hint. */
     /* Its last holder is awake and looks for work: it has it in its cache. */
     return last == NOBODY || last == me ||
@@ -465,7 +452,7 @@ static bool take_strand(const hl_worker *worker, const hl_async *async, uint32_t
     hl_strand *const strand = &async->strands[index];
     const uint32_t me = worker->index + 1;
     uint32_t nobody = NOBODY;
-    if (async->is_shared)
+    if (is_for_all(async, index))
         return true;
     /* HELD: acquire, the queues are as the last holder left them. */
     if (!hl_compare_exchange_acq_rel_u32(&strand->holder, &nobody, me))
@@ -482,9 +469,36 @@ static bool take_strand(const hl_worker *worker, const hl_async *async, uint32_t
         }
         hl_store_relaxed_u32(&strand->published_by, NOBODY);
     }
-    hl_store_relaxed_u32(&strand->last, me);          /* Relaxed: a hint to others. */
-    hl_store_relaxed_u64(&strand->rests_until_ns, 0); /* Relaxed: a hint to others. */
+    hl_store_relaxed_u32(&strand->last, me); /* Relaxed: a hint to others. */
     return true;
+}
+
+/* What is due of what failed before. */
+static uint32_t serve_kept(hl_worker *worker, const hl_async *async, uint32_t max)
+{
+    hl_strand *const strand = worker->strand;
+    uint32_t handled = 0;
+    for (uint32_t i = 0; i < KEPT_MOST && handled < max && kept_is_due(async, strand) &&
+                         !hl_async_must_stop(worker, async);
+         i++)
+        handled += async->guard->serve(worker, async, strand);
+    return handled;
+}
+
+static uint32_t serve_queues(hl_worker *worker, hl_async *async, uint32_t index, uint32_t max)
+{
+    uint32_t handled = 0;
+    hl_store_relaxed_u64(&worker->strand->rests_until_ns, 0); /* Relaxed: a hint to others. */
+    for (uint32_t i = 0; i < async->box_count; i++) {
+        hl_async_queue *const queue = queue_at(async, i, index);
+        if (handled < max)
+            handled += async->subscription->options.batch == NULL
+                           ? async->kind->serve(worker, queue, max - handled)
+                           : hl_async_serve_batches(worker, queue, max - handled);
+        if (index == 0 && !hl_subscription_is_ending(async->subscription))
+            handled += tell_ejection(worker, &async->boxes[i]);
+    }
+    return handled;
 }
 
 static uint32_t run_strand(hl_worker *worker, hl_async *async, uint32_t index, uint32_t max)
@@ -495,12 +509,10 @@ static uint32_t run_strand(hl_worker *worker, hl_async *async, uint32_t index, u
     /* SERVING: relaxed, the fence orders it. */
     hl_store_relaxed_ptr((void **)(void *)&worker->serving, async->subscription);
     hl_fence_store_load(); /* SERVING: before `closing` is loaded. */
-    for (uint32_t i = 0; i < async->box_count; i++) {
-        if (handled < max)
-            handled += async->kind->serve(worker, queue_at(async, i, index), max - handled);
-        if (index == 0 && !hl_subscription_is_ending(async->subscription))
-            handled += tell_ejection(worker, &async->boxes[i]);
-    }
+    if (worker->strand->cells != NULL && async->guard != NULL)
+        handled = serve_kept(worker, async, max);
+    if (index < async->queue_strands && !is_resting(async, worker->strand))
+        handled += serve_queues(worker, async, index, max > handled ? max - handled : 1);
     /* SERVING: release, all that handlers did comes before the context is freed. */
     hl_store_release_ptr((void **)(void *)&worker->serving, NULL);
     return handled;
@@ -518,7 +530,7 @@ uint32_t hl_async_serve(hl_worker *worker, hl_async *async, uint32_t max)
         share->next_strand = (strand + 1) % async->strand_count;
         const uint32_t handled =
             run_strand(worker, async, strand, max < HL_ASYNC_RUN ? max : HL_ASYNC_RUN);
-        if (!async->is_shared)
+        if (!is_for_all(async, strand))
             give_back(&async->strands[strand]);
         /* What is left there may be for another, as this one goes on to what waits elsewhere. */
         if (handled != 0 && strand_is_ready(async, strand))
@@ -549,14 +561,48 @@ bool hl_async_waits(const hl_link *links)
     return false;
 }
 
-uint64_t hl_async_sleep_limit_ns(const hl_link *links)
+static void not_after(uint64_t *limit_ns, uint64_t due_ns, uint64_t now_ns)
 {
-    for (const hl_link *link = links; link != NULL; link = link->next_of_worker)
-        for (uint32_t i = 0; i < link->subscription->async->strand_count; i++)
-            /* Relaxed: a hint. */
-            if (hl_load_relaxed_u64(&link->subscription->async->strands[i].rests_until_ns) != 0)
-                return ROOM_NS;
-    return UINT64_MAX;
+    const uint64_t left_ns = due_ns > now_ns ? due_ns - now_ns : 1;
+    if (due_ns != UINT64_MAX && left_ns < *limit_ns)
+        *limit_ns = left_ns;
+}
+
+/* Of a strand that somebody has in hand, who has it looks again before it sleeps. */
+static void limit_by_strand(const hl_async *async, uint32_t index, uint64_t *limit_ns)
+{
+    const hl_strand *const strand = &async->strands[index];
+    const uint64_t now_ns = hl_bus_now(async->subscription->bus);
+    /* Relaxed all: hints. */
+    if (!is_for_all(async, index) && hl_load_relaxed_u32(&strand->holder) != NOBODY)
+        return;
+    not_after(limit_ns, hl_load_relaxed_u64(&strand->due_ns), now_ns);
+    for (uint32_t i = 0; index < async->queue_strands && i < async->box_count; i++) {
+        const hl_async_queue *const queue = queue_at(async, i, index);
+        const uint64_t due_ns = hl_load_relaxed_u64(&queue->batch_due_ns); /* Relaxed: a hint. */
+        if (due_ns != 0 && async->kind->ready(queue, 1))
+            not_after(limit_ns, due_ns, now_ns);
+    }
+}
+
+static bool rests(const hl_strand *strand)
+{
+    return hl_load_relaxed_u64(&strand->rests_until_ns) != 0; /* Relaxed: a hint. */
+}
+
+uint64_t hl_async_sleep_limit_ns(const hl_worker *worker)
+{
+    uint64_t limit_ns = UINT64_MAX;
+    for (const hl_link *link = worker->links; link != NULL; link = link->next_of_worker)
+        for (uint32_t i = 0; i < link->subscription->async->strand_count; i++) {
+            if (rests(&link->subscription->async->strands[i]))
+                limit_ns = limit_ns < HL_ASYNC_ROOM_NS ? limit_ns : HL_ASYNC_ROOM_NS;
+            if (hl_worker_is_active(worker))
+                limit_by_strand(link->subscription->async, i, &limit_ns);
+        }
+    /* The application's clock may jump: it is looked at often. */
+    const bool jumps = worker->executor->bus->config.clock != NULL;
+    return jumps && limit_ns != UINT64_MAX && limit_ns > HL_MILLISECOND ? HL_MILLISECOND : limit_ns;
 }
 
 /* ---- the end, and the counts ---- */
@@ -564,34 +610,65 @@ uint64_t hl_async_sleep_limit_ns(const hl_link *links)
 uint64_t hl_async_drain(hl_async *async, hl_executor *executor)
 {
     uint64_t all = 0;
-    for (uint32_t i = 0; i < async->box_count * async->strand_count; i++) {
+    for (uint32_t i = 0; i < async->box_count * async->queue_strands; i++) {
         uint64_t slots;
         const uint64_t events = async->kind->drain(&async->queues[i], &slots);
         hl_count(&async->queues[i].box->cancelled, events);
         hl_count(&executor->finished[async->pool->kind], slots);
         all += events;
     }
+    for (uint32_t i = 0; async->guard != NULL && i < async->strand_count; i++)
+        if (async->strands[i].cells != NULL)
+            async->guard->cancel(async, &async->strands[i], executor);
     /* Relaxed: under the bus's lock, or after the last link (DROP, subscription.h). */
     hl_store_relaxed_u32(&async->is_drained, 1);
     return all;
 }
 
+/* What the strands' cells have counted. The number of events that are not with a handler. */
+static uint64_t add_up_strands(const hl_async *async, hl_subscription_stats *sum)
+{
+    uint64_t done = 0;
+    for (uint32_t i = 0; i < async->strand_count; i++)
+        for (uint32_t b = 0; async->strands[i].cells != NULL && b < async->box_count; b++) {
+            const hl_cell *const cell = &async->strands[i].cells[b];
+            /* Relaxed all: counters of one writer each. */
+            const hl_subscription_stats mine = {
+                .handled = hl_load_relaxed_u64(&cell->handled),
+                .skipped = hl_load_relaxed_u64(&cell->skipped),
+                .cancelled = hl_load_relaxed_u64(&cell->cancelled),
+                .dead_lettered = hl_load_relaxed_u64(&cell->dead_lettered),
+                .in_retry = hl_load_relaxed_u64(&cell->in_retry), /* Relaxed: as above. */
+                .held = hl_load_relaxed_u64(&cell->held)};        /* Relaxed: as above. */
+            sum->handled += mine.handled;
+            sum->skipped += mine.skipped;
+            sum->cancelled += mine.cancelled;
+            sum->dead_lettered += mine.dead_lettered;
+            sum->in_retry += mine.in_retry;
+            sum->held += mine.held;
+            sum->failures += hl_load_relaxed_u64(&cell->failures); /* Relaxed: as above. */
+            done += mine.handled + mine.skipped + mine.cancelled + mine.dead_lettered +
+                    mine.in_retry + mine.held;
+        }
+    return done;
+}
+
 void hl_async_add_up(const hl_async *async, hl_subscription_stats *sum)
 {
-    uint64_t taken = 0, done = 0, queued = 0;
+    uint64_t taken = 0, queued = 0;
+    uint64_t done = add_up_strands(async, sum);
     /* Relaxed all: counters of one writer each; what comes last first, so that a live reading shows
      * the difference as running, and as queued. */
     for (uint32_t i = 0; i < async->pool->count; i++) {
         const hl_async_share *const share = &async->shares[i];
-        const uint64_t handled = hl_load_relaxed_u64(&share->handled); /* Relaxed: as above. */
-        const uint64_t skipped = hl_load_relaxed_u64(&share->skipped); /* Relaxed: as above. */
-        /* Relaxed: as above. */
-        const uint64_t dead_lettered = hl_load_relaxed_u64(&share->dead_lettered);
+        const uint64_t handled = hl_load_relaxed_u64(&share->handled);     /* Relaxed: as above. */
+        const uint64_t skipped = hl_load_relaxed_u64(&share->skipped);     /* Relaxed: as above. */
+        const uint64_t cancelled = hl_load_relaxed_u64(&share->cancelled); /* Relaxed: as above. */
         sum->handled += handled;
         sum->skipped += skipped;
-        sum->dead_lettered += dead_lettered;
+        sum->cancelled += cancelled;
         sum->failures += hl_load_relaxed_u64(&share->failures); /* Relaxed: as above. */
-        done += handled + skipped + dead_lettered;
+        done += handled + skipped + cancelled;
         taken += hl_load_relaxed_u64(&share->taken); /* Relaxed: as above. */
     }
     for (uint32_t i = 0; i < async->box_count; i++) {

@@ -20,6 +20,21 @@
  * The order of what handlers publish is kept, too: a strand whose last worker has published moves
  * to another one only when that was taken by the partitions, for the two have different rings.
  *
+ * What a handler fails on is kept in the strand that it was in (its ward, src/fault), by the worker
+ * that has it: whoever has the strand next tries it again, so that the pool may grow and shrink
+ * meanwhile. Unordered, the one strand is nobody's alone: there are as many strands more, without
+ * queues, as the pool may have workers; one that fails takes one that nobody has (each worker has
+ * at most one, so there is always one). What the strands have in common, the breaker and the room,
+ * is under a lock that is taken only when something has failed.
+ *
+ * Who writes what: a worker its share, which is its own for good; the cells of a strand, who has
+ * that; the breaker, and `wary` and `breaker_changes`, who has its lock; boxes, the partition.
+ *
+ * In batches: the events of a queue wait in it until there are enough, or the first has waited long
+ * enough since a worker saw it (batch_due_ns), or one comes that waits for nobody (HURRY).
+ *
+ *   HURRY    queue.hurried: the partition counts up (store release) after what is not to wait was
+ *            put there; a worker loads it (acquire) before it looks.
  *   HELD     strand.holder: a worker takes it (compare-exchange, acquire) and gives it back (store
  *            release): the next one sees the queues' consumer ends, and all that handlers did.
  *   TOLD     box.eject: the partition stores HL_EJECT_UNTOLD (release) after what is to be told; a
@@ -46,10 +61,16 @@ typedef struct hl_async_kind {
     hl_delivery delivery;
     /* Fills in the queue's ends. The control plane. False: no memory. */
     bool (*make)(hl_async_queue *queue, uint32_t slot_size_bytes);
-    /* Whether something waits in it. Any thread. */
-    bool (*ready)(const hl_async_queue *queue);
+    /* Whether so many events wait in it, news among them. Any thread. */
+    bool (*ready)(const hl_async_queue *queue, uint32_t count);
     /* Runs the handler for what waits, for at most `max` events. A worker that has its strand. */
     uint32_t (*serve)(hl_worker *worker, hl_async_queue *queue, uint32_t max);
+    /* The same in batches: the events that are next, at most `max`; then, that the first `count` of
+     * them are done with. Of `stays` kinds the rest comes again, of others all must be done. */
+    uint32_t (*gather)(hl_async_queue *queue, uint32_t max, const hl_event **ret_events,
+                       uint64_t *ret_position);
+    void (*done)(hl_async_queue *queue, uint64_t position, uint32_t count);
+    bool stays;
     /* Takes out what is left, when nobody else uses it any more: the events, and (to *ret_slots)
      * with what was told of losses. */
     uint64_t (*drain)(hl_async_queue *queue, uint64_t *ret_slots);
@@ -60,8 +81,10 @@ typedef struct hl_async_kind {
 
 /* Of one worker and subscription; that worker alone writes. */
 typedef struct hl_async_share {
-    alignas(128) uint64_t taken, handled, skipped, dead_lettered, failures;
-    uint32_t next_strand; /* where it looks first */
+    alignas(128) uint64_t taken, handled, skipped, cancelled;
+    uint64_t failures;
+    uint32_t next_strand;    /* where it looks first */
+    const hl_event **events; /* room for a batch; NULL: it has no batch handler */
 } hl_async_share;
 
 struct hl_strand {
@@ -73,6 +96,11 @@ struct hl_strand {
                                      others than the holder */
     uint64_t rests_since_ns; /* since when the event at its head has waited for that; 0: it does
                                 not. The holder's */
+    uint64_t due_ns;         /* when something of what its ward keeps is due; UINT64_MAX: it keeps
+                                nothing. Relaxed: a hint to others than the holder */
+    uint64_t seen_changes;   /* of the breaker, when it was last served; relaxed: likewise */
+    hl_ward *ward;           /* the guard's */
+    hl_cell *cells;          /* by box; what the guard counts. NULL: it has none (shared) */
 };
 
 typedef enum hl_eject_state { HL_EJECT_NONE = 0, HL_EJECT_UNTOLD, HL_EJECT_TOLD } hl_eject_state;
@@ -100,7 +128,8 @@ struct hl_async_queue {
     hl_mpmc shared;     /* unordered */
     hl_conflate *table; /* latest */
     /* The partition's thread writes. */
-    alignas(128) hl_spsc_producer producer;
+    alignas(128) uint64_t hurried; /* HURRY */
+    hl_spsc_producer producer;
     hl_conflate_publisher publisher;
     hl_lost lost; /* not told yet; latest: in all */
     hl_event lost_last;
@@ -108,6 +137,9 @@ struct hl_async_queue {
     alignas(128) hl_ring_consumer consumer;
     hl_conflate_consumer reader;
     uint64_t taken; /* ordered: the consumer's position; relaxed: a hint to others */
+    /* Batches; relaxed both: hints, of a shared strand any worker stores them. */
+    uint64_t batch_due_ns; /* the first waits for company until then; 0: nobody has looked */
+    uint64_t hurried_seen; /* of `hurried`, all that is there was taken */
 };
 
 struct hl_async {
@@ -115,9 +147,15 @@ struct hl_async {
     hl_pool *pool;
     const hl_async_kind *kind;
     hl_contract contract;
-    bool is_shared;      /* unordered: any number of workers in its one strand */
+    bool is_shared;      /* unordered: any number of workers in its first strand */
     uint32_t is_drained; /* its end: nothing is left in its queues */
     uint32_t strand_count, box_count;
+    uint32_t queue_strands;      /* of the strands the first so many have queues */
+    uint32_t slot_size_bytes;    /* of its queues, the largest */
+    const hl_async_guard *guard; /* NULL: what a handler fails on is skipped (tests) */
+    void *guarded;               /* the guard's */
+    uint32_t wary;               /* its breaker has something to remember; relaxed: a hint */
+    uint64_t breaker_changes;    /* of its breaker's state; relaxed: likewise */
     hl_strand *strands;
     hl_async_box *boxes;    /* by cell */
     hl_async_queue *queues; /* by cell, then strand */
@@ -140,6 +178,14 @@ hl_status hl_async_check_image(hl_bus *bus, const hl_subscription *subscription)
  * contract latest would conflate. Under the lock. */
 hl_status hl_async_check_topic(hl_bus *bus, const char *name);
 
+/* Has its handler run, alone, for an event that is counted as taken and that a guard has; the
+ * outcome is counted in `cell`, of the strand in hand, and told to the guard. A worker. */
+void hl_async_handle(hl_worker *worker, hl_cell *cell, const hl_event *event);
+
+/* The outlet where the handler that has just returned found no room that it will have one day;
+ * NULL: it failed for another reason. */
+hl_outlet *hl_worker_found_no_room(const hl_worker *worker, hl_status status);
+
 /* Makes its queues, and fills in cell->delivery and cell->waiting of all its cells. Under the lock.
  * False: no memory; hl_async_free is due all the same. */
 bool hl_async_make(hl_subscription *subscription);
@@ -158,14 +204,15 @@ uint32_t hl_async_serve(hl_worker *worker, hl_async *async, uint32_t max);
 /* Whether there is something that the worker may take. */
 bool hl_async_has_work(const hl_worker *worker, const hl_async *async);
 
-/* How long a worker may sleep: a strand that rests is to be looked at again. */
-uint64_t hl_async_sleep_limit_ns(const hl_link *links);
+/* How long a worker may sleep: a strand that rests is to be looked at again, what is kept becomes
+ * due, a batch has waited long enough. */
+uint64_t hl_async_sleep_limit_ns(const hl_worker *worker);
 
 /* Whether something waits, that nobody has in hand, in the subscriptions of a list. */
 bool hl_async_waits(const hl_link *links);
 
 /* All links have let go: what is left in the queues is cancelled and counted, on behalf of
- * `executor`. The number of events. */
+ * `executor`, and what is kept cancelled or given up. The number of events. */
 uint64_t hl_async_drain(hl_async *async, hl_executor *executor);
 
 /* Adds what the workers and boxes have counted. */

@@ -19,7 +19,7 @@ static inline void copy_event(void *slot, const hl_event *event)
 
 static inline hl_async_queue *queue_of(const hl_async_box *box, uint64_t key)
 {
-    return &box->queues[hl_shard_of(key, box->async->strand_count)];
+    return &box->queues[hl_shard_of(key, box->async->queue_strands)];
 }
 
 /* Before the copies can be seen: what is finished was handed over. */
@@ -49,6 +49,30 @@ static void note_lost(hl_async_queue *queue, const hl_event *event)
     hl_count(&queue->box->lost, 1);
 }
 
+/* What was put there just now waits for no company. */
+static void hurry(hl_async_queue *queue)
+{
+    /* HURRY: release, after it was put there. */
+    hl_store_release_u64(&queue->hurried, queue->hurried + 1);
+}
+
+static void tell(hl_async_queue *queue, const hl_event *event)
+{
+    const hl_subscription_options *const options = &queue->box->async->subscription->options;
+    if (options->batch != NULL && event->priority <= HL_HIGH && !options->batch_urgent)
+        hurry(queue);
+    hl_pool_notify(queue->box->async->pool);
+}
+
+static void flush(hl_partition *partition, hl_cell *cell)
+{
+    const hl_async_box *const box = cell->waiting;
+    (void)partition;
+    for (uint32_t i = 0; i < box->async->queue_strands; i++)
+        hurry(&box->queues[i]);
+    hl_pool_notify(box->async->pool);
+}
+
 static void take_ordered(hl_partition *partition, hl_cell *cell, const hl_event *event)
 {
     hl_async_box *const box = cell->waiting;
@@ -69,7 +93,7 @@ static void take_ordered(hl_partition *partition, hl_cell *cell, const hl_event 
     }
     if (box->async->contract == HL_CONTRACT_EJECT)
         hl_async_check_pace(partition, queue);
-    hl_pool_notify(box->async->pool);
+    tell(queue, event);
 }
 
 static void take_unordered(hl_partition *partition, hl_cell *cell, const hl_event *event)
@@ -92,7 +116,7 @@ static void take_unordered(hl_partition *partition, hl_cell *cell, const hl_even
     }
     if (box->async->contract == HL_CONTRACT_EJECT)
         hl_async_check_pace(partition, queue);
-    hl_pool_notify(box->async->pool);
+    tell(queue, event);
 }
 
 /* Puts what the table has room for. False: it is of a key too many. */
@@ -126,7 +150,7 @@ static void take_latest(hl_partition *partition, hl_cell *cell, const hl_event *
         note_lost(queue, event);
         put_latest(queue, NEWS_GROUP, NEWS_KEY, event, &replaced);
     }
-    hl_pool_notify(box->async->pool);
+    tell(queue, event);
 }
 
 /* What waits is the workers' to let go of: hl_async_drain. */
@@ -160,11 +184,11 @@ static bool make_ordered(hl_async_queue *queue, uint32_t slot_size_bytes)
     return true;
 }
 
-static bool ordered_ready(const hl_async_queue *queue)
+static bool ordered_ready(const hl_async_queue *queue, uint32_t count)
 {
-    const uint64_t taken = hl_load_relaxed_u64(&queue->taken); /* Relaxed: a hint. */
-    const uint64_t *const stamp = hl_spsc_slot(&queue->producer, taken);
-    return hl_load_relaxed_u64(stamp) == taken + 1; /* READY: (ring.h) relaxed, a peek follows. */
+    const uint64_t end = hl_load_relaxed_u64(&queue->taken) + count; /* Relaxed: a hint. */
+    const uint64_t *const stamp = hl_spsc_slot(&queue->producer, end - 1);
+    return hl_load_relaxed_u64(stamp) == end; /* READY: (ring.h) relaxed, a peek follows. */
 }
 
 static uint32_t serve_ordered(hl_worker *worker, hl_async_queue *queue, uint32_t max)
@@ -174,8 +198,9 @@ static uint32_t serve_ordered(hl_worker *worker, hl_async_queue *queue, uint32_t
     const uint32_t ready = hl_ring_peek(consumer, max, &first);
     const char *slot = first;
     uint32_t done = 0;
-    while (done < ready && !hl_async_must_stop(worker, queue)) {
-        if (!hl_async_run(worker, queue, (const hl_event *)(const void *)slot, true))
+    while (done < ready && !hl_async_must_stop(worker, queue->box->async)) {
+        const hl_event *const event = (const hl_event *)(const void *)slot;
+        if (hl_async_run(worker, queue, &event, 1, true) == 0)
             break;
         hl_ring_release(consumer, 1);
         /* Relaxed: a hint to others. */
@@ -185,6 +210,30 @@ static uint32_t serve_ordered(hl_worker *worker, hl_async_queue *queue, uint32_t
     }
     hl_ring_release_publish(consumer);
     return done;
+}
+
+/* Slot by slot: a batch may lie across the ring's end. */
+static uint32_t gather_ordered(hl_async_queue *queue, uint32_t max, const hl_event **ret_events,
+                               uint64_t *ret_position)
+{
+    const uint64_t first = hl_ring_consumed(&queue->consumer);
+    uint32_t n = 0;
+    for (; n < max; n++) {
+        const uint64_t *const stamp = hl_spsc_slot(&queue->producer, first + n);
+        /* READY: (ring.h) acquire, so that the slot is read as it was when it was stamped. */
+        if (hl_load_acquire_u64(stamp) != first + n + 1)
+            break;
+        ret_events[n] = (const hl_event *)(const void *)stamp;
+    }
+    *ret_position = first;
+    return n;
+}
+
+static void done_ordered(hl_async_queue *queue, uint64_t position, uint32_t count)
+{
+    hl_ring_release(&queue->consumer, count);
+    hl_store_relaxed_u64(&queue->taken, position + count); /* Relaxed: a hint to others. */
+    hl_ring_release_publish(&queue->consumer);
 }
 
 static uint64_t drain_ordered(hl_async_queue *queue, uint64_t *ret_slots)
@@ -222,12 +271,12 @@ static bool make_unordered(hl_async_queue *queue, uint32_t slot_size_bytes)
     return true;
 }
 
-static bool unordered_ready(const hl_async_queue *queue)
+static bool unordered_ready(const hl_async_queue *queue, uint32_t count)
 {
-    const uint64_t taken = hl_mpmc_taken(&queue->shared);
-    const uint64_t *const stamp = hl_mpmc_slot(&queue->shared, taken);
+    const uint64_t last = hl_mpmc_taken(&queue->shared) + count - 1;
+    const uint64_t *const stamp = hl_mpmc_slot(&queue->shared, last);
     /* FILLED: (mpmc.h) relaxed, a take follows. */
-    return hl_load_relaxed_u64(stamp) == 2 * taken + 1;
+    return hl_load_relaxed_u64(stamp) == 2 * last + 1;
 }
 
 /* One at a time: what a worker takes beyond the event in its hand would wait for it, while others
@@ -236,13 +285,28 @@ static uint32_t serve_unordered(hl_worker *worker, hl_async_queue *queue, uint32
 {
     uint64_t position;
     uint32_t done = 0;
-    while (done < max && !hl_async_must_stop(worker, queue) &&
+    while (done < max && !hl_async_must_stop(worker, queue->box->async) &&
            hl_mpmc_try_take(&queue->shared, 1, &position) != 0) {
-        (void)hl_async_run(worker, queue, hl_mpmc_slot(&queue->shared, position), false);
+        const hl_event *const event = hl_mpmc_slot(&queue->shared, position);
+        (void)hl_async_run(worker, queue, &event, 1, false);
         hl_mpmc_release(&queue->shared, position, 1);
         done++;
     }
     return done;
+}
+
+static uint32_t gather_unordered(hl_async_queue *queue, uint32_t max, const hl_event **ret_events,
+                                 uint64_t *ret_position)
+{
+    const uint32_t n = hl_mpmc_try_take(&queue->shared, max, ret_position);
+    for (uint32_t i = 0; i < n; i++)
+        ret_events[i] = hl_mpmc_slot(&queue->shared, *ret_position + i);
+    return n;
+}
+
+static void done_unordered(hl_async_queue *queue, uint64_t position, uint32_t count)
+{
+    hl_mpmc_release(&queue->shared, position, count);
 }
 
 static uint64_t drain_unordered(hl_async_queue *queue, uint64_t *ret_slots)
@@ -279,7 +343,7 @@ static bool make_latest(hl_async_queue *queue, uint32_t slot_size_bytes)
         .max_keys = subscription->options.latest_keys + 1, /* and the news */
         .slot_size = slot_size_bytes,
         .publishers = 1,
-        .held = 1,
+        .held = subscription->options.batch != NULL ? subscription->options.batch_events : 1,
         .start_position = subscription->bus->config.ring_start_position};
     const size_t bytes = hl_conflate_size_bytes(&options);
     queue->memory = hl_allocate(1, bytes);
@@ -296,25 +360,48 @@ static bool make_latest(hl_async_queue *queue, uint32_t slot_size_bytes)
     return hl_conflate_try_claim(&queue->publisher, NEWS_GROUP, NEWS_KEY, &place, &slot) == HL_OK;
 }
 
-static bool latest_ready(const hl_async_queue *queue)
+static bool latest_ready(const hl_async_queue *queue, uint32_t count)
 {
-    return hl_conflate_pending(queue->table) != 0;
+    return hl_conflate_pending(queue->table) >= count;
+}
+
+/* NULL: none waits. */
+static const hl_event *take_newest(hl_async_queue *queue)
+{
+    uint64_t puts;
+    hl_event *const event = hl_conflate_take(&queue->reader, &puts);
+    if (event != NULL && puts > 1)
+        event->flags |= HL_EVENT_CONFLATED;
+    return event;
 }
 
 static uint32_t serve_latest(hl_worker *worker, hl_async_queue *queue, uint32_t max)
 {
     uint32_t done = 0;
-    uint64_t puts;
-    hl_event *event;
-    while (done < max && !hl_async_must_stop(worker, queue) &&
-           (event = hl_conflate_take(&queue->reader, &puts)) != NULL) {
-        if (puts > 1)
-            event->flags |= HL_EVENT_CONFLATED;
-        (void)hl_async_run(worker, queue, event, false);
+    const hl_event *event;
+    while (done < max && !hl_async_must_stop(worker, queue->box->async) &&
+           (event = take_newest(queue)) != NULL) {
+        (void)hl_async_run(worker, queue, &event, 1, false);
         hl_conflate_release(&queue->reader, 1);
         done++;
     }
     return done;
+}
+
+static uint32_t gather_latest(hl_async_queue *queue, uint32_t max, const hl_event **ret_events,
+                              uint64_t *ret_position)
+{
+    uint32_t n = 0;
+    while (n < max && (ret_events[n] = take_newest(queue)) != NULL)
+        n++;
+    *ret_position = 0;
+    return n;
+}
+
+static void done_latest(hl_async_queue *queue, uint64_t position, uint32_t count)
+{
+    (void)position;
+    hl_conflate_release(&queue->reader, count);
 }
 
 static uint64_t drain_latest(hl_async_queue *queue, uint64_t *ret_slots)
@@ -342,24 +429,36 @@ static bool latest_has_room(hl_async_queue *queue)
     return true;
 }
 
-const hl_async_kind hl_async_ordered = {{NULL, take_ordered, NULL, cancel, NULL},
-                                        make_ordered,
-                                        ordered_ready,
-                                        serve_ordered,
-                                        drain_ordered,
-                                        ordered_waiting,
-                                        ordered_has_room};
-const hl_async_kind hl_async_unordered = {{NULL, take_unordered, NULL, cancel, NULL},
-                                          make_unordered,
-                                          unordered_ready,
-                                          serve_unordered,
-                                          drain_unordered,
-                                          unordered_waiting,
-                                          unordered_has_room};
-const hl_async_kind hl_async_latest = {{NULL, take_latest, NULL, cancel, NULL},
-                                       make_latest,
-                                       latest_ready,
-                                       serve_latest,
-                                       drain_latest,
-                                       latest_waiting,
-                                       latest_has_room};
+const hl_async_kind hl_async_ordered = {
+    .delivery = {.take = take_ordered, .cancel = cancel, .flush = flush},
+    .make = make_ordered,
+    .ready = ordered_ready,
+    .serve = serve_ordered,
+    .gather = gather_ordered,
+    .done = done_ordered,
+    .stays = true,
+    .drain = drain_ordered,
+    .waiting = ordered_waiting,
+    .has_room = ordered_has_room};
+const hl_async_kind hl_async_unordered = {
+    .delivery = {.take = take_unordered, .cancel = cancel, .flush = flush},
+    .make = make_unordered,
+    .ready = unordered_ready,
+    .serve = serve_unordered,
+    .gather = gather_unordered,
+    .done = done_unordered,
+    .stays = false,
+    .drain = drain_unordered,
+    .waiting = unordered_waiting,
+    .has_room = unordered_has_room};
+const hl_async_kind hl_async_latest = {
+    .delivery = {.take = take_latest, .cancel = cancel, .flush = flush},
+    .make = make_latest,
+    .ready = latest_ready,
+    .serve = serve_latest,
+    .gather = gather_latest,
+    .done = done_latest,
+    .stays = false,
+    .drain = drain_latest,
+    .waiting = latest_waiting,
+    .has_room = latest_has_room};

@@ -118,7 +118,7 @@ void hl_boxes_end_run(hl_partition *partition, bool interrupted)
     }
 }
 
-void hl_batch_flush(hl_partition *partition, hl_cell *cell)
+static void flush(hl_partition *partition, hl_cell *cell)
 {
     hl_batch_box *const box = cell->waiting;
     if (box->count != 0)
@@ -163,4 +163,4 @@ static void free_box(hl_cell *cell)
     free(box);
 }
 
-const hl_delivery hl_batch_delivery = {make, take, again, cancel, free_box};
+const hl_delivery hl_batch_delivery = {make, take, again, cancel, flush, free_box};

@@ -11,9 +11,6 @@
 /* The delivery of a subscription with a batch handler. */
 extern const hl_delivery hl_batch_delivery;
 
-/* Delivers what waits for company. The partition's thread, between two events. */
-void hl_batch_flush(hl_partition *partition, hl_cell *cell);
-
 /*
  * The slots of a run are about to go back: batches that wait for more are copied out, those that
  * wait for nothing are delivered; or, when something higher has interrupted the run, are due at the

@@ -57,6 +57,10 @@ typedef hl_status (*hl_check_guard)(const hl_subscription_options *options, hl_e
  * memory. */
 typedef bool (*hl_make_guard)(hl_cell *cell, hl_partition *partition);
 
+/* The same for an async subscription: fills in async->guard, async->guarded, and of each strand
+ * that has cells its ward and what the cells' `guarded` point to. */
+typedef bool (*hl_make_async_guard)(hl_async *async);
+
 typedef struct hl_faults hl_faults;
 typedef struct hl_journals hl_journals;
 
@@ -116,8 +120,9 @@ struct hl_bus {
     const hl_flow *flow; /* NULL: no topic is HL_TOPIC_CHECKED */
     hl_check_guard check_guard;
     hl_make_guard make_guard; /* NULL: no subscription has one */
-    hl_faults *faults;        /* the part's (src/fault) */
-    hl_journals *journals;    /* the part's (src/journal); NULL: no domain has a journal */
+    hl_make_async_guard make_async_guard;
+    hl_faults *faults;     /* the part's (src/fault) */
+    hl_journals *journals; /* the part's (src/journal); NULL: no domain has a journal */
     uint32_t partition_count;
     hl_partition *partitions;
     uint32_t executor_count; /* those of partitions, then workers */

@@ -18,6 +18,8 @@ typedef struct hl_delivery {
     void (*again)(hl_partition *partition, hl_cell *cell, const hl_event *event);
     /* The subscription ends: what waits is cancelled and counted. The partition's thread. */
     void (*cancel)(hl_partition *partition, hl_cell *cell);
+    /* What waits for company is delivered now; NULL: nothing does. The partition's thread. */
+    void (*flush)(hl_partition *partition, hl_cell *cell);
     /* Frees cell->waiting (NULL is nothing). The control plane, when nobody uses it any more. */
     void (*free)(hl_cell *cell);
 } hl_delivery;

@@ -278,6 +278,12 @@ static void for_each_cell(hl_link *link, void (*action)(hl_partition *partition,
     }
 }
 
+static void flush_cell(hl_partition *partition, hl_cell *cell)
+{
+    if (cell->delivery != NULL && cell->delivery->flush != NULL)
+        cell->delivery->flush(partition, cell);
+}
+
 void hl_executor_obey(hl_executor *executor)
 {
     /* DRAINED: before the list is taken (an exchange, release), so that stop sees one or the other.
@@ -321,7 +327,7 @@ void hl_executor_obey(hl_executor *executor)
         case HL_COMMAND_FLUSH:
             hl_store_release_u32(&link->flushing, 0); /* LETGO: the command may be sent again. */
             if (hl_turning == executor)
-                for_each_cell(link, hl_batch_flush);
+                for_each_cell(link, flush_cell);
             break;
         case HL_COMMAND_CALL:
             executor->now_ns = hl_bus_now(executor->bus);
@@ -420,7 +426,7 @@ static uint64_t monotonic_ns(void)
 static uint64_t sleep_limit_ns(hl_executor *executor)
 {
     if (executor->worker != NULL)
-        return hl_async_sleep_limit_ns(executor->worker->links);
+        return hl_async_sleep_limit_ns(executor->worker);
     if (executor->open_dues == 0)
         return UINT64_MAX;
     /* The application's clock may jump: it is looked at often. */

@@ -45,6 +45,11 @@ typedef struct hl_worker hl_worker;
 
 /* Who runs async handlers (pool.h). */
 typedef enum hl_pool_kind { HL_POOL_WORKERS = 0, HL_POOL_TAPS, HL_POOLS } hl_pool_kind;
+
+/* Beside the pools, in `handed` and `finished`: what the strands of async subscriptions keep
+ * because its handler failed (async.h). */
+#define HL_KEPT     HL_POOLS
+#define HL_BACKLOGS (HL_POOLS + 1)
 typedef struct hl_intake hl_intake;
 typedef struct hl_recorder hl_recorder;
 typedef struct hl_ward hl_ward;
@@ -116,14 +121,14 @@ struct hl_executor {
     uint64_t earliest_due_ns; /* when the first of them is due, or earlier */
     uint64_t now_ns;          /* bus time, at most a few events old */
     uint64_t turns, events, parks;
-    uint64_t handed[HL_POOLS];   /* DRAINED (async.h): copies put into queues */
-    uint64_t finished[HL_POOLS]; /* DRAINED (async.h): copies that are done with */
-    uint64_t busy_since_ns;      /* while it has events: since it had none, or was last counted */
-    uint64_t busy_ns;            /* counted so far */
-    uint64_t order_delay_ns;     /* DELAY: the longest measured wait of one of CRITICAL or HIGH */
-    uint32_t state;              /* hl_executor_state */
-    uint32_t running_cpu;        /* an int in disguise: -1 before it runs */
-    uint32_t obeying;            /* DRAINED: commands were taken and are not yet done */
+    uint64_t handed[HL_BACKLOGS];   /* DRAINED (async.h): copies put into queues, or kept */
+    uint64_t finished[HL_BACKLOGS]; /* DRAINED (async.h): copies that are done with */
+    uint64_t busy_since_ns;  /* while it has events: since it had none, or was last counted */
+    uint64_t busy_ns;        /* counted so far */
+    uint64_t order_delay_ns; /* DELAY: the longest measured wait of one of CRITICAL or HIGH */
+    uint32_t state;          /* hl_executor_state */
+    uint32_t running_cpu;    /* an int in disguise: -1 before it runs */
+    uint32_t obeying;        /* DRAINED: commands were taken and are not yet done */
     hl_level levels[HL_PRIORITIES];
 
     /* Publishers set bits, the turning thread clears them. */

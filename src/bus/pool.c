@@ -201,29 +201,38 @@ void hl_pool_resize(hl_pool *pool, uint32_t active)
         hl_executor_wake(pool->workers[i].executor);
 }
 
-void hl_pool_tend(hl_pool *pool)
+static uint64_t finished_of(const hl_bus *bus, uint32_t kind)
 {
-    if (hl_pool_backlog(pool) != 0)
-        hl_pool_notify(pool);
+    uint64_t finished = 0;
+    for (uint32_t i = 0; i < bus->executor_count; i++)
+        /* DRAINED: acquire, what it has caused is seen. */
+        finished += hl_load_acquire_u64(&bus->executors[i].finished[kind]);
+    return finished;
+}
+
+uint64_t hl_backlog(const hl_bus *bus, uint32_t kind)
+{
+    const uint64_t finished = finished_of(bus, kind);
+    uint64_t handed = 0;
+    for (uint32_t i = 0; i < bus->executor_count; i++)
+        handed += hl_load_acquire_u64(&bus->executors[i].handed[kind]); /* DRAINED: after */
+    return handed - finished;
 }
 
 uint64_t hl_pool_finished(const hl_pool *pool)
 {
-    uint64_t finished = 0;
-    for (uint32_t i = 0; i < pool->bus->executor_count; i++)
-        /* DRAINED: acquire, what it has caused is seen. */
-        finished += hl_load_acquire_u64(&pool->bus->executors[i].finished[pool->kind]);
-    return finished;
+    return finished_of(pool->bus, pool->kind);
 }
 
 uint64_t hl_pool_backlog(const hl_pool *pool)
 {
-    const uint64_t finished = hl_pool_finished(pool);
-    uint64_t handed = 0;
-    for (uint32_t i = 0; i < pool->bus->executor_count; i++)
-        handed +=
-            hl_load_acquire_u64(&pool->bus->executors[i].handed[pool->kind]); /* DRAINED: after */
-    return handed - finished;
+    return hl_backlog(pool->bus, pool->kind);
+}
+
+void hl_pool_tend(hl_pool *pool)
+{
+    if (hl_pool_backlog(pool) != 0 || hl_backlog(pool->bus, HL_KEPT) != 0)
+        hl_pool_notify(pool);
 }
 
 /* ---- made and freed with the bus ---- */

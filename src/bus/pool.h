@@ -42,6 +42,7 @@ struct hl_worker {
     uint32_t searching;          /* IDLE: counted in pool->searching */
     bool in_sleeping;            /* it has set its bit in pool->sleeping */
     hl_strand *strand;           /* in hand (async.h) */
+    uint64_t calls;              /* of handlers; the watchdog reads it */
     /* Its thread writes, hl_unsubscribe reads. */
     alignas(128) const hl_subscription *serving; /* SERVING */
 };
@@ -80,8 +81,12 @@ static inline uint32_t hl_pool_active(const hl_pool *pool)
 /* How many of its workers take events up from now on. The control plane, one thread. */
 void hl_pool_resize(hl_pool *pool, uint32_t active);
 
-/* Wakes a worker if events wait and all are asleep. The housekeeper, now and then. */
+/* Wakes a worker if events wait, or are kept to be tried again, and all are asleep. The
+ * housekeeper, now and then. */
 void hl_pool_tend(hl_pool *pool);
+
+/* Copies that were handed over and are not done with: of a pool's kind, or HL_KEPT. Any thread. */
+uint64_t hl_backlog(const hl_bus *bus, uint32_t kind);
 
 /* Copies that wait in the pool's queues or are being handled, and those that were handled so far.
  * Any thread. */

@@ -97,6 +97,8 @@ static bus_sums add_up(const hl_bus *bus)
     for (int kind = 0; kind < HL_POOLS; kind++)
         if (bus->pools[kind] != NULL)
             sums.under_way += hl_pool_backlog(bus->pools[kind]);
+    /* After the queues: what has left one for a ward was counted as kept before. */
+    sums.under_way += hl_backlog(bus, HL_KEPT);
     for (uint32_t i = 0; i < bus->partition_count; i++) {
         const hl_partition *const partition = &bus->partitions[i];
         for (int p = 0; p < HL_PRIORITIES; p++) {
@@ -173,7 +175,7 @@ hl_executor *hl_executors_end(hl_bus *bus, uint64_t timeout_ns)
 /* Whether there was any with something in it. */
 static bool cancel_waiting(hl_bus *bus)
 {
-    bool any = false;
+    bool any = hl_backlog(bus, HL_KEPT) != 0;
     for (uint32_t i = 0; i < bus->executor_count; i++)
         any |= bus->executors[i].open_dues != 0;
     for (const hl_subscription *s = bus->control->subscriptions; s != NULL; s = s->next)

@@ -128,13 +128,15 @@ static hl_status make_parts(hl_bus *bus, hl_subscription *subscription)
     for (uint32_t i = 0; whole && i < subscription->partition_count; i++) {
         hl_cell *const cell = &subscription->cells[i];
         cell->subscription = subscription;
-        if (subscription->options.batch != NULL)
+        if (subscription->options.batch != NULL && !is_async)
             cell->delivery = &hl_batch_delivery;
         if (!is_async && cell->delivery != NULL)
             whole = cell->delivery->make(cell, &bus->partitions[subscription->first_partition + i]);
         if (whole && bus->make_guard != NULL)
             whole = bus->make_guard(cell, &bus->partitions[subscription->first_partition + i]);
     }
+    if (whole && is_async && bus->make_async_guard != NULL)
+        whole = bus->make_async_guard(subscription->async);
     if (!whole)
         return hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a subscription");
     if (!subscription->options.initial_image)

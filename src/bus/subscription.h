@@ -30,6 +30,7 @@ typedef struct hl_delivery hl_delivery;
 typedef struct hl_guard hl_guard;
 
 typedef struct hl_async hl_async;
+typedef struct hl_async_guard hl_async_guard;
 
 typedef enum hl_cell_state {
     HL_CELL_WAITING = 0, /* the partition has not taken it up */

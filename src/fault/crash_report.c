@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "bus/bus.h"
+#include "bus/pool.h"
 
 #define BUSES_MAX 8
 #define LINE_ROOM 512
@@ -77,25 +78,23 @@ static void end_line(line *from, int fd)
 
 /* ---- what is known ---- */
 
-static void report_handler(const hl_partition *partition, int fd)
+static void report_event(const hl_subscription *subscription, const hl_publisher *hand, int fd)
 {
     line out = {.used = 0};
-    const hl_publisher *const hand = partition->out;
-    const hl_cell *const cell = partition->current;
     const hl_event *const event = hand->event;
-    if (event == NULL || cell == NULL)
-        return;
+    const uint32_t partition = hl_id_partition(hand->event_id);
     say(&out, "hotlane: in the handler of ");
-    say(&out, cell->subscription->name);
+    say(&out, subscription->name);
     say(&out, ", event ");
     say_number(&out, hand->event_id);
     say(&out, " (partition ");
-    say(&out, hand->name);
+    say(&out,
+        partition < hand->bus->partition_count ? hand->bus->partitions[partition].out->name : "?");
     say(&out, ", sequence ");
     say_number(&out, hl_id_sequence(hand->event_id));
     say(&out, ", topic ");
     const hl_topic topic = {event->topic};
-    const char *const name = hl_topic_name(partition->bus, topic);
+    const char *const name = hl_topic_name(hand->bus, topic);
     say(&out, name != NULL ? name : "?");
     say(&out, ", key ");
     say_number(&out, event->key);
@@ -103,6 +102,15 @@ static void report_handler(const hl_partition *partition, int fd)
     say_number(&out, event->attempt);
     say(&out, ")");
     end_line(&out, fd);
+}
+
+static void report_handler(const hl_partition *partition, int fd)
+{
+    line out = {.used = 0};
+    const hl_cell *const cell = partition->current;
+    if (partition->out->event == NULL || cell == NULL)
+        return;
+    report_event(cell->subscription, partition->out, fd);
     say_count(&out, "hotlane: it was delivered ", &cell->delivered);
     say_count(&out, ", handled ", &cell->handled);
     say_count(&out, ", failed ", &cell->failures);
@@ -128,6 +136,9 @@ static void report_bus(const hl_bus *bus, int fd)
         end_line(&out, fd);
         for (uint32_t p = 0; executor == here && p < executor->partition_count; p++)
             report_handler(executor->partitions[p], fd);
+        if (executor == here && executor->worker != NULL && executor->worker->serving != NULL &&
+            executor->worker->out->event != NULL)
+            report_event(executor->worker->serving, executor->worker->out, fd);
     }
 }
 

@@ -122,6 +122,7 @@ static hl_status create(hl_bus *bus, hl_error *error)
                               "it to hotlane, or the option out");
     bus->check_guard = hl_guard_check;
     bus->make_guard = hl_guard_make;
+    bus->make_async_guard = hl_guard_make_async;
     return status;
 }
 

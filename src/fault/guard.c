@@ -54,7 +54,10 @@ static void set_state(const hl_keeper *keeper)
     const uint32_t state = hl_load_relaxed_u32(&cell->state);
     if (state != HL_CELL_ATTACHED && state != HL_CELL_GUARDED)
         return;
-    const bool guarded = keeper->kept != NULL || (keeper->has_breaker && keeper->breaker.busy != 0);
+    /* Of a strand, async.wary says it of the breaker. */
+    const hl_fuse *const fuse = keeper->fuse;
+    const bool guarded = keeper->kept != NULL ||
+                         (keeper->has_breaker && fuse->async == NULL && fuse->breaker.busy != 0);
     const uint32_t wanted = guarded ? HL_CELL_GUARDED : HL_CELL_ATTACHED;
     /* START: (subscription.h) relaxed: start_sequence was published with the first state. */
     if (state != wanted)
@@ -85,7 +88,7 @@ static bool may_tell(hl_ward *ward)
 static void tell_error(const hl_keeper *keeper, const death *of)
 {
     hl_ward *const ward = keeper->ward;
-    const hl_partition *const partition = ward->partition;
+    const hl_partition *const partition = keeper->partition;
     if (strcmp(partition->domain->name, "system") == 0 || !may_tell(ward)) {
         hl_count(&ward->errors_untold, 1);
         return;
@@ -108,19 +111,40 @@ static void tell_error(const hl_keeper *keeper, const death *of)
 static void tell_change(hl_keeper *keeper)
 {
     const hl_subscription *const subscription = keeper->cell->subscription;
-    const hl_partition *const partition = keeper->ward->partition;
+    hl_fuse *const fuse = keeper->fuse;
     hl_breaker_change change;
-    if (!hl_breaker_take_change(&keeper->breaker, &change))
+    if (!hl_breaker_take_change(&fuse->breaker, &change))
         return;
+    if (fuse->async != NULL)
+        hl_count(&fuse->async->breaker_changes, 1);
     hl_system_breaker told = {.at_ns = change.at_ns,
                               .from = change.from,
                               .to = change.to,
                               .cause = (hl_breaker_reason)change.cause,
                               .failures = change.failures,
-                              .partition = partition->number};
+                              .partition = keeper->partition->number};
     copy_text(told.subscription, sizeof told.subscription, subscription->name);
     copy_text(told.pattern, sizeof told.pattern, subscription->pattern);
-    hl_notice(partition->bus, "system.breaker", subscription->serial, &told, sizeof told);
+    hl_notice(subscription->bus, "system.breaker", subscription->serial, &told, sizeof told);
+}
+
+/* The breaker in hand, and out of it: each change is told; of all strands, it is under its lock. */
+static hl_breaker *take_breaker(const hl_keeper *keeper)
+{
+    if (keeper->fuse->async != NULL)
+        hl_short_lock(&keeper->fuse->lock);
+    return &keeper->fuse->breaker;
+}
+
+static void leave_breaker(hl_keeper *keeper)
+{
+    hl_fuse *const fuse = keeper->fuse;
+    tell_change(keeper);
+    if (fuse->async == NULL)
+        return;
+    /* Relaxed: a hint to those who have not the lock. */
+    hl_store_relaxed_u32(&fuse->async->wary, fuse->breaker.busy);
+    hl_short_unlock(&fuse->lock);
 }
 
 /* After the breaker has changed, or what is held has: when to ask again. */
@@ -129,21 +153,44 @@ static void arm(hl_keeper *keeper)
     hl_ward *const ward = keeper->ward;
     if (!keeper->has_breaker)
         return;
-    tell_change(keeper);
     hl_wheel_cancel(&ward->wheel, &keeper->probe.timer);
     if (keeper->held.first == NULL)
         return;
-    const uint64_t probe_ns = hl_breaker_next_probe_ns(&keeper->breaker);
+    const uint64_t probe_ns = hl_breaker_next_probe_ns(take_breaker(keeper));
+    leave_breaker(keeper);
     hl_wheel_add(&ward->wheel, &keeper->probe.timer, probe_ns < NEVER_NS ? probe_ns : NEVER_NS,
                  ward->now_ns);
+}
+
+static hl_admit admit(hl_keeper *keeper)
+{
+    const hl_admit answer = hl_breaker_admit(take_breaker(keeper), keeper->ward->now_ns);
+    leave_breaker(keeper);
+    return answer;
+}
+
+static bool admit_held(hl_keeper *keeper)
+{
+    const bool answer = hl_breaker_admit_held(take_breaker(keeper), keeper->ward->now_ns);
+    leave_breaker(keeper);
+    return answer;
+}
+
+static void unhold_one(hl_keeper *keeper)
+{
+    hl_breaker_unhold(take_breaker(keeper));
+    leave_breaker(keeper);
 }
 
 /* An event IN_HAND has its outcome, which is counted. */
 static void let_go(hl_kept *kept)
 {
+    const hl_ward *const ward = kept->timer.keeper->ward;
+    /* Asked before its room is another worker's. */
+    const bool is_redriven = kept->home == NULL;
     hl_ward_release(kept);
-    if (kept->home == NULL)
-        hl_redrive_spend(kept->timer.keeper->ward->partition->bus->faults, kept);
+    if (is_redriven)
+        hl_redrive_spend(ward->bus->faults, kept);
 }
 
 /* ---- giving up ---- */
@@ -151,7 +198,7 @@ static void let_go(hl_kept *kept)
 /* HL_OK; HL_FULL: later; HL_NOT_FOUND: this bus keeps no dead letters. */
 static hl_status post(const hl_keeper *keeper, const death *of)
 {
-    const hl_partition *const partition = keeper->ward->partition;
+    const hl_partition *const partition = keeper->partition;
     hl_faults *const faults = partition->bus->faults;
     const hl_dead_post letter = {.topic = faults->topic_names[of->event->topic],
                                  .source = faults->source_names[of->event->source],
@@ -212,6 +259,19 @@ static void die(hl_kept *kept, hl_dead_reason reason)
         hl_ward_bury(kept);
 }
 
+/* There is no room for a letter, nor for the event until there is. A worker may block: it waits for
+ * room, though not for ever. False: it is still not counted. */
+static bool wait_for_letter(const hl_keeper *keeper, const death *of)
+{
+    const struct timespec nap = {0, (long)HL_MILLISECOND};
+    for (uint32_t i = 0; keeper->ward->worker != NULL && i < WORKER_NAPS; i++) {
+        nanosleep(&nap, NULL);
+        if (settle_death(keeper, of))
+            return true;
+    }
+    return false;
+}
+
 /* An event that lies in its slot is given up. */
 static void die_in_slot(hl_keeper *keeper, const hl_event *event, hl_dead_reason reason,
                         const outcome *what)
@@ -228,9 +288,10 @@ static void die_in_slot(hl_keeper *keeper, const hl_event *event, hl_dead_reason
     tell_error(keeper, &of);
     if (settle_death(keeper, &of))
         return;
-    hl_kept *const kept = hl_ward_keep(keeper, &ward->pool, event);
+    hl_kept *const kept = hl_ward_keep(keeper, ward->pool, event);
     if (kept == NULL) {
-        hl_count(&keeper->cell->skipped, 1);
+        if (!wait_for_letter(keeper, &of))
+            hl_count(&keeper->cell->skipped, 1);
         return;
     }
     kept->reason = reason;
@@ -283,7 +344,7 @@ static hl_kept *keep_failed(hl_keeper *keeper, const hl_event *event)
         keeper->ward->in_hand = NULL;
         return in_hand;
     }
-    return hl_ward_keep(keeper, &keeper->ward->pool, event);
+    return hl_ward_keep(keeper, keeper->ward->pool, event);
 }
 
 static void wait_again(hl_kept *kept, const outcome *what)
@@ -295,7 +356,7 @@ static void wait_again(hl_kept *kept, const outcome *what)
     kept->full = what->full;
     kept->full_slots = what->full_slots;
     if (what->full == NULL) {
-        const uint64_t id = hl_event_id_of(ward->partition->number, kept->event.sequence);
+        const uint64_t id = hl_event_id_of(keeper->partition->number, kept->event.sequence);
         kept->attempts = kept->event.attempt + 1u;
         kept->event.attempt = (uint8_t)kept->attempts;
         delay_ns = hl_retry_delay_ns(&keeper->retry, id, kept->attempts);
@@ -336,23 +397,48 @@ static void fail_one(hl_keeper *keeper, const hl_event *event, const outcome *wh
     die(kept, reason);
 }
 
+static void fail_all(hl_keeper *keeper, outcome *what, const hl_event *const *events,
+                     uint32_t count)
+{
+    hl_ward *const ward = keeper->ward;
+    what->error_code = (int32_t)what->status;
+    what->error_text = hl_failure_take(events, count, &what->error_code);
+    if (keeper->has_breaker) {
+        hl_breaker *const breaker = take_breaker(keeper);
+        if (what->full != NULL)
+            hl_breaker_cancelled(breaker);
+        else
+            hl_breaker_failed(breaker, ward->now_ns);
+        leave_breaker(keeper);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        fail_one(keeper, events[i], what);
+    arm(keeper);
+    set_state(keeper);
+    hl_ward_settle(ward);
+}
+
 static void failed(hl_partition *partition, hl_cell *cell, hl_status status,
                    const hl_event *const *events, uint32_t count)
 {
     hl_keeper *const keeper = cell->guarded;
+    outcome what = {.status = status,
+                    .full = found_no_room(partition, cell, status),
+                    .full_slots = partition->out->full_slots};
+    enter(keeper->ward, hl_bus_now(partition->bus));
+    fail_all(keeper, &what, events, count);
+}
+
+static void succeed(hl_keeper *keeper)
+{
     hl_ward *const ward = keeper->ward;
-    outcome what = {.status = status, .error_code = (int32_t)status};
-    enter(ward, hl_bus_now(partition->bus));
-    what.error_text = hl_failure_take(events, count, &what.error_code);
-    what.full = found_no_room(partition, cell, status);
-    what.full_slots = partition->out->full_slots;
-    if (keeper->has_breaker && what.full != NULL)
-        hl_breaker_cancelled(&keeper->breaker);
-    else if (keeper->has_breaker)
-        hl_breaker_failed(&keeper->breaker, ward->now_ns);
-    for (uint32_t i = 0; i < count; i++)
-        fail_one(keeper, events[i], &what);
-    arm(keeper);
+    if (ward->in_hand != NULL && ward->in_hand->timer.keeper == keeper)
+        ward->in_hand->was_handled = true;
+    if (keeper->has_breaker) {
+        hl_breaker_succeeded(take_breaker(keeper), ward->now_ns);
+        leave_breaker(keeper);
+        arm(keeper);
+    }
     set_state(keeper);
     hl_ward_settle(ward);
 }
@@ -360,17 +446,19 @@ static void failed(hl_partition *partition, hl_cell *cell, hl_status status,
 static void succeeded(hl_partition *partition, hl_cell *cell, uint32_t count)
 {
     hl_keeper *const keeper = cell->guarded;
-    hl_ward *const ward = keeper->ward;
     (void)count; /* a handler's call is one outcome to the breaker, a batch too */
-    if (ward->in_hand != NULL && ward->in_hand->timer.keeper == keeper)
-        ward->in_hand->was_handled = true;
-    if (keeper->has_breaker) {
-        enter(ward, partition->executor->now_ns);
-        hl_breaker_succeeded(&keeper->breaker, ward->now_ns);
-        arm(keeper);
-    }
-    set_state(keeper);
-    hl_ward_settle(ward);
+    enter(keeper->ward, partition->executor->now_ns);
+    succeed(keeper);
+}
+
+/* Has the handler run for an event, by who has the ward; its outcome is told before it returns. */
+static void handle(hl_keeper *keeper, const hl_event *event)
+{
+    const hl_ward *const ward = keeper->ward;
+    if (ward->strand != NULL)
+        hl_async_handle(ward->worker, keeper->cell, event);
+    else
+        hl_dispatch_handle(ward->partition, keeper->cell, event);
 }
 
 /* ---- a guarded cell gets an event ---- */
@@ -378,22 +466,20 @@ static void succeeded(hl_partition *partition, hl_cell *cell, uint32_t count)
 /* It waits in its pool; no room: a dead letter with that reason. */
 static void hold_fresh(hl_keeper *keeper, const hl_event *event)
 {
-    hl_kept *const kept = hl_ward_keep(keeper, &keeper->hold_pool, event);
+    hl_kept *const kept = hl_ward_keep(keeper, &keeper->fuse->hold_pool, event);
     if (kept != NULL) {
         hl_ward_hold(kept);
         return;
     }
-    hl_breaker_unhold(&keeper->breaker);
+    unhold_one(keeper);
     die_in_slot(keeper, event, HL_DEAD_HOLD_FULL, NULL);
 }
 
 static void take_by_breaker(hl_keeper *keeper, const hl_event *event)
 {
-    hl_ward *const ward = keeper->ward;
-    switch (hl_breaker_admit(&keeper->breaker, ward->now_ns)) {
+    switch (admit(keeper)) {
     case HL_ADMIT_DELIVER:
-        tell_change(keeper);
-        hl_dispatch_handle(ward->partition, keeper->cell, event);
+        handle(keeper, event);
         break;
     case HL_ADMIT_DEAD_LETTER:
         die_in_slot(keeper, event, HL_DEAD_BREAKER_OPEN, NULL);
@@ -411,27 +497,32 @@ static void take_by_breaker(hl_keeper *keeper, const hl_event *event)
     arm(keeper);
 }
 
-static void take(hl_partition *partition, hl_cell *cell, const hl_event *event)
+static void take_one(hl_keeper *keeper, const hl_event *event)
 {
-    hl_keeper *const keeper = cell->guarded;
     hl_ward *const ward = keeper->ward;
-    enter(ward, partition->executor->now_ns);
     hl_kept *const head = keeper->is_ordered ? hl_ward_find(keeper, event->key) : NULL;
     if (head != NULL) {
-        hl_kept_pool *const pool = head->place == HL_KEPT_HELD ? &keeper->hold_pool : &ward->pool;
-        hl_kept *const kept = hl_ward_keep(keeper, pool, event);
+        const bool is_held = head->place == HL_KEPT_HELD;
+        hl_kept *const kept =
+            hl_ward_keep(keeper, is_held ? &keeper->fuse->hold_pool : ward->pool, event);
         if (kept != NULL)
             hl_ward_wait_behind(kept, head);
         else
-            die_in_slot(keeper, event,
-                        head->place == HL_KEPT_HELD ? HL_DEAD_HOLD_FULL : HL_DEAD_RETRY_FULL, NULL);
+            die_in_slot(keeper, event, is_held ? HL_DEAD_HOLD_FULL : HL_DEAD_RETRY_FULL, NULL);
     } else if (keeper->has_breaker) {
         take_by_breaker(keeper, event);
     } else {
-        hl_dispatch_handle(partition, cell, event);
+        handle(keeper, event);
     }
     set_state(keeper);
     hl_ward_settle(ward);
+}
+
+static void take(hl_partition *partition, hl_cell *cell, const hl_event *event)
+{
+    hl_keeper *const keeper = cell->guarded;
+    enter(keeper->ward, partition->executor->now_ns);
+    take_one(keeper, event);
 }
 
 bool hl_guard_redriven(hl_partition *partition, hl_cell *cell, hl_kept *kept)
@@ -469,12 +560,14 @@ static void obey_force(hl_executor *executor, hl_call *call)
     enter(keeper->ward, executor->now_ns);
     /* FORCE: relaxed, as said. */
     const hl_breaker_force wanted = (hl_breaker_force)hl_load_relaxed_u32(&keeper->force_wanted);
-    if (wanted != keeper->breaker.force)
-        hl_breaker_set_force(&keeper->breaker, wanted, executor->now_ns);
-    arm(keeper);
+    hl_breaker *const breaker = take_breaker(keeper);
+    if (wanted != breaker->force)
+        hl_breaker_set_force(breaker, wanted, executor->now_ns);
+    tell_change(keeper);
     /* FORCE: acq_rel, one request is one trip. */
     if (hl_exchange_acq_rel_u64(&keeper->trip_wanted, 0) != 0)
-        hl_breaker_trip(&keeper->breaker, executor->now_ns);
+        hl_breaker_trip(breaker, executor->now_ns);
+    leave_breaker(keeper);
     arm(keeper);
     set_state(keeper);
     hl_ward_settle(keeper->ward);
@@ -485,7 +578,7 @@ static void ask(hl_keeper *keeper)
 {
     /* FORCE: acq_rel, the partition sees what is wanted. */
     if (hl_exchange_acq_rel_u64(&keeper->force_asked, 1) == 0)
-        hl_executor_command(keeper->ward->partition->executor, &keeper->force_call.command);
+        hl_executor_command(keeper->partition->executor, &keeper->force_call.command);
 }
 
 static void ask_force(hl_keeper *keeper, hl_breaker_force force)
@@ -495,15 +588,47 @@ static void ask_force(hl_keeper *keeper, hl_breaker_force force)
     ask(keeper);
 }
 
+/* Any of those whose breaker is that of all strands. */
+static hl_keeper *first_keeper(const hl_async *async)
+{
+    return async->strands[async->strand_count - 1].cells[0].guarded;
+}
+
+static bool opens_when_slow(const hl_keeper *keeper)
+{
+    /* Read-only, whoever has the breaker. */
+    return keeper != NULL && keeper->has_breaker && keeper->fuse->breaker.options.open_when_slow &&
+           !hl_subscription_is_closing(keeper->cell->subscription);
+}
+
 void hl_guard_was_slow(hl_cell *cell)
 {
     hl_keeper *const keeper = cell->guarded;
+    hl_async *const async = cell->subscription->async;
     hl_count(&cell->slow, 1);
-    if (keeper == NULL || !keeper->has_breaker || !keeper->breaker.options.open_when_slow ||
-        hl_subscription_is_closing(cell->subscription))
+    if (async != NULL) {
+        hl_keeper *const first = first_keeper(async);
+        if (opens_when_slow(first)) {
+            hl_breaker_trip(take_breaker(first), hl_bus_now(cell->subscription->bus));
+            leave_breaker(first);
+        }
+        return;
+    }
+    if (!opens_when_slow(keeper))
         return;
     hl_exchange_acq_rel_u64(&keeper->trip_wanted, 1); /* FORCE: acq_rel, as in obey_force. */
     ask(keeper);
+}
+
+/* What the strands have in common is changed at once; who holds events asks again when it sees that
+ * the breaker has changed. */
+static void force_of_strands(hl_async *async, hl_keeper *keeper, hl_breaker_force force)
+{
+    hl_breaker *const breaker = take_breaker(keeper);
+    if (force != breaker->force)
+        hl_breaker_set_force(breaker, force, hl_bus_now(async->subscription->bus));
+    leave_breaker(keeper);
+    hl_pool_notify(async->pool);
 }
 
 hl_status hl_subscription_breaker_force(hl_subscription *subscription, hl_breaker_force force,
@@ -516,7 +641,8 @@ hl_status hl_subscription_breaker_force(hl_subscription *subscription, hl_breake
     hl_bus *const bus = subscription->bus;
     if (hl_bus_is_detached(bus))
         return hl_error_set(error, HL_CLOSED, "breaker: this is a fork's child");
-    const hl_keeper *const first = subscription->cells[0].guarded;
+    hl_async *const async = subscription->async;
+    hl_keeper *const first = async != NULL ? first_keeper(async) : subscription->cells[0].guarded;
     if (first == NULL || !first->has_breaker)
         return hl_error_set(error, HL_WRONG_STATE,
                             "subscription \"%s\" has no breaker: give one when it subscribes",
@@ -524,8 +650,10 @@ hl_status hl_subscription_breaker_force(hl_subscription *subscription, hl_breake
     hl_bus_lock(bus);
     const bool open =
         !hl_subscription_is_closing(subscription) && bus->control->state < HL_BUS_STOPPING;
+    if (open && async != NULL)
+        force_of_strands(async, first, force);
     /* Under the lock: before any command that ends the subscription. */
-    for (uint32_t i = 0; open && i < subscription->partition_count; i++)
+    for (uint32_t i = 0; open && async == NULL && i < subscription->partition_count; i++)
         ask_force(subscription->cells[i].guarded, force);
     hl_bus_unlock(bus);
     return open ? HL_OK
@@ -541,11 +669,15 @@ static void deliver(hl_kept *kept)
     hl_keeper *const keeper = kept->timer.keeper;
     hl_ward *const ward = keeper->ward;
     ward->in_hand = kept;
-    const hl_delivery *const delivery = keeper->cell->delivery;
-    hl_dispatch_again(ward->partition, keeper->cell, &kept->event);
-    /* It lies in a worker's queue: from here on it is an event like others. */
-    if (delivery != NULL && delivery->again == NULL)
-        kept->was_handled = true;
+    if (ward->strand != NULL) {
+        hl_async_handle(ward->worker, keeper->cell, &kept->event);
+    } else {
+        const hl_delivery *const delivery = keeper->cell->delivery;
+        hl_dispatch_again(ward->partition, keeper->cell, &kept->event);
+        /* It lies in a worker's queue: from here on it is an event like others. */
+        if (delivery != NULL && delivery->again == NULL)
+            kept->was_handled = true;
+    }
     if (ward->in_hand == kept)
         let_go(kept);
     ward->in_hand = NULL;
@@ -555,9 +687,8 @@ static void deliver(hl_kept *kept)
 static uint32_t deliver_by_breaker(hl_kept *kept)
 {
     hl_keeper *const keeper = kept->timer.keeper;
-    switch (hl_breaker_admit(&keeper->breaker, keeper->ward->now_ns)) {
+    switch (admit(keeper)) {
     case HL_ADMIT_DELIVER:
-        tell_change(keeper);
         deliver(kept);
         return 1;
     case HL_ADMIT_DEAD_LETTER:
@@ -577,6 +708,19 @@ static uint32_t deliver_by_breaker(hl_kept *kept)
     return 0;
 }
 
+/* Whether what it waits for has no room yet. Of a strand's, that shows when it is tried again: the
+ * lane is another worker's by now. */
+static bool waits_for_room(const hl_kept *kept)
+{
+    const hl_keeper *const keeper = kept->timer.keeper;
+    const hl_subscription *const subscription = keeper->cell->subscription;
+    if (keeper->ward->strand != NULL)
+        return false;
+    if (hl_async_is_lossless(subscription)) /* redriven: to the subscription's own queue */
+        return !hl_async_has_room(keeper->cell, kept->event.key);
+    return kept->full != NULL && !hl_spsc_has_room(&kept->full->exclusive, kept->full_slots);
+}
+
 static uint32_t serve_kept(hl_kept *kept)
 {
     hl_keeper *const keeper = kept->timer.keeper;
@@ -586,7 +730,7 @@ static uint32_t serve_kept(hl_kept *kept)
         let_go(kept);
         return 0;
     }
-    if (kept->full != NULL && !hl_spsc_has_room(&kept->full->exclusive, kept->full_slots)) {
+    if (waits_for_room(kept)) {
         hl_ward_wait(kept, hl_due_after(keeper->ward->now_ns, ROOM_NS));
         return 0;
     }
@@ -602,26 +746,23 @@ static uint32_t serve_held(hl_keeper *keeper)
 {
     if (keeper->held.first == NULL)
         return 0;
-    if (hl_breaker_admit_held(&keeper->breaker, keeper->ward->now_ns)) {
-        tell_change(keeper);
+    if (admit_held(keeper)) {
         deliver(hl_ward_unhold(keeper));
         return 1;
     }
     if (keeper->ward->is_flushed) {
-        hl_breaker_unhold(&keeper->breaker);
+        unhold_one(keeper);
         die(hl_ward_unhold(keeper), HL_DEAD_STOPPED);
     }
     return 0;
 }
 
-uint32_t hl_guard_serve(hl_partition *partition, hl_due *due, uint64_t now_ns)
+/* One thing that is due. */
+static uint32_t serve_one(hl_ward *ward)
 {
-    hl_ward *const ward = (hl_ward *)(void *)due;
-    ward->is_flushed |= now_ns == UINT64_MAX;
-    enter(ward, partition->executor->now_ns);
-    unbury(ward);
     hl_keeper *keeper;
     uint32_t served = 0;
+    unbury(ward);
     hl_kept *const kept = hl_ward_expire(ward, &keeper);
     if (kept != NULL) {
         keeper = kept->timer.keeper;
@@ -637,13 +778,21 @@ uint32_t hl_guard_serve(hl_partition *partition, hl_due *due, uint64_t now_ns)
     return served;
 }
 
+uint32_t hl_guard_serve(hl_partition *partition, hl_due *due, uint64_t now_ns)
+{
+    hl_ward *const ward = (hl_ward *)(void *)due;
+    ward->is_flushed |= now_ns == UINT64_MAX;
+    enter(ward, partition->executor->now_ns);
+    return serve_one(ward);
+}
+
 /* ---- the end ---- */
 
 /* One of those kept, IN_HAND; the first of its key, so that no queue is searched. */
 static hl_kept *take_any(hl_keeper *keeper)
 {
     if (keeper->held.first != NULL) {
-        hl_breaker_unhold(&keeper->breaker);
+        unhold_one(keeper);
         return hl_ward_unhold(keeper);
     }
     hl_kept *kept = keeper->kept;
@@ -663,7 +812,7 @@ static void give_up(hl_kept *kept)
     tell_error(keeper, &of);
     kept->is_settled = settle_death(keeper, &of);
     if (!kept->is_settled) {
-        hl_faults_drain(keeper->ward->partition->bus->faults);
+        hl_faults_drain(keeper->ward->bus->faults);
         kept->is_settled = settle_death(keeper, &of);
     }
     if (!kept->is_settled)
@@ -671,11 +820,11 @@ static void give_up(hl_kept *kept)
     let_go(kept);
 }
 
-static void cancel(hl_partition *partition, hl_cell *cell)
+/* All that one keeper has is cancelled where its subscription ends, given up where the bus does. */
+static void clear(hl_keeper *keeper)
 {
-    hl_keeper *const keeper = cell->guarded;
     hl_ward *const ward = keeper->ward;
-    enter(ward, partition->executor->now_ns);
+    hl_cell *const cell = keeper->cell;
     while (keeper->kept != NULL) {
         hl_kept *const kept = take_any(keeper);
         if (hl_subscription_is_ending(cell->subscription)) {
@@ -689,6 +838,79 @@ static void cancel(hl_partition *partition, hl_cell *cell)
     hl_ward_settle(ward);
 }
 
+static void cancel(hl_partition *partition, hl_cell *cell)
+{
+    hl_keeper *const keeper = cell->guarded;
+    enter(keeper->ward, partition->executor->now_ns);
+    clear(keeper);
+}
+
+/* ---- the strands of an async subscription ---- */
+
+/* The worker has the strand in its hand. */
+static hl_ward *enter_strand(hl_worker *worker, hl_strand *strand)
+{
+    hl_ward *const ward = strand->ward;
+    ward->worker = worker;
+    ward->counting = worker->executor;
+    /* FLUSH: (executor.h) relaxed, a stop waits for no time. */
+    ward->is_flushed |= hl_load_relaxed_u32(&worker->executor->flush_dues) != 0;
+    enter(ward, hl_bus_now(ward->bus));
+    return ward;
+}
+
+static void take_on_strand(hl_worker *worker, hl_strand *strand, hl_cell *cell,
+                           const hl_event *event)
+{
+    enter_strand(worker, strand);
+    take_one(cell->guarded, event);
+}
+
+static void failed_on_strand(hl_worker *worker, hl_strand *strand, hl_cell *cell, hl_status status,
+                             const hl_event *const *events, uint32_t count)
+{
+    outcome what = {.status = status,
+                    .full = hl_worker_found_no_room(worker, status),
+                    .full_slots = worker->out->full_slots};
+    enter_strand(worker, strand);
+    fail_all(cell->guarded, &what, events, count);
+}
+
+static void succeeded_on_strand(hl_worker *worker, hl_strand *strand, hl_cell *cell)
+{
+    enter_strand(worker, strand);
+    succeed(cell->guarded);
+}
+
+/* The breaker has changed since the strand held events: each asks again. */
+static void arm_all(const hl_async *async, hl_strand *strand)
+{
+    for (uint32_t i = 0; i < async->box_count; i++)
+        arm(strand->cells[i].guarded);
+}
+
+static uint32_t serve_strand(hl_worker *worker, const hl_async *async, hl_strand *strand)
+{
+    hl_ward *const ward = enter_strand(worker, strand);
+    /* Relaxed: a change that is missed now is seen at the next look. */
+    const uint64_t changes = hl_load_relaxed_u64(&async->breaker_changes);
+    if (changes != strand->seen_changes) {
+        hl_store_relaxed_u64(&strand->seen_changes, changes); /* Relaxed: a hint to others. */
+        arm_all(async, strand);
+    }
+    return serve_one(ward);
+}
+
+static void cancel_strand(const hl_async *async, hl_strand *strand, hl_executor *executor)
+{
+    hl_ward *const ward = strand->ward;
+    ward->worker = NULL;
+    ward->counting = executor;
+    enter(ward, hl_bus_now(ward->bus));
+    for (uint32_t i = 0; i < async->box_count; i++)
+        clear(strand->cells[i].guarded);
+}
+
 /* ---- the control plane ---- */
 
 static void free_keeper(hl_cell *cell)
@@ -696,35 +918,12 @@ static void free_keeper(hl_cell *cell)
     hl_keeper *const keeper = cell->guarded;
     if (keeper == NULL)
         return;
-    hl_kept_pool_free(&keeper->hold_pool);
+    hl_kept_pool_free(&keeper->own_fuse.hold_pool);
     free(keeper);
     cell->guarded = NULL;
 }
 
-/* ---- workers ---- */
-
-/* A worker may block: it waits for room, though not for ever. */
-static bool bury(hl_cell *cell, hl_status status, const hl_event *event)
-{
-    const hl_keeper *const keeper = cell->guarded;
-    const uint64_t now_ns = hl_bus_now(keeper->ward->partition->bus);
-    death of = {.event = event,
-                .reason = status == HL_REJECT ? HL_DEAD_REJECTED : HL_DEAD_EXHAUSTED,
-                .error_code = (int32_t)status,
-                .attempts = 1,
-                .first_failed_ns = now_ns,
-                .last_failed_ns = now_ns};
-    of.error_text = hl_failure_take(&event, 1, &of.error_code);
-    hl_status posted = post(keeper, &of);
-    for (uint32_t i = 0; i < WORKER_NAPS && posted == HL_FULL; i++) {
-        const struct timespec nap = {0, (long)HL_MILLISECOND};
-        nanosleep(&nap, NULL);
-        posted = post(keeper, &of);
-    }
-    return posted == HL_OK;
-}
-
-static const hl_guard guard = {take, failed, succeeded, bury, cancel, free_keeper};
+static const hl_guard guard = {take, failed, succeeded, cancel, free_keeper};
 
 hl_status hl_guard_check(const hl_subscription_options *options, hl_error *error)
 {
@@ -748,36 +947,127 @@ static bool reaches_state(const hl_subscription *subscription, const hl_domain *
     return false;
 }
 
-bool hl_guard_make(hl_cell *cell, hl_partition *partition)
+/* What a partition's cell and a strand's have alike. */
+static hl_keeper *make_keeper(hl_cell *cell, hl_partition *partition, hl_ward *ward)
 {
     static const hl_retry_options defaults = HL_RETRY_OPTIONS_INIT;
-    const hl_subscription_options *const options = &cell->subscription->options;
-    const hl_breaker_options *const breaker = options->breaker;
+    const hl_subscription *const subscription = cell->subscription;
+    hl_dead_letters *const letters = partition->bus->faults->letters;
     hl_keeper *const keeper = hl_allocate(1, sizeof *keeper);
     if (keeper == NULL)
-        return false;
-    hl_dead_letters *const letters = partition->bus->faults->letters;
-    const hl_subscription *const subscription = cell->subscription;
-    cell->guard = &guard;
+        return NULL;
     cell->guarded = keeper;
     keeper->probe.keeper = keeper;
     keeper->probe.is_probe = true;
     keeper->cell = cell;
-    keeper->ward = partition->ward;
-    keeper->retry = options->retry != NULL ? *options->retry : defaults;
+    keeper->ward = ward;
+    keeper->partition = partition;
+    keeper->fuse = &keeper->own_fuse;
+    keeper->retry = subscription->options.retry != NULL ? *subscription->options.retry : defaults;
     keeper->is_ordered = hl_retry_is_ordered(&keeper->retry, partition->domain->name) ||
                          (keeper->retry.order == HL_RETRY_ORDER_OF_DOMAIN &&
                           reaches_state(subscription, partition->domain));
-    keeper->has_breaker = breaker != NULL;
-    keeper->force_call.command = (hl_command){NULL, HL_COMMAND_CALL, &keeper->force_call};
-    keeper->force_call.run = obey_force;
     if (letters != NULL &&
         (hl_dead_letters_intern(letters, subscription->name, &keeper->names[0]) != HL_OK ||
          hl_dead_letters_intern(letters, subscription->pattern, &keeper->names[1]) != HL_OK))
+        return NULL;
+    return keeper;
+}
+
+static bool make_fuse(hl_fuse *fuse, const hl_breaker_options *options, uint32_t slot_size_bytes)
+{
+    const uint32_t holds = options->while_open == HL_BREAKER_HOLD ? options->hold_events : 0;
+    hl_breaker_init(&fuse->breaker, options);
+    return hl_kept_pool_make(&fuse->hold_pool, holds, slot_size_bytes);
+}
+
+bool hl_guard_make(hl_cell *cell, hl_partition *partition)
+{
+    const hl_breaker_options *const breaker = cell->subscription->options.breaker;
+    cell->guard = &guard;
+    hl_keeper *const keeper = make_keeper(cell, partition, partition->ward);
+    if (keeper == NULL)
         return false;
-    if (breaker == NULL)
-        return true;
-    hl_breaker_init(&keeper->breaker, breaker);
-    const uint32_t holds = breaker->while_open == HL_BREAKER_HOLD ? breaker->hold_events : 0;
-    return hl_kept_pool_make(&keeper->hold_pool, holds, partition->domain->config.slot_size_bytes);
+    keeper->force_call.command = (hl_command){NULL, HL_COMMAND_CALL, &keeper->force_call};
+    keeper->force_call.run = obey_force;
+    /* Of an async one the strands have it. */
+    keeper->has_breaker = breaker != NULL && cell->subscription->async == NULL;
+    return !keeper->has_breaker ||
+           make_fuse(&keeper->own_fuse, breaker, partition->domain->config.slot_size_bytes);
+}
+
+/* ---- made with an async subscription ---- */
+
+/* What its strands have in common. */
+typedef struct common {
+    hl_fuse fuse;
+    hl_kept_pool pool;
+} common;
+
+static void free_async(hl_async *async)
+{
+    common *const with = async->guarded;
+    for (uint32_t s = 0; s < async->strand_count; s++) {
+        hl_strand *const strand = &async->strands[s];
+        for (uint32_t i = 0; strand->cells != NULL && i < async->box_count; i++)
+            free_keeper(&strand->cells[i]);
+        hl_ward_free(strand->ward);
+    }
+    if (with == NULL)
+        return;
+    hl_kept_pool_free(&with->pool);
+    hl_kept_pool_free(&with->fuse.hold_pool);
+    free(with);
+}
+
+static const hl_async_guard async_guard = {take_on_strand, failed_on_strand, succeeded_on_strand,
+                                           serve_strand,   cancel_strand,    free_async};
+
+static bool make_strand_keeper(hl_async *async, hl_strand *strand, uint32_t box)
+{
+    common *const with = async->guarded;
+    const hl_subscription *const subscription = async->subscription;
+    hl_cell *const cell = &strand->cells[box];
+    hl_partition *const partition =
+        &subscription->bus->partitions[subscription->first_partition + box];
+    hl_keeper *const keeper = make_keeper(cell, partition, strand->ward);
+    if (keeper == NULL)
+        return false;
+    /* What has no order has none to keep; and of the newest values none comes after a newer one. */
+    if (async->is_shared)
+        keeper->is_ordered = false;
+    else if (async->contract == HL_CONTRACT_LATEST)
+        keeper->is_ordered = true;
+    keeper->fuse = &with->fuse;
+    keeper->has_breaker = subscription->options.breaker != NULL;
+    return true;
+}
+
+bool hl_guard_make_async(hl_async *async)
+{
+    hl_subscription *const subscription = async->subscription;
+    hl_bus *const bus = subscription->bus;
+    const uint32_t events = bus->config.retry_events;
+    common *const with = hl_allocate(1, sizeof *with);
+    async->guard = &async_guard;
+    async->guarded = with;
+    if (with == NULL || !hl_kept_pool_make(&with->pool, events, async->slot_size_bytes) ||
+        (subscription->options.breaker != NULL &&
+         !make_fuse(&with->fuse, subscription->options.breaker, async->slot_size_bytes)))
+        return false;
+    with->fuse.async = async;
+    with->pool.is_shared = with->fuse.hold_pool.is_shared = true;
+    for (uint32_t s = 0; s < async->strand_count; s++) {
+        hl_strand *const strand = &async->strands[s];
+        if (strand->cells == NULL)
+            continue;
+        strand->ward =
+            hl_ward_make_for_strand(bus, strand, &with->pool, events / async->strand_count + 1);
+        bool whole = strand->ward != NULL;
+        for (uint32_t i = 0; whole && i < async->box_count; i++)
+            whole = make_strand_keeper(async, strand, i);
+        if (!whole)
+            return false;
+    }
+    return true;
 }

@@ -13,9 +13,10 @@
 #include "bus/guard.h"
 #include "fault/ward.h"
 
-/* hl_check_guard, hl_make_guard (bus.h). */
+/* hl_check_guard, hl_make_guard, hl_make_async_guard (bus.h). */
 hl_status hl_guard_check(const hl_subscription_options *options, hl_error *error);
 bool hl_guard_make(hl_cell *cell, hl_partition *partition);
+bool hl_guard_make_async(hl_async *async);
 
 /*
  * Takes a redriven event in, IN_HAND, with memory of its own; counted as delivered. False: the
@@ -23,8 +24,8 @@ bool hl_guard_make(hl_cell *cell, hl_partition *partition);
  */
 bool hl_guard_redriven(hl_partition *partition, hl_cell *cell, hl_kept *kept);
 
-/* The watchdog has found the cell's handler over its budget: counts it, and has the breaker open
- * where it is to. The housekeeper, under the bus's lock. */
+/* The watchdog has found the cell's handler (on a worker: of its subscription) over its budget:
+ * counts it, and has the breaker open where it is to. The housekeeper, under the bus's lock. */
 void hl_guard_was_slow(hl_cell *cell);
 
 /* Serves a ward: the first member of `due`. */

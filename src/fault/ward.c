@@ -34,7 +34,7 @@ void hl_kept_pool_free(hl_kept_pool *pool)
     pool->memory = NULL;
 }
 
-static hl_kept *take_room(hl_kept_pool *pool)
+static hl_kept *take_unshared(hl_kept_pool *pool)
 {
     hl_kept *const kept = pool->free;
     if (kept != NULL) {
@@ -46,7 +46,28 @@ static hl_kept *take_room(hl_kept_pool *pool)
     return (hl_kept *)(void *)(pool->first + pool->stride_bytes * pool->begun++);
 }
 
-hl_ward *hl_ward_make(hl_partition *partition, uint32_t events)
+static hl_kept *take_room(hl_kept_pool *pool)
+{
+    if (!pool->is_shared)
+        return take_unshared(pool);
+    hl_short_lock(&pool->lock);
+    hl_kept *const kept = take_unshared(pool);
+    hl_short_unlock(&pool->lock);
+    return kept;
+}
+
+static void give_room_back(hl_kept *kept)
+{
+    hl_kept_pool *const pool = kept->home;
+    if (pool->is_shared)
+        hl_short_lock(&pool->lock);
+    kept->next = pool->free;
+    pool->free = kept;
+    if (pool->is_shared)
+        hl_short_unlock(&pool->lock);
+}
+
+static hl_ward *make(hl_bus *bus, hl_kept_pool *pool, uint32_t events)
 {
     hl_ward *const ward = hl_allocate(1, sizeof *ward);
     if (ward == NULL)
@@ -54,23 +75,44 @@ hl_ward *hl_ward_make(hl_partition *partition, uint32_t events)
     uint32_t buckets = 1;
     while (buckets < events)
         buckets *= 2;
-    ward->partition = partition;
+    ward->bus = bus;
+    ward->pool = pool != NULL ? pool : &ward->own_pool;
     ward->bucket_mask = buckets - 1;
     ward->buckets = calloc(buckets, sizeof(hl_kept *));
-    ward->due.serve = hl_guard_serve;
-    hl_wheel_init(&ward->wheel, HL_WHEEL_SHIFT, hl_bus_now(partition->bus));
-    const uint32_t slot_size_bytes = partition->domain->config.slot_size_bytes;
-    if (ward->buckets != NULL && hl_kept_pool_make(&ward->pool, events, slot_size_bytes))
+    hl_wheel_init(&ward->wheel, HL_WHEEL_SHIFT, hl_bus_now(bus));
+    if (ward->buckets != NULL)
         return ward;
     hl_ward_free(ward);
     return NULL;
+}
+
+hl_ward *hl_ward_make(hl_partition *partition, uint32_t events)
+{
+    hl_ward *const ward = make(partition->bus, NULL, events);
+    if (ward == NULL)
+        return NULL;
+    ward->partition = partition;
+    ward->due.serve = hl_guard_serve;
+    if (hl_kept_pool_make(ward->pool, events, partition->domain->config.slot_size_bytes))
+        return ward;
+    hl_ward_free(ward);
+    return NULL;
+}
+
+hl_ward *hl_ward_make_for_strand(hl_bus *bus, hl_strand *strand, hl_kept_pool *pool,
+                                 uint32_t events)
+{
+    hl_ward *const ward = make(bus, pool, events);
+    if (ward != NULL)
+        ward->strand = strand;
+    return ward;
 }
 
 void hl_ward_free(hl_ward *ward)
 {
     if (ward == NULL)
         return;
-    hl_kept_pool_free(&ward->pool);
+    hl_kept_pool_free(&ward->own_pool);
     free(ward->buckets);
     free(ward);
 }
@@ -178,6 +220,8 @@ void hl_ward_admit(hl_keeper *keeper, hl_kept *kept)
         keeper->kept->previous_of_keeper = kept;
     keeper->kept = kept;
     ward->count++;
+    if (ward->strand != NULL)
+        hl_count(&ward->counting->handed[HL_KEPT], 1); /* DRAINED: before it leaves its queue */
     ward->of_level[kept->event.priority % HL_PRIORITIES]++;
 }
 
@@ -300,25 +344,38 @@ void hl_ward_release(hl_kept *kept)
         kept->next_of_keeper->previous_of_keeper = kept->previous_of_keeper;
     ward->count--;
     ward->of_level[kept->event.priority % HL_PRIORITIES]--;
-    if (kept->home == NULL)
-        return;
-    kept->next = kept->home->free;
-    kept->home->free = kept;
+    if (ward->strand != NULL) {
+        uint64_t *const finished = &ward->counting->finished[HL_KEPT];
+        /* DRAINED: (executor.h) release, after what its handler published is counted. */
+        hl_store_release_u64(finished, hl_load_relaxed_u64(finished) + 1);
+    }
+    if (kept->home != NULL)
+        give_room_back(kept);
 }
 
 /* ---- when ---- */
 
+static uint64_t next_due_ns(const hl_ward *ward)
+{
+    const uint64_t timers_ns = hl_wheel_next_due(&ward->wheel);
+    const uint64_t buried_ns = ward->buried.first != NULL ? ward->unburied_ns : UINT64_MAX;
+    return timers_ns < buried_ns ? timers_ns : buried_ns;
+}
+
 void hl_ward_settle(hl_ward *ward)
 {
+    if (ward->strand != NULL) {
+        const uint64_t due_ns = ward->count != 0 ? next_due_ns(ward) : UINT64_MAX;
+        hl_store_relaxed_u64(&ward->strand->due_ns, due_ns); /* Relaxed: a hint to others. */
+        return;
+    }
     if (ward->count == 0) {
         if (ward->is_open)
             hl_due_close(ward->partition, &ward->due);
         ward->is_open = false;
         return;
     }
-    const uint64_t timers_ns = hl_wheel_next_due(&ward->wheel);
-    const uint64_t buried_ns = ward->buried.first != NULL ? ward->unburied_ns : UINT64_MAX;
-    ward->due.due_ns = timers_ns < buried_ns ? timers_ns : buried_ns;
+    ward->due.due_ns = next_due_ns(ward);
     ward->due.level = 0;
     while (ward->of_level[ward->due.level] == 0)
         ward->due.level++;

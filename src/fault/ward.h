@@ -1,8 +1,9 @@
 /*
- * The ward of a partition: copies of events whose handlers have failed, until their outcome.
- * Bounded memory made before start, a timer wheel, one hl_due for all of it. What becomes of an
- * event is decided in guard.c; here it is kept, counted, found by key, and brought back when it is
- * due.
+ * A ward: copies of events whose handlers have failed, until their outcome; one for each partition,
+ * and one for each strand of an async subscription (bus/async.h). Bounded memory made before it is
+ * needed, a timer wheel; of a partition one hl_due for all of it, of a strand its `due_ns`. What
+ * becomes of an event is decided in guard.c; here it is kept, counted, found by key, and brought
+ * back when it is due.
  *
  * Where an event is, and what counts it in its cell:
  *
@@ -15,7 +16,9 @@
  * Of a subscription that keeps the order of each key, the first kept event of a key heads it: later
  * ones queue up behind, and the next one takes its place when it has its outcome.
  *
- * All on the thread that turns the partition; making and freeing on the control plane.
+ * All on the thread that turns the partition, or by the worker that has the strand (HELD, async.h),
+ * which alone then write ward, keepers and cells; making and freeing on the control plane. What the
+ * strands of one subscription have in common is behind a lock: its breaker (hl_fuse) and its rooms.
  */
 #ifndef HL_FAULT_WARD_H
 #define HL_FAULT_WARD_H
@@ -24,8 +27,10 @@
 
 #include <hotlane/dlq.h>
 
+#include "bus/async.h"
 #include "bus/dispatch.h"
 #include "fault/breaker.h"
+#include "fault/short_lock.h"
 #include "fault/timer_wheel.h"
 
 #define HL_WARD_AT_ONCE 0 /* a due time: at the next look, not at the wheel's next tick */
@@ -51,6 +56,8 @@ typedef struct hl_ward_timer {
 
 /* Room for so many events, of one partition or one subscription's hold. */
 typedef struct hl_kept_pool {
+    bool is_shared; /* by the strands of a subscription: its list is under `lock` */
+    uint32_t lock;
     unsigned char *memory;
     unsigned char *first; /* aligned */
     size_t stride_bytes;
@@ -86,11 +93,21 @@ struct hl_kept {
     alignas(64) hl_event event; /* and its payload */
 };
 
+/* A breaker and what it holds: of one cell; or of an async subscription, for all its strands. */
+typedef struct hl_fuse {
+    hl_async *async; /* NULL: of one cell, without a lock */
+    uint32_t lock;
+    hl_breaker breaker;
+    hl_kept_pool hold_pool; /* of capacity 0 unless the breaker holds */
+} hl_fuse;
+
 /* What stands by one cell (cell->guarded). */
 struct hl_keeper {
     hl_ward_timer probe; /* set while events are held */
     hl_cell *cell;
     hl_ward *ward;
+    hl_partition *partition; /* whose events they are */
+    hl_fuse *fuse;
     hl_retry_options retry;
     uint32_t names[2]; /* of the subscription and of its pattern, in the letters' dictionary */
     bool is_ordered;
@@ -99,33 +116,40 @@ struct hl_keeper {
     uint32_t force_wanted; /* FORCE (guard.h): hl_breaker_force */
     uint64_t force_asked;  /* FORCE: the call is under way */
     uint64_t trip_wanted;  /* FORCE: the watchdog wants it open */
-    hl_breaker breaker;
+    hl_fuse own_fuse;
     hl_kept *kept; /* all of this cell */
     hl_kept_queue held;
-    hl_kept_pool hold_pool; /* of capacity 0 unless the breaker holds */
 };
 
 struct hl_ward {
     hl_due due; /* first; open while anything is kept */
     bool is_open;
-    hl_partition *partition;
-    uint64_t now_ns;  /* as of the call in hand */
-    bool is_flushed;  /* the bus stops: nothing waits for its time any more */
-    hl_kept *in_hand; /* delivered just now */
+    hl_bus *bus;
+    hl_partition *partition; /* NULL: it is a strand's */
+    hl_strand *strand;       /* NULL: it is a partition's */
+    hl_worker *worker;       /* that has the strand; NULL: a partition's, or the end */
+    hl_executor *counting;   /* a strand's: whose counters (HL_KEPT) say what is kept */
+    uint64_t now_ns;         /* as of the call in hand */
+    bool is_flushed;         /* the bus stops: nothing waits for its time any more */
+    hl_kept *in_hand;        /* delivered just now */
     hl_kept_queue buried;
     uint64_t unburied_ns;                  /* when the first of them is tried again */
     uint64_t errors_since_ns, errors_told; /* of system.error lately */
     uint64_t errors_untold;                /* others may read it */
     uint32_t count;                        /* kept in all */
     uint32_t of_level[HL_PRIORITIES];
-    hl_kept_pool pool;
+    hl_kept_pool *pool;
+    hl_kept_pool own_pool;
     hl_kept **buckets;
     uint32_t bucket_mask;
     hl_wheel wheel;
 };
 
-/* Rooms for `events` copies. NULL: no memory. */
+/* Of a partition, with rooms for `events` copies; of a strand, in a pool that is the caller's.
+ * `events`: how many it has buckets for. NULL: no memory. */
 hl_ward *hl_ward_make(hl_partition *partition, uint32_t events);
+hl_ward *hl_ward_make_for_strand(hl_bus *bus, hl_strand *strand, hl_kept_pool *pool,
+                                 uint32_t events);
 void hl_ward_free(hl_ward *ward); /* NULL is nothing */
 
 /* False: no memory. Capacity 0: always full. */
@@ -166,7 +190,8 @@ void hl_ward_release(hl_kept *kept);
 /* Takes an event out of the place that it is in, which is not BEHIND: IN_HAND. */
 void hl_ward_take_out(hl_kept *kept);
 
-/* Sets, opens or closes the due by what is kept now. At the end of each call on the ward. */
+/* Sets, opens or closes the due by what is kept now; of a strand, says in it when it is to be
+ * served. At the end of each call on the ward. */
 void hl_ward_settle(hl_ward *ward);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/backtrace.h"
+#include "bus/pool.h"
 #include "bus/subscription.h"
 #include "fault/guard.h"
 
@@ -15,8 +16,15 @@ typedef struct handler_call {
     uint64_t delivered, handled, failures;
 } handler_call;
 
+/* The same on a worker. */
+typedef struct worker_call {
+    const hl_subscription *serving; /* NULL: none runs */
+    uint64_t calls;
+} worker_call;
+
 typedef struct watch {
-    handler_call call;
+    handler_call call; /* a partition's */
+    worker_call on_worker;
     uint64_t since_ns;  /* when it was first seen */
     uint64_t report_ns; /* how long it runs until the next report: doubled by each */
 } watch;
@@ -29,6 +37,7 @@ typedef struct executor_watch {
 
 struct hl_watchdog {
     watch *partitions;
+    watch *workers; /* by executor */
     executor_watch *executors;
 };
 
@@ -38,8 +47,9 @@ hl_watchdog *hl_watchdog_make(const hl_bus *bus)
     if (watchdog == NULL)
         return NULL;
     watchdog->partitions = calloc(bus->partition_count, sizeof(watch));
+    watchdog->workers = calloc(bus->executor_count, sizeof(watch));
     watchdog->executors = calloc(bus->executor_count, sizeof(executor_watch));
-    if (watchdog->partitions != NULL && watchdog->executors != NULL)
+    if (watchdog->partitions != NULL && watchdog->workers != NULL && watchdog->executors != NULL)
         return watchdog;
     hl_watchdog_free(watchdog);
     return NULL;
@@ -50,6 +60,7 @@ void hl_watchdog_free(hl_watchdog *watchdog)
     if (watchdog == NULL)
         return;
     free(watchdog->partitions);
+    free(watchdog->workers);
     free(watchdog->executors);
     free(watchdog);
 }
@@ -74,40 +85,53 @@ static bool same_call(const handler_call *a, const handler_call *b)
            a->failures == b->failures;
 }
 
-static uint64_t budget_of(const hl_cell *cell)
+static uint64_t budget_of(const hl_subscription *subscription)
 {
-    const hl_subscription *const subscription = cell->subscription;
     return subscription->options.budget_ns != 0 ? subscription->options.budget_ns
                                                 : subscription->bus->config.handler_budget_ns;
 }
 
 /* The topic of the event in hand; "": it has just gone. Its memory is there as long as the bus's
  * lock is held, whoever's it is by now. */
-static const char *topic_in_hand(const hl_partition *partition)
+static const char *topic_in_hand(const hl_publisher *out)
 {
-    const hl_publisher *const out = partition->out;
     /* Relaxed both: a hint. */
     const hl_event *const event = hl_load_relaxed_ptr((void *const *)(const void *)&out->event);
     const hl_topic topic = {event != NULL ? hl_load_relaxed_u32(&event->topic) : UINT32_MAX};
-    const char *const name = hl_topic_name(partition->bus, topic);
+    const char *const name = hl_topic_name(out->bus, topic);
     return name != NULL ? name : "";
 }
 
-static void report_slow(const hl_partition *partition, const hl_cell *cell, uint64_t running_ns,
-                        uint64_t budget_ns)
+static void report_slow(const hl_executor *executor, const hl_publisher *out,
+                        const hl_subscription *subscription, uint64_t running_ns)
 {
-    const hl_subscription *const subscription = cell->subscription;
+    /* Relaxed: of the event in hand, or of the next one. */
+    const uint64_t event_id = hl_load_relaxed_u64(&out->event_id);
     hl_system_slow_handler slow = {
         .running_ns = running_ns,
-        .budget_ns = budget_ns,
-        /* Relaxed: of the event in hand, or of the next one. */
-        .event_id = hl_load_relaxed_u64(&partition->out->event_id),
-        .partition = partition->number,
-        .cpu = (int32_t)hl_load_relaxed_u32(&partition->executor->running_cpu)}; /* as above */
-    snprintf(slow.thread, sizeof slow.thread, "%.63s", partition->executor->name);
+        .budget_ns = budget_of(subscription),
+        .event_id = event_id,
+        .partition = hl_id_partition(event_id),
+        .cpu = (int32_t)hl_load_relaxed_u32(&executor->running_cpu)}; /* Relaxed: a hint. */
+    snprintf(slow.thread, sizeof slow.thread, "%.63s", executor->name);
     snprintf(slow.subscription, sizeof slow.subscription, "%.63s", subscription->name);
-    snprintf(slow.topic, sizeof slow.topic, "%.127s", topic_in_hand(partition));
-    hl_notice(partition->bus, "system.slow_handler", subscription->serial, &slow, sizeof slow);
+    snprintf(slow.topic, sizeof slow.topic, "%.127s", topic_in_hand(out));
+    hl_notice(executor->bus, "system.slow_handler", subscription->serial, &slow, sizeof slow);
+}
+
+/* The same call as at the last look: reports it when it is over its budget. True: for the first
+ * time. */
+static bool is_over_budget(watch *of, const hl_executor *executor, const hl_publisher *out,
+                           const hl_subscription *subscription, uint64_t now_ns)
+{
+    const uint64_t budget_ns = budget_of(subscription);
+    const uint64_t running_ns = now_ns - of->since_ns;
+    if (budget_ns == 0 || running_ns < budget_ns || running_ns < of->report_ns)
+        return false;
+    report_slow(executor, out, subscription, running_ns);
+    const bool is_first = of->report_ns == 0;
+    of->report_ns = 2 * running_ns;
+    return is_first;
 }
 
 static void look_at_partition(watch *of, hl_partition *partition, uint64_t now_ns)
@@ -117,14 +141,39 @@ static void look_at_partition(watch *of, hl_partition *partition, uint64_t now_n
         *of = (watch){.call = call, .since_ns = now_ns};
         return;
     }
-    const uint64_t budget_ns = budget_of(call.cell);
-    const uint64_t running_ns = now_ns - of->since_ns;
-    if (budget_ns == 0 || running_ns < budget_ns || running_ns < of->report_ns)
-        return;
-    report_slow(partition, call.cell, running_ns, budget_ns);
-    if (of->report_ns == 0)
+    if (is_over_budget(of, partition->executor, partition->out, call.cell->subscription, now_ns))
         hl_guard_was_slow(call.cell);
-    of->report_ns = 2 * running_ns;
+}
+
+static worker_call call_of_worker(const hl_worker *worker)
+{
+    /* Relaxed all: hints; under the bus's lock a subscription that it serves is there, for a worker
+     * lets go of one between two runs. */
+    const void *const event = hl_load_relaxed_ptr((void *const *)(const void *)&worker->out->event);
+    const hl_subscription *const serving =
+        hl_load_relaxed_ptr((void *const *)(const void *)&worker->serving);
+    return (worker_call){event != NULL ? serving : NULL, hl_load_relaxed_u64(&worker->calls)};
+}
+
+/* The cell of the partition that the event in hand is of. */
+static hl_cell *cell_in_hand(const hl_worker *worker, const hl_subscription *subscription)
+{
+    /* Relaxed: as in report_slow. */
+    const uint64_t event_id = hl_load_relaxed_u64(&worker->out->event_id);
+    const uint32_t index = hl_id_partition(event_id) - subscription->first_partition;
+    return &subscription->cells[index < subscription->partition_count ? index : 0];
+}
+
+static void look_at_worker(watch *of, const hl_worker *worker, uint64_t now_ns)
+{
+    const worker_call call = call_of_worker(worker);
+    if (call.serving == NULL || call.serving != of->on_worker.serving ||
+        call.calls != of->on_worker.calls) {
+        *of = (watch){.on_worker = call, .since_ns = now_ns};
+        return;
+    }
+    if (is_over_budget(of, worker->executor, worker->out, call.serving, now_ns))
+        hl_guard_was_slow(cell_in_hand(worker, call.serving));
 }
 
 /* ---- executors ---- */
@@ -134,6 +183,8 @@ static uint64_t progress_of(const hl_executor *executor)
     uint64_t progress = hl_load_relaxed_u64(&executor->turns); /* Relaxed all: counters. */
     for (uint32_t i = 0; i < executor->partition_count; i++)
         progress += hl_load_relaxed_u64(&executor->partitions[i]->sequence); /* as above */
+    if (executor->worker != NULL)
+        progress += hl_load_relaxed_u64(&executor->worker->calls); /* as above */
     return progress;
 }
 
@@ -149,18 +200,29 @@ static void name_frames(const hl_executor *executor, char *text, size_t room)
     hl_backtrace_print(frames, count, text, room);
 }
 
+/* Whose handler runs on it; NULL: nobody's. */
+static const hl_subscription *running_on(const hl_executor *executor)
+{
+    if (executor->worker != NULL)
+        return call_of_worker(executor->worker).serving;
+    const hl_subscription *runs = NULL;
+    for (uint32_t i = 0; i < executor->partition_count; i++) {
+        const handler_call call = running_call(executor->partitions[i]);
+        if (call.cell != NULL)
+            runs = call.cell->subscription;
+    }
+    return runs;
+}
+
 static void report_stall(const hl_executor *executor, uint64_t stalled_ns)
 {
     hl_system_stalled stalled = {
         .stalled_ns = stalled_ns,
         .cpu = (int32_t)hl_load_relaxed_u32(&executor->running_cpu)}; /* Relaxed: a hint. */
     snprintf(stalled.thread, sizeof stalled.thread, "%.63s", executor->name);
-    for (uint32_t i = 0; i < executor->partition_count; i++) {
-        const handler_call call = running_call(executor->partitions[i]);
-        if (call.cell != NULL)
-            snprintf(stalled.subscription, sizeof stalled.subscription, "%.63s",
-                     call.cell->subscription->name);
-    }
+    const hl_subscription *const runs = running_on(executor);
+    if (runs != NULL)
+        snprintf(stalled.subscription, sizeof stalled.subscription, "%.63s", runs->name);
     name_frames(executor, stalled.frames, sizeof stalled.frames);
     hl_notice(executor->bus, "system.stalled", executor->index, &stalled, sizeof stalled);
 }
@@ -187,6 +249,9 @@ void hl_watchdog_look(hl_watchdog *watchdog, hl_bus *bus, uint64_t now_ns)
     hl_bus_lock(bus);
     for (uint32_t i = 0; i < bus->partition_count; i++)
         look_at_partition(&watchdog->partitions[i], &bus->partitions[i], now_ns);
+    for (uint32_t i = 0; i < bus->executor_count; i++)
+        if (bus->executors[i].worker != NULL)
+            look_at_worker(&watchdog->workers[i], bus->executors[i].worker, now_ns);
     for (uint32_t i = 0; i < bus->executor_count; i++)
         look_at_executor(&watchdog->executors[i], &bus->executors[i], now_ns);
     hl_bus_unlock(bus);

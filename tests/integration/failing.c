@@ -7,6 +7,7 @@
 #include "own_bus.h"
 
 #define EVENTS (6000u / OWN_SHARE)
+#define PLAYED (2400u / OWN_SHARE) /* to each of all those players */
 
 typedef enum behaviour {
     ALWAYS_OK = 0,
@@ -21,7 +22,26 @@ typedef enum behaviour {
     BEHAVIOURS
 } behaviour;
 
-typedef enum kind { INLINE, BATCH, ASYNC, KINDS } kind;
+typedef enum kind {
+    INLINE,
+    BATCH,
+    ASYNC_ORDERED,
+    ASYNC_BY_KEY,
+    ASYNC_UNORDERED,
+    ASYNC_BATCH,
+    ASYNC_UNORDERED_BATCH,
+    KINDS
+} kind;
+
+static const struct {
+    hl_async_order async;
+    bool is_batch;
+} kinds[KINDS] = {[BATCH] = {HL_ASYNC_NONE, true},
+                  [ASYNC_ORDERED] = {HL_ASYNC_ORDERED, false},
+                  [ASYNC_BY_KEY] = {HL_ASYNC_BY_KEY, false},
+                  [ASYNC_UNORDERED] = {HL_ASYNC_UNORDERED, false},
+                  [ASYNC_BATCH] = {HL_ASYNC_BY_KEY, true},
+                  [ASYNC_UNORDERED_BATCH] = {HL_ASYNC_UNORDERED, true}};
 
 struct stage;
 
@@ -30,7 +50,7 @@ typedef struct player {
     behaviour way;
     hl_subscription *self;
     hl_subscription *other; /* UNSUBSCRIBES_ANOTHER */
-    uint64_t random;
+    uint64_t random;        /* several threads' at once, of some kinds: any number will do */
     uint64_t calls;
 } player;
 
@@ -44,10 +64,12 @@ typedef struct stage {
 
 static uint64_t next_random(player *self)
 {
-    self->random ^= self->random << 13;
-    self->random ^= self->random >> 7;
-    self->random ^= self->random << 17;
-    return self->random;
+    uint64_t random = hl_load_relaxed_u64(&self->random);
+    random ^= random << 13;
+    random ^= random >> 7;
+    random ^= random << 17;
+    hl_store_relaxed_u64(&self->random, random);
+    return random;
 }
 
 /* What went wrong in a handler, where an assertion would end its thread alone. */
@@ -61,8 +83,7 @@ static void expect(bool holds, const char *what)
 
 static hl_status unsubscribe_once(hl_subscription **subscription)
 {
-    hl_subscription *const open = *subscription;
-    *subscription = NULL;
+    hl_subscription *const open = hl_exchange_acq_rel_ptr((void **)(void *)subscription, NULL);
     if (open != NULL)
         expect(hl_unsubscribe(open, 0, NULL) == HL_DEFERRED, "unsubscribe from a handler");
     return HL_FAILED;
@@ -82,8 +103,7 @@ static hl_status publish_on(player *self, const hl_event *event, hl_publisher *o
 static hl_status behave(const hl_event *event, hl_publisher *out, void *context)
 {
     player *const self = context;
-    const uint64_t calls = hl_load_relaxed_u64(&self->calls) + 1;
-    hl_store_relaxed_u64(&self->calls, calls);
+    const uint64_t calls = hl_fetch_add_relaxed_u64(&self->calls, 1) + 1;
     switch (self->way) {
     case ALWAYS_FAILS:
         return hl_fail(event, 7, "call %llu", (unsigned long long)calls);
@@ -130,22 +150,22 @@ static void enter(stage *on, player *self, kind of, behaviour way)
     char name[32];
     snprintf(name, sizeof name, "kind%d-way%d%s", of, way, self == &on->victims[of] ? "-v" : "");
     retry.base_ns = 50 * HL_MICROSECOND;
-    retry.order = orders[way % 2];
+    retry.order = kinds[of].async != HL_ASYNC_UNORDERED ? orders[way % 2] : HL_RETRY_PASSING;
     breaker.rest_ns = HL_MILLISECOND;
     breaker.while_open = (hl_breaker_policy)(way % 3);
     options.name = name;
-    options.retry = of == ASYNC ? NULL : &retry;
-    options.breaker = of == ASYNC || way % 2 == 0 ? NULL : &breaker;
-    options.batch = of == BATCH ? behave_in_batches : NULL;
+    options.retry = &retry;
+    options.breaker = way % 2 == 0 ? NULL : &breaker;
+    options.batch = kinds[of].is_batch ? behave_in_batches : NULL;
     options.batch_events = 8;
     options.batch_wait_ns = HL_MILLISECOND;
-    options.async = of == ASYNC ? HL_ASYNC_ORDERED : HL_ASYNC_NONE;
+    options.async = kinds[of].async;
     /* A lossless one that feeds itself would wait for its own queue. */
-    if (of == ASYNC && way == PUBLISHES_TO_ITS_OWN_TOPIC)
+    if (options.async != HL_ASYNC_NONE && way == PUBLISHES_TO_ITS_OWN_TOPIC)
         options.contract = HL_CONTRACT_LOSSY;
     *self = (player){.stage = on, .way = way, .random = (uint64_t)(of * 100 + way + 1)};
-    cr_assert_eq(hl_subscribe(on->bus, "market_data.trade", of == BATCH ? NULL : behave, self,
-                              &options, &self->self),
+    cr_assert_eq(hl_subscribe(on->bus, "market_data.trade", kinds[of].is_batch ? NULL : behave,
+                              self, &options, &self->self),
                  HL_OK);
 }
 
@@ -165,7 +185,7 @@ static void play(hl_wait wait)
 {
     static stage on;
     memset(&on, 0, sizeof on);
-    on.bus = own_start_with_workers(wait, 2);
+    on.bus = own_start_with_workers(wait, 3);
     on.trade = own_topic(on.bus, "market_data.trade", HL_DELTA);
     on.feed = own_publisher(on.bus, "feed", "market_data");
     for (int of = 0; of < KINDS; of++) {
@@ -174,7 +194,7 @@ static void play(hl_wait wait)
         enter(&on, &on.victims[of], (kind)of, ALWAYS_FAILS);
         on.players[of][UNSUBSCRIBES_ANOTHER].other = on.victims[of].self;
     }
-    for (uint64_t i = 0; i < EVENTS; i++)
+    for (uint64_t i = 0; i < PLAYED; i++)
         own_publish(on.feed, on.trade, i % 17, 2 * i);
     hl_error error = {.text = ""};
     const hl_status status = hl_bus_stop(on.bus, 120 * HL_SECOND);
@@ -188,7 +208,7 @@ static void play(hl_wait wait)
     hl_dlq_stats letters;
     hl_dlq_stats_get(hl_bus_dlq(on.bus), &letters);
     cr_assert_eq(letters.added, sum_of_letters(on.bus, &handled), "each is a letter");
-    cr_assert_geq(handled, 3 * EVENTS);
+    cr_assert_geq(handled, KINDS * PLAYED);
     hl_bus_destroy(on.bus);
 }
 

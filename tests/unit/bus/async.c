@@ -171,7 +171,7 @@ Test(async, what_its_handler_publishes_carries_its_cause_and_stands_or_falls_wit
     uint32_t partition;
     cr_assert_eq(hl_bus_partition(bus, "market_data", 0, &partition), HL_OK);
     cr_assert_eq(seen.entries[0].causation_id, hl_event_id_of(partition, 1));
-    self.answer = HL_FAILED;
+    self.answer = HL_REJECT;
     publish(feed, trade, 7, 2);
     turn_all(bus);
     cr_assert_eq(self.calls, 2);
@@ -845,10 +845,15 @@ Test(async, options_out_of_range_are_refused)
     options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_EJECT);
     options.tap = true;
     assert_refused(bus, &options, HL_INVALID, "a tap is lossy");
-    const hl_retry_options retry = HL_RETRY_OPTIONS_INIT;
-    options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
+    hl_retry_options retry = HL_RETRY_OPTIONS_INIT;
+    retry.order = HL_RETRY_ORDERED;
+    options = async_options(HL_ASYNC_UNORDERED, HL_CONTRACT_LOSSLESS);
     options.retry = &retry;
-    assert_refused(bus, &options, HL_INVALID, "leave retry and breaker out");
+    assert_refused(bus, &options, HL_INVALID, "no order that could be kept");
+    retry.order = HL_RETRY_PASSING;
+    options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LATEST);
+    options.retry = &retry;
+    assert_refused(bus, &options, HL_INVALID, "no older value");
     options = async_options((hl_async_order)9, HL_CONTRACT_LOSSLESS);
     assert_refused(bus, &options, HL_INVALID, "async is 9");
     manual_stop(bus);

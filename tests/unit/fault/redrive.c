@@ -460,8 +460,11 @@ Test(redrive, what_a_worker_fails_on_is_a_dead_letter_too)
     f.feed = open_publisher(f.bus, "feed", "market_data");
     f.patient.answer = HL_FAILED;
     hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
+    hl_retry_options retry = HL_RETRY_OPTIONS_INIT;
+    retry.attempts = 0;
     options.name = "patient";
     options.async = HL_ASYNC_ORDERED;
+    options.retry = &retry;
     cr_assert_eq(
         hl_subscribe(f.bus, "market_data.*", suffer, &f.patient, &options, &f.patient.subscription),
         HL_OK);
