@@ -2,8 +2,9 @@
 #include "fault/faults.h"
 #include "flow/control.h"
 #include "flow/scaling.h"
+#include "journal/capture.h"
 #include "journal/journals.h"
 
 /* Which parts hang in a bus, in the order in which they are made and called. */
-const hl_part *const hl_parts[] = {&hl_flow_part, &hl_faults_part, &hl_scaling_part,
-                                   &hl_journals_part, NULL};
+const hl_part *const hl_parts[] = {&hl_flow_part,     &hl_faults_part,     &hl_scaling_part,
+                                   &hl_journals_part, &hl_aggregates_part, NULL};

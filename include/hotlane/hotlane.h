@@ -5,6 +5,7 @@
 #ifndef HOTLANE_H
 #define HOTLANE_H
 
+#include <hotlane/aggregate.h>
 #include <hotlane/bus.h>
 #include <hotlane/component.h>
 #include <hotlane/config.h>

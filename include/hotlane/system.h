@@ -139,6 +139,23 @@ typedef struct hl_system_journal {
     char text[160];       /* what went wrong; "": see the state */
 } hl_system_journal;
 
+/* "system.snapshot_created": a snapshot of an aggregate in one partition was written.
+ * "system.snapshot_failed": it could not be; the older ones are as they were. Key: the partition's
+ * number. */
+#define HL_TOPIC_SNAPSHOT_CREATED "system.snapshot_created"
+#define HL_TOPIC_SNAPSHOT_FAILED  "system.snapshot_failed"
+typedef struct hl_system_snapshot {
+    uint32_t partition;
+    uint32_t status;   /* hl_status */
+    uint32_t version;  /* the aggregate's */
+    uint32_t reserved; /* 0 */
+    uint64_t sequence; /* of the last event in it */
+    uint64_t bytes;    /* of the state */
+    uint64_t held_ns;  /* how long the partition waited while its states were copied */
+    char aggregate[72];
+    char text[160]; /* what went wrong; "": nothing */
+} hl_system_snapshot;
+
 /* System events that were lost: more at once than the housekeeper's queue holds, no such domain, or
  * slots too small. Any thread. */
 HL_API uint64_t hl_bus_notices_lost(const hl_bus *bus);

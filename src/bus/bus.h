@@ -63,6 +63,7 @@ typedef bool (*hl_make_async_guard)(hl_async *async);
 
 typedef struct hl_faults hl_faults;
 typedef struct hl_journals hl_journals;
+typedef struct hl_aggregates hl_aggregates;
 
 struct hl_domain {
     char name[64];
@@ -121,8 +122,9 @@ struct hl_bus {
     hl_check_guard check_guard;
     hl_make_guard make_guard; /* NULL: no subscription has one */
     hl_make_async_guard make_async_guard;
-    hl_faults *faults;     /* the part's (src/fault) */
-    hl_journals *journals; /* the part's (src/journal); NULL: no domain has a journal */
+    hl_faults *faults;         /* the part's (src/fault) */
+    hl_journals *journals;     /* the part's (src/journal); NULL: no domain has a journal */
+    hl_aggregates *aggregates; /* likewise; NULL: there are none */
     uint32_t partition_count;
     hl_partition *partitions;
     uint32_t executor_count; /* those of partitions, then workers */

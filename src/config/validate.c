@@ -22,9 +22,11 @@
 #define KEYS_MAX        UINT32_C(16777216)
 #define WORKERS_MAX     64
 /* Well below what is reserved ahead, so that a partition never waits for a reservation. */
-#define COMMIT_EVENTS_MAX   UINT32_C(262144)
-#define JOURNAL_SEGMENT_MIN UINT64_C(65536)
-#define JOURNAL_SEGMENT_MAX (UINT64_C(8) << 30)
+#define COMMIT_EVENTS_MAX     UINT32_C(262144)
+#define JOURNAL_SEGMENT_MIN   UINT64_C(65536)
+#define JOURNAL_SEGMENT_MAX   (UINT64_C(8) << 30)
+#define SNAPSHOT_INTERVAL_MIN (10 * HL_MILLISECOND)
+#define SNAPSHOTS_KEPT_MAX    1000u
 
 /* Every check below answers true when it found a defect, and has then described it. */
 
@@ -416,6 +418,16 @@ static bool flow_defect(const hl_config *config, hl_config_defect *ret_defect)
                           ret_defect);
 }
 
+static bool snapshot_defect(const hl_config *config, hl_config_defect *ret_defect)
+{
+    if (config->snapshot_interval_ns != 0 && config->snapshot_interval_ns < SNAPSHOT_INTERVAL_MIN)
+        return found(ret_defect, "snapshot_interval_ns",
+                     "%" PRIu64 " is out of range: use %" PRIu64 " or more, or 0 for none by time",
+                     config->snapshot_interval_ns, SNAPSHOT_INTERVAL_MIN);
+    return range_defect("snapshots_kept", config->snapshots_kept, 2, SNAPSHOTS_KEPT_MAX,
+                        ret_defect);
+}
+
 static bool journal_defect(const hl_config *config, hl_config_defect *ret_defect)
 {
     uint32_t count;
@@ -439,7 +451,7 @@ static bool journal_defect(const hl_config *config, hl_config_defect *ret_defect
         return found(ret_defect, "journal_segment_bytes",
                      "%" PRIu64 " is out of range: use %" PRIu64 " to %" PRIu64,
                      config->journal_segment_bytes, JOURNAL_SEGMENT_MIN, JOURNAL_SEGMENT_MAX);
-    return false;
+    return snapshot_defect(config, ret_defect);
 }
 
 bool hl_config_find_defect(const hl_config *config, hl_config_defect *ret_defect)

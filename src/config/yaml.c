@@ -104,6 +104,9 @@ typedef struct file_config {
     char *journal_dir;
     uint64_t *journal_segment_bytes;
     bool *journal_salvage;
+    uint64_t *snapshot_events;
+    uint64_t *snapshot_interval_ns;
+    uint32_t *snapshots_kept;
 } file_config;
 
 /* What hl_config_load hands out: its strings are the file's. */
@@ -249,6 +252,9 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_STRING_PTR("journal_dir", TEXT, file_config, journal_dir, 0, CYAML_UNLIMITED),
     CYAML_FIELD_UINT_PTR("journal_segment_bytes", OPTIONAL, file_config, journal_segment_bytes),
     CYAML_FIELD_BOOL_PTR("journal_salvage", OPTIONAL, file_config, journal_salvage),
+    CYAML_FIELD_UINT_PTR("snapshot_events", OPTIONAL, file_config, snapshot_events),
+    CYAML_FIELD_UINT_PTR("snapshot_interval_ns", OPTIONAL, file_config, snapshot_interval_ns),
+    CYAML_FIELD_UINT_PTR("snapshots_kept", OPTIONAL, file_config, snapshots_kept),
     CYAML_FIELD_END,
 };
 
@@ -454,6 +460,9 @@ static void take_settings(hl_config *config, const file_config *file)
     config->journal_dir = file->journal_dir;
     TAKE(config, file, journal_segment_bytes);
     TAKE(config, file, journal_salvage);
+    TAKE(config, file, snapshot_events);
+    TAKE(config, file, snapshot_interval_ns);
+    TAKE(config, file, snapshots_kept);
 }
 
 static hl_status make_config(const hl_document *document, loaded_config *loaded, hl_error *error)

@@ -353,15 +353,38 @@ hl_status hl_journal_reader_next(hl_journal_reader *reader, hl_journal_entry *re
 
 /* ---- going elsewhere ---- */
 
-static hl_status seek(hl_journal_reader *reader, uint64_t value, hl_error *error,
-                      hl_status (*seek_stream)(hl_stream *, uint64_t, hl_error *))
+typedef hl_status (*seek_stream)(hl_stream *stream, uint64_t value, hl_error *error);
+
+static hl_status seek_lane(reader_lane *lane, uint64_t value, seek_stream how, hl_error *error)
 {
+    lane->has_head = lane->is_dry = false;
+    return how(&lane->stream, value, error);
+}
+
+static hl_status seek(hl_journal_reader *reader, uint64_t value, seek_stream how, hl_error *error)
+{
+    hl_status status = HL_OK;
     reader->given = NULL;
+    for (size_t i = 0; i < reader->lane_count && status == HL_OK; i++)
+        status = seek_lane(reader->lanes[i], value, how, error);
+    return status;
+}
+
+hl_status hl_reader_seek_partition(hl_journal_reader *reader, const char *partition,
+                                   uint64_t sequence, uint64_t from_ns, hl_error *error)
+{
     for (size_t i = 0; i < reader->lane_count; i++) {
-        reader->lanes[i]->has_head = reader->lanes[i]->is_dry = false;
-        const hl_status status = seek_stream(&reader->lanes[i]->stream, value, error);
-        if (status != HL_OK)
-            return status;
+        reader_lane *const lane = reader->lanes[i];
+        if (strcmp(lane->stream.name.text, partition) != 0)
+            continue;
+        if (reader->given == lane)
+            reader->given = NULL;
+        if (from_ns != 0) {
+            const hl_status status = seek_lane(lane, from_ns, hl_stream_seek_time, error);
+            if (status != HL_OK || hl_stream_position(&lane->stream) <= sequence)
+                return status;
+        }
+        return seek_lane(lane, sequence, hl_stream_seek_sequence, error);
     }
     return HL_OK;
 }
@@ -369,12 +392,12 @@ static hl_status seek(hl_journal_reader *reader, uint64_t value, hl_error *error
 hl_status hl_journal_reader_seek_sequence(hl_journal_reader *reader, uint64_t sequence,
                                           hl_error *error)
 {
-    return seek(reader, sequence, error, hl_stream_seek_sequence);
+    return seek(reader, sequence, hl_stream_seek_sequence, error);
 }
 
 hl_status hl_journal_reader_seek_time(hl_journal_reader *reader, uint64_t time_ns, hl_error *error)
 {
-    return seek(reader, time_ns, error, hl_stream_seek_time);
+    return seek(reader, time_ns, hl_stream_seek_time, error);
 }
 
 /* ---- waiting ---- */

@@ -5,7 +5,7 @@
  * in the order of staging, a queue for each outlet. In the journal the events of one outlet lie in
  * that order too, whatever came between: so the next of an outlet's must be the head of its queue.
  */
-#include <hotlane/replay.h>
+#include "journal/replay.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@
 #include "bus/async.h"
 #include "bus/bus.h"
 #include "bus/dispatch.h"
+#include "journal/reader.h"
 
 #define NAMES 65536u /* numbers of topics and sources that a journal can have */
 
@@ -33,6 +34,7 @@ typedef struct outputs {
 typedef struct replay {
     hl_bus *bus;
     const hl_replay_options *options;
+    const hl_replay_plan *plan; /* NULL: everything from the beginning */
     hl_replay_report *report;
     hl_error *error;
     hl_journal_reader *reader;
@@ -88,21 +90,39 @@ static output *take_output(outputs *queue, output **at)
     return taken;
 }
 
+/* What becomes of an event that a handler has published. */
+static void see_output(replay *self, const hl_publisher *out, const hl_outlet *outlet,
+                       const hl_event *event)
+{
+    if ((event->flags & HL_EVENT_PADDING) != 0)
+        return;
+    if (self->plan != NULL)
+        self->out_of_memory |=
+            !hl_unconfirmed_see(self->plan->unconfirmed, out->partition->number, outlet, event);
+    else
+        keep_output(
+            self,
+            queue_of(self, out->partition->number, outlet->partition->number, outlet->priority),
+            event);
+}
+
+static bool wants_outputs(const replay *self)
+{
+    return self->plan != NULL ? self->plan->unconfirmed != NULL
+                              : self->options->mode == HL_REPLAY_RECOMPUTE;
+}
+
 static void see_staged(const hl_publisher *out, bool keep, void *context)
 {
     replay *const self = context;
-    if (!keep || self->options->mode != HL_REPLAY_RECOMPUTE)
+    if (!keep || !wants_outputs(self))
         return;
     for (const hl_outlet *outlet = out->staged; outlet != NULL; outlet = outlet->next_staged) {
-        outputs *const queue =
-            queue_of(self, out->partition->number, outlet->partition->number, outlet->priority);
-        if (outlet->staged_cell != NULL && (outlet->staged_cell->flags & HL_EVENT_PADDING) == 0)
-            keep_output(self, queue, outlet->staged_cell);
-        for (uint32_t i = 0; i < outlet->staged_slots; i++) {
-            const hl_event *const event = hl_spsc_slot(&outlet->exclusive, outlet->staged_from + i);
-            if ((event->flags & HL_EVENT_PADDING) == 0)
-                keep_output(self, queue, event);
-        }
+        if (outlet->staged_cell != NULL)
+            see_output(self, out, outlet, outlet->staged_cell);
+        for (uint32_t i = 0; i < outlet->staged_slots; i++)
+            see_output(self, out, outlet,
+                       hl_spsc_slot(&outlet->exclusive, outlet->staged_from + i));
     }
 }
 
@@ -288,6 +308,18 @@ static void serve_dues(replay *self)
     }
 }
 
+/* Those of the partition that have not seen this event yet see it. */
+static void wake_sleepers(const replay *self, const hl_partition *partition, uint64_t sequence)
+{
+    for (uint32_t i = 0; self->plan != NULL && i < self->plan->sleeper_count; i++) {
+        const hl_replay_sleeper *const sleeper = &self->plan->sleepers[i];
+        if (sleeper->partition == partition->number && sleeper->until_sequence < sequence &&
+            sleeper->cell->state == HL_CELL_WAITING)
+            /* START: (subscription.h) release, as hl_cell_attach. */
+            hl_store_release_u32(&sleeper->cell->state, HL_CELL_ATTACHED);
+    }
+}
+
 static void give(replay *self, hl_partition *partition, const hl_event *event)
 {
     if (event->published_ns > self->now_ns)
@@ -296,6 +328,7 @@ static void give(replay *self, hl_partition *partition, const hl_event *event)
     serve_dues(self);
     turn_as(self, partition->executor);
     partition->executor->now_ns = self->now_ns;
+    wake_sleepers(self, partition, event->sequence);
     hl_dispatch_replayed(partition, event);
     self->report->events++;
     if (event->sequence > self->last_sequences[partition->number])
@@ -325,10 +358,36 @@ static hl_status feed(replay *self, const hl_journal_entry *entry)
         if (same != HL_OK)
             return same;
     }
-    give(self, partition, event);
+    if (self->plan != NULL && self->plan->unconfirmed != NULL)
+        hl_unconfirmed_confirm(self->plan->unconfirmed, partition, event);
+    if (self->plan == NULL || event->sequence > self->plan->after[partition->number])
+        give(self, partition, event);
     return self->out_of_memory ? hl_error_set(self->error, HL_NO_MEMORY,
                                               "replay: no memory for what handlers publish")
                                : HL_OK;
+}
+
+/* What is not there. */
+static hl_status pass_over(replay *self, const hl_journal_entry *entry)
+{
+    hl_partition *partition = NULL;
+    uint64_t after = 0;
+    const hl_status status = self->plan != NULL ? partition_of(self, entry, &partition) : HL_OK;
+    if (status != HL_OK)
+        return status;
+    if (partition != NULL)
+        after = self->plan->after[partition->number];
+    if (entry->last_sequence < entry->first_sequence || entry->last_sequence <= after)
+        return HL_OK;
+    if (partition != NULL && entry->kind == HL_JOURNAL_REMOVED)
+        return hl_error_set(self->error, HL_NOT_FOUND,
+                            "rebuild: the journal of %s begins at sequence %" PRIu64
+                            ", and no snapshot can be loaded that goes up to %" PRIu64
+                            ": what its aggregates were is not to be known",
+                            entry->partition, entry->last_sequence + 1, entry->last_sequence);
+    const uint64_t first = entry->first_sequence > after ? entry->first_sequence : after + 1;
+    self->report->missing += entry->last_sequence - first + 1;
+    return HL_OK;
 }
 
 static hl_status feed_all(replay *self)
@@ -336,12 +395,8 @@ static hl_status feed_all(replay *self)
     hl_journal_entry entry;
     hl_status status;
     while ((status = hl_journal_reader_next(self->reader, &entry, self->error)) == HL_OK) {
-        if (entry.kind != HL_JOURNAL_EVENT) {
-            if (entry.last_sequence >= entry.first_sequence && entry.last_sequence != 0)
-                self->report->missing += entry.last_sequence - entry.first_sequence + 1;
-            continue;
-        }
-        const hl_status fed = feed(self, &entry);
+        const hl_status fed =
+            entry.kind == HL_JOURNAL_EVENT ? feed(self, &entry) : pass_over(self, &entry);
         if (fed != HL_OK)
             return fed;
     }
@@ -349,6 +404,23 @@ static hl_status feed_all(replay *self)
 }
 
 /* ---- before and after ---- */
+
+/* Has each partition read from where the plan says, and lets those sleep that are further. */
+static hl_status begin_by_plan(replay *self)
+{
+    const hl_replay_plan *const plan = self->plan;
+    for (uint32_t i = 0; i < plan->sleeper_count; i++)
+        if (plan->sleepers[i].cell->state == HL_CELL_ATTACHED)
+            plan->sleepers[i].cell->state = HL_CELL_WAITING;
+    hl_status status = HL_OK;
+    for (uint32_t i = 0; status == HL_OK && i < self->bus->partition_count; i++) {
+        status = hl_reader_seek_partition(self->reader, self->bus->partitions[i].out->name,
+                                          plan->after[i] + 1, plan->confirm_from_ns, self->error);
+        self->last_sequences[i] =
+            plan->after[i] > self->last_sequences[i] ? plan->after[i] : self->last_sequences[i];
+    }
+    return status;
+}
 
 static hl_status check(replay *self)
 {
@@ -399,7 +471,9 @@ static hl_status begin(replay *self)
         turn_as(self, &bus->executors[i]);
         hl_executor_obey(&bus->executors[i]);
     }
-    return hl_journal_reader_open(&self->options->reading, &self->reader, self->error);
+    const hl_status opened =
+        hl_journal_reader_open(&self->options->reading, &self->reader, self->error);
+    return opened == HL_OK && self->plan != NULL ? begin_by_plan(self) : opened;
 }
 
 /* The bus is as it was, but for what its handlers have seen. */
@@ -410,6 +484,8 @@ static void end(replay *self)
     hl_journal_reader_close(self->reader);
     if (!self->has_begun)
         return;
+    for (uint32_t i = 0; i < bus->partition_count; i++)
+        wake_sleepers(self, &bus->partitions[i], UINT64_MAX);
     bus->clock = self->clock;
     for (uint32_t i = 0; i < bus->partition_count; i++) {
         hl_partition *const partition = &bus->partitions[i];
@@ -433,9 +509,25 @@ static void free_all(replay *self)
     free(self->event);
 }
 
+static hl_status run(hl_bus *bus, const hl_replay_options *options, const hl_replay_plan *plan,
+                     hl_replay_report *ret_report, uint64_t *ret_last_ns, hl_error *error)
+{
+    replay self = {
+        .bus = bus, .options = options, .plan = plan, .report = ret_report, .error = error};
+    *ret_report = (hl_replay_report){0};
+    hl_status status = begin(&self);
+    if (status == HL_OK)
+        status = feed_all(&self);
+    end(&self);
+    free_all(&self);
+    *ret_last_ns = self.now_ns;
+    return status;
+}
+
 hl_status hl_bus_replay(hl_bus *bus, const hl_replay_options *options, hl_replay_report *ret_report,
                         hl_error *error)
 {
+    uint64_t last_ns;
     *ret_report = (hl_replay_report){0};
     if (options->size != sizeof *options || options->speed < 0.0)
         return hl_error_set(error, HL_INVALID,
@@ -443,11 +535,12 @@ hl_status hl_bus_replay(hl_bus *bus, const hl_replay_options *options, hl_replay
     if (hl_bus_is_detached(bus) || hl_turning != NULL)
         return hl_error_set(error, HL_WRONG_THREAD,
                             "replay: not from a handler, nor a fork's child");
-    replay self = {.bus = bus, .options = options, .report = ret_report, .error = error};
-    hl_status status = begin(&self);
-    if (status == HL_OK)
-        status = feed_all(&self);
-    end(&self);
-    free_all(&self);
-    return status;
+    return run(bus, options, NULL, ret_report, &last_ns, error);
+}
+
+hl_status hl_replay_by_plan(hl_bus *bus, const hl_replay_options *options,
+                            const hl_replay_plan *plan, hl_replay_report *ret_report,
+                            uint64_t *ret_last_ns, hl_error *error)
+{
+    return run(bus, options, plan, ret_report, ret_last_ns, error);
 }

@@ -113,6 +113,9 @@ Test(yaml, the_example_states_the_defaults)
     cr_assert_null(config->journal_dir);
     cr_assert_eq(config->journal_segment_bytes, plain.journal_segment_bytes);
     cr_assert_eq(config->journal_salvage, plain.journal_salvage);
+    cr_assert_eq(config->snapshot_events, plain.snapshot_events);
+    cr_assert_eq(config->snapshot_interval_ns, plain.snapshot_interval_ns);
+    cr_assert_eq(config->snapshots_kept, plain.snapshots_kept);
     cr_assert_eq(config->guard_interval, plain.guard_interval);
     cr_assert_eq(config->spin_before_park_ns, plain.spin_before_park_ns);
     cr_assert_eq(config->max_keys_per_state_topic, plain.max_keys_per_state_topic);
@@ -204,6 +207,9 @@ Test(yaml, the_example_has_every_key)
                                        "journal_dir",
                                        "journal_segment_bytes",
                                        "journal_salvage",
+                                       "snapshot_events",
+                                       "snapshot_interval_ns",
+                                       "snapshots_kept",
                                        "durability",
                                        "journal_policy",
                                        "journal_patience_ns",
