@@ -476,8 +476,10 @@ void hl_cell_detach(hl_partition *partition, hl_cell *cell)
 {
     /* Relaxed: link.let_go says it to others. */
     const uint32_t state = hl_load_relaxed_u32(&cell->state);
-    if (state == HL_CELL_ATTACHED || state == HL_CELL_GUARDED || state == HL_CELL_EJECTED)
+    if (state == HL_CELL_ATTACHED || state == HL_CELL_GUARDED || state == HL_CELL_EJECTED) {
+        cell->end_sequence = hl_partition_handed_out(partition);
         hl_store_relaxed_u32(&cell->state, HL_CELL_DETACHED);
+    }
     if (cell->delivery != NULL)
         cell->delivery->cancel(partition, cell);
     if (cell->guard != NULL)

@@ -43,7 +43,7 @@ typedef enum hl_cell_state {
 typedef struct hl_cell {
     /* The partition's thread writes; others read the counters. */
     alignas(128) uint32_t state;
-    uint64_t start_sequence;
+    uint64_t start_sequence, end_sequence; /* what it saw; the end, once it is HL_CELL_DETACHED */
     uint64_t delivered, handled, filtered, skipped, cancelled, failures, dead_lettered;
     uint64_t queued;             /* waiting in `waiting` just now */
     uint64_t in_retry, held;     /* waiting in `guarded` just now */

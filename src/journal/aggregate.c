@@ -102,14 +102,20 @@ void hl_aggregate_snapshot_name(const hl_aggregate *aggregate, uint32_t shard,
                  shard % 10000);
 }
 
-bool hl_aggregate_is_waiting(const hl_aggregate *aggregate, uint32_t shard)
+/* Whether the handler has done with all events that it was given, and was given all. */
+static bool is_done(const hl_cell *cell, const hl_partition *partition)
 {
-    for (uint32_t i = 0; i < aggregate->feed_count; i++) {
-        const hl_cell *const cell = &aggregate->feeds[i]->cells[shard];
-        if (hl_cell_running(cell) + cell->queued + cell->in_retry + cell->held != 0)
-            return true;
-    }
-    return false;
+    if (cell->state == HL_CELL_DETACHED && cell->end_sequence != hl_partition_handed_out(partition))
+        return false;
+    return hl_cell_running(cell) + cell->queued + cell->in_retry + cell->held == 0;
+}
+
+bool hl_aggregate_is_whole(const hl_aggregate *aggregate, uint32_t shard)
+{
+    for (uint32_t i = 0; i < aggregate->feed_count; i++)
+        if (!is_done(&aggregate->feeds[i]->cells[shard], aggregate->shards[shard].partition))
+            return false;
+    return true;
 }
 
 void hl_aggregate_save_shard(const hl_aggregate *aggregate, uint32_t shard, hl_state_writer *writer)
@@ -377,6 +383,7 @@ hl_status hl_aggregate_fed_by(hl_aggregate *aggregate, hl_subscription *subscrip
     hl_subscription **const feeds =
         early ? realloc(aggregate->feeds, (aggregate->feed_count + 1) * sizeof *feeds) : NULL;
     if (feeds != NULL) {
+        subscription->references++; /* its cells are looked at as long as the bus is there */
         feeds[aggregate->feed_count++] = subscription;
         aggregate->feeds = feeds;
     }

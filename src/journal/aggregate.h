@@ -61,9 +61,9 @@ struct hl_aggregates {
 void hl_aggregate_snapshot_name(const hl_aggregate *aggregate, uint32_t shard,
                                 char ret_name[HL_CURSOR_NAME_SIZE]);
 
-/* Whether an event of one of its feeds waits in this shard: for a retry, or in a batch. The
- * partition's thread, between two events. */
-bool hl_aggregate_is_waiting(const hl_aggregate *aggregate, uint32_t shard);
+/* Whether the state is what the shard's events have made of it so far: none waits for a retry or in
+ * a batch, and no feed has ended before the last. The partition's thread, between two events. */
+bool hl_aggregate_is_whole(const hl_aggregate *aggregate, uint32_t shard);
 
 /* Writes the state of a shard. The partition's thread, between two events. */
 void hl_aggregate_save_shard(const hl_aggregate *aggregate, uint32_t shard,

@@ -21,7 +21,7 @@ typedef enum capture_state {
     ASKED,
     TAKEN,    /* the copies are whole */
     SHORT,    /* they had too little room; `size` says how much they take */
-    POSTPONED /* an event waits for a retry, or in a batch */
+    POSTPONED /* a state is not what its events will have made of it: one waits */
 } capture_state;
 
 /* The copy of one aggregate's state. */
@@ -88,12 +88,12 @@ static uint64_t last_event(const hl_capture *capture, uint64_t sequence)
     return sequence > capture->partition->sequence_base ? sequence : capture->found_sequence;
 }
 
-static bool is_waiting(const hl_capture *capture)
+static bool are_whole(const hl_capture *capture)
 {
     for (uint32_t i = 0; i < capture->count; i++)
-        if (hl_aggregate_is_waiting(capture->copies[i].aggregate, capture->partition->shard))
-            return true;
-    return false;
+        if (!hl_aggregate_is_whole(capture->copies[i].aggregate, capture->partition->shard))
+            return false;
+    return true;
 }
 
 static bool copy_states(hl_capture *capture)
@@ -129,7 +129,7 @@ static void take(hl_executor *executor, hl_call *call)
     hl_capture *const this = (hl_capture *)(void *)call;
     capture_state state = POSTPONED;
     (void)executor;
-    if (!is_waiting(this)) {
+    if (are_whole(this)) {
         const uint64_t began_ns = monotonic_ns();
         this->sequence = last_event(this, hl_partition_handed_out(this->partition));
         this->time_ns = hl_bus_now(this->partition->bus);
