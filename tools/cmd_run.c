@@ -125,6 +125,10 @@ static hl_status configure(run_state *run, hl_error *error)
     set_load(run);
     if (run->options.journal_dir != NULL)
         run->config.journal_dir = run->options.journal_dir;
+    if (run->options.snapshot_events != 0 || run->options.snapshot_interval_ns != 0) {
+        run->config.snapshot_events = run->options.snapshot_events;
+        run->config.snapshot_interval_ns = run->options.snapshot_interval_ns;
+    }
     if (run->options.durability != NULL) {
         const hl_status status = set_durability(run, error);
         if (status != HL_OK)
@@ -176,7 +180,8 @@ static hl_status add_parts(run_state *run, hl_error *error)
     run->feeds = (run_feeds){.bus = run->bus,
                              .pipeline = run->pipeline,
                              .recordings = run->recordings,
-                             .options = options};
+                             .options = options,
+                             .resume = run->config.journal_dir != NULL && run->options.recover};
     return run_feeds_add(&run->feeds, run->recording_count, after, error);
 }
 

@@ -1,14 +1,33 @@
 #include "run_feeds.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+
+static void resume(const run_feeds *feeds, uint32_t input)
+{
+    market_message last;
+    const uint64_t taken = market_pipeline_taken(feeds->pipeline, input, &last);
+    if (taken == 0)
+        return;
+    if (market_feed_resume(feeds->feeds[input], taken, &last) == HL_OK)
+        fprintf(stderr, "feed-%" PRIu32 ": goes on behind message %" PRIu64 "\n", input, taken);
+    else
+        fprintf(stderr,
+                "feed-%" PRIu32 ": the journal's last message of it is not message %" PRIu64
+                " of this input: it begins at the start\n",
+                input, taken);
+}
 
 static hl_status start(void *context, hl_error *error)
 {
     const run_feed *const own = context;
     run_feeds *const feeds = own->feeds;
-    return market_feed_open(feeds->bus, market_pipeline_feed_topic(feeds->pipeline), own->input,
-                            &feeds->recordings[own->input], &feeds->options,
-                            &feeds->feeds[own->input], error);
+    const hl_status status = market_feed_open(
+        feeds->bus, market_pipeline_feed_topic(feeds->pipeline), own->input,
+        &feeds->recordings[own->input], &feeds->options, &feeds->feeds[own->input], error);
+    if (status == HL_OK && feeds->resume)
+        resume(feeds, own->input);
+    return status;
 }
 
 static void stop(void *context)

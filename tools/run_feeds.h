@@ -21,13 +21,14 @@ struct run_feeds {
     const market_pipeline *pipeline;
     const market_recording *recordings; /* by input */
     market_feed_options options;
+    bool resume;                           /* behind what the pipeline has taken of it before */
     uint32_t count;                        /* of components added */
     market_feed *feeds[MARKET_INPUTS_MAX]; /* NULL: not started */
     run_feed own[MARKET_INPUTS_MAX];
 };
 
 /* Adds a component "feed.N" for each of `count` inputs, each of which needs `after`. `feeds` has
- * its first four fields set, the rest is zero; it outlives the bus. What hl_component_add answers.
+ * its first five fields set, the rest is zero; it outlives the bus. What hl_component_add answers.
  */
 hl_status run_feeds_add(run_feeds *feeds, uint32_t count, const char *after, hl_error *error);
 

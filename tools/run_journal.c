@@ -89,6 +89,28 @@ hl_status run_journal_replay(hl_bus *bus, const char *directory, bool recompute,
     return status;
 }
 
+static void say(void *context, const char *sentence)
+{
+    (void)context;
+    fprintf(stderr, "%s\n", sentence);
+}
+
+hl_status run_journal_rebuild(hl_bus *bus, const char *directory, hl_error *error)
+{
+    hl_rebuild_options options = HL_REBUILD_OPTIONS_INIT;
+    hl_rebuild_report report;
+    options.told = say;
+    const double began_s = now_s();
+    const hl_status status = hl_bus_rebuild(bus, &options, &report, error);
+    fprintf(stderr,
+            "%s: %" PRIu32 " states from snapshots, %" PRIu32 " without, %" PRIu64
+            " events replayed in %.3f s, %" PRIu64 " missing, %" PRIu64
+            " that were on their way published again\n",
+            directory, report.loaded, report.from_start, report.events, now_s() - began_s,
+            report.missing, report.published);
+    return status;
+}
+
 /* The name of a journaled partition and how it stands; false past the last. */
 static bool next_partition(const hl_bus *bus, uint32_t *domain, uint32_t *shard, char ret_name[80],
                            hl_partition_journal_stats *ret_stats)

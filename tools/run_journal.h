@@ -23,6 +23,10 @@ hl_status run_journal_replay(hl_bus *bus, const char *directory, bool recompute,
  * journal has failed, and tells of their health. What hl_component_add answers. */
 hl_status run_journal_add(hl_bus *bus, hl_error *error);
 
+/* Brings the aggregates up from their snapshots and the journal that the bus goes on with, and says
+ * on stderr what was done. Before the bus starts. As hl_bus_rebuild. */
+hl_status run_journal_rebuild(hl_bus *bus, const char *directory, hl_error *error);
+
 /* A line for each journaled partition; nothing where there is none. */
 void run_journal_print(const hl_bus *bus, FILE *stream);
 

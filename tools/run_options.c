@@ -20,6 +20,8 @@ enum {
     OPTION_JOURNAL,
     OPTION_DURABILITY,
     OPTION_RECOVER,
+    OPTION_SNAPSHOT_EVENTS,
+    OPTION_SNAPSHOT_INTERVAL,
     OPTION_REPLAY,
     OPTION_RECOMPUTE,
     OPTION_SPEED,
@@ -45,6 +47,8 @@ static const struct option long_options[] = {
     {"journal", required_argument, NULL, OPTION_JOURNAL},
     {"durability", required_argument, NULL, OPTION_DURABILITY},
     {"recover", no_argument, NULL, OPTION_RECOVER},
+    {"snapshot-events", required_argument, NULL, OPTION_SNAPSHOT_EVENTS},
+    {"snapshot-interval", required_argument, NULL, OPTION_SNAPSHOT_INTERVAL},
     {"replay", required_argument, NULL, OPTION_REPLAY},
     {"recompute", no_argument, NULL, OPTION_RECOMPUTE},
     {"speed", required_argument, NULL, OPTION_SPEED},
@@ -80,7 +84,13 @@ void run_options_print_usage(FILE *stream)
         "  --durability LIST   how safely, by domain: off, async or sync, as "
         "'order=sync,market_data=off'\n"
         "                      (default async)\n"
-        "  --recover           first bring books and positions up from the journal\n"
+        "  --recover           first bring books, positions and all other state up from the "
+        "newest\n"
+        "                      snapshots and the journal behind them, then go on where it was: "
+        "each\n"
+        "                      input behind its last message in the journal\n"
+        "  --snapshot-events N, --snapshot-interval T  a snapshot of a partition's state after so\n"
+        "                      many of its events, or so long (default: the configuration's, 1m)\n"
         "  --replay DIR        instead of the inputs (which name the instruments), replay the "
         "journal DIR\n"
         "  --recompute         of --replay: feed external events only, and compare what the "
@@ -212,10 +222,10 @@ static run_parse take_speed(run_options *options, const char *text)
     return RUN_PARSE_OK;
 }
 
-static run_parse take_duration(run_options *options, const char *text)
+static run_parse take_duration(const char *option, const char *text, uint64_t *ret_ns)
 {
-    if (!parse_duration(text, &options->duration_ns))
-        return refuse("--duration: '%s' is no duration: say 10, 10s, 500ms, 2m or 1h", text);
+    if (!parse_duration(text, ret_ns))
+        return refuse("%s: '%s' is no duration: say 10, 10s, 500ms, 2m or 1h", option, text);
     return RUN_PARSE_OK;
 }
 
@@ -242,6 +252,10 @@ static run_parse take(run_options *options, int option, int argc, char **argv)
     case OPTION_RECOVER:
         options->recover = true;
         return RUN_PARSE_OK;
+    case OPTION_SNAPSHOT_EVENTS:
+        return take_count("--snapshot-events", optarg, 1, &options->snapshot_events);
+    case OPTION_SNAPSHOT_INTERVAL:
+        return take_duration("--snapshot-interval", optarg, &options->snapshot_interval_ns);
     case OPTION_REPLAY:
         options->replay_dir = optarg;
         return RUN_PARSE_OK;
@@ -269,7 +283,7 @@ static run_parse take(run_options *options, int option, int argc, char **argv)
     case OPTION_REPEAT:
         return take_count("--repeat", repeat_argument(argc, argv), 0, &options->passes);
     case OPTION_DURATION:
-        return take_duration(options, optarg);
+        return take_duration("--duration", optarg, &options->duration_ns);
     case OPTION_MAX_ERRORS:
         return take_count("--max-errors", optarg, 0, &options->max_errors);
     case OPTION_NO_HASH:

@@ -19,17 +19,19 @@ typedef struct run_options {
     const char *lcores;                    /* NULL: the configuration's */
     const char *journal_dir;               /* NULL: the configuration's */
     bool recover;                          /* bring state up from the journal first */
-    const char *replay_dir;                /* replay it instead of the inputs; NULL: none */
-    bool recompute;                        /* by recomputing */
-    const char *durability;                /* "order=sync"; NULL: the configuration's */
-    double speed;                          /* of the data's own time; 0: as fast as possible */
-    uint64_t rate;                         /* messages a second; 0: by speed */
-    uint64_t burst;       /* how dense the busiest second is replayed; 0: as it was */
-    bool ladder;          /* report each step of the ladder */
-    uint64_t limit;       /* messages of each input; 0: all */
-    uint64_t max_errors;  /* bad records that are passed over */
-    uint64_t passes;      /* over each input; 0: without end */
-    uint64_t duration_ns; /* 0: until the inputs end */
+    uint64_t snapshot_events;              /* 0 both: the configuration's word */
+    uint64_t snapshot_interval_ns;
+    const char *replay_dir; /* replay it instead of the inputs; NULL: none */
+    bool recompute;         /* by recomputing */
+    const char *durability; /* "order=sync"; NULL: the configuration's */
+    double speed;           /* of the data's own time; 0: as fast as possible */
+    uint64_t rate;          /* messages a second; 0: by speed */
+    uint64_t burst;         /* how dense the busiest second is replayed; 0: as it was */
+    bool ladder;            /* report each step of the ladder */
+    uint64_t limit;         /* messages of each input; 0: all */
+    uint64_t max_errors;    /* bad records that are passed over */
+    uint64_t passes;        /* over each input; 0: without end */
+    uint64_t duration_ns;   /* 0: until the inputs end */
     uint64_t seed;
     bool deterministic;
     bool audit; /* hash what is dispatched */

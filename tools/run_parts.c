@@ -12,7 +12,7 @@
 static hl_status recover(void *context, hl_error *error)
 {
     const run_recovery *const recovery = context;
-    return run_journal_replay(recovery->bus, recovery->directory, false, 0.0, error);
+    return run_journal_rebuild(recovery->bus, recovery->directory, error);
 }
 
 hl_status run_recovery_add(run_recovery *recovery, hl_error *error)

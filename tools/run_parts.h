@@ -11,7 +11,7 @@
 #include <hotlane/hotlane.h>
 #include <jansson.h>
 
-/* "recovery": brings the state of the stages up from the journal. */
+/* "recovery": brings the state of the stages up from their snapshots and the journal. */
 typedef struct run_recovery {
     hl_bus *bus;
     const char *directory;

@@ -148,8 +148,8 @@ HL_API hl_status hl_aggregate_open(hl_bus *bus, const hl_aggregate_options *opti
 
 /*
  * Says that the handler of this subscription changes the aggregate's state, too: no snapshot is
- * taken while one of its events waits, and after a rebuild it goes on behind the snapshot. Inline or
- * batch, on the aggregate's domain alone; before the start. When it ends, there are no more
+ * taken while one of its events waits, and after a rebuild it goes on behind the snapshot. Inline
+ * or batch, on the aggregate's domain alone; before the start. When it ends, there are no more
  * snapshots of a partition once an event has passed that it may have wanted.
  * - HL_OK; HL_NOT_ALLOWED: async, or of another domain; HL_WRONG_STATE, HL_NO_MEMORY.
  */

@@ -87,6 +87,13 @@ static uint64_t end_of(const rebuild *self, const hl_partition *partition)
     return ((const hl_feed *)(const void *)partition->recorder)->recovery.last_sequence;
 }
 
+/* Whether the journal holds events of it, as far as that is known before it is read. */
+static bool has_events(const rebuild *self, const hl_partition *partition)
+{
+    return self->is_own ? partition->recorder != NULL && end_of(self, partition) != 0
+                        : partition->sequence != 0;
+}
+
 /* HL_UNSUPPORTED: it is passed over, the reason was told. */
 static hl_status use_snapshot(rebuild *self, hl_aggregate *aggregate, uint32_t shard,
                               const hl_snapshot *snapshot)
@@ -210,7 +217,7 @@ static hl_status make_plan(rebuild *self)
         status = HL_NO_MEMORY;
     for (uint32_t i = 0; i < bus->partition_count && status == HL_OK; i++) {
         status = plan_partition(self, &bus->partitions[i]);
-        any_from_start |= self->plan.after[i] == 0 && end_of(self, &bus->partitions[i]) != 0;
+        any_from_start |= self->plan.after[i] == 0 && has_events(self, &bus->partitions[i]);
     }
     if (status == HL_OK && self->is_own && !self->options->no_outputs) {
         self->plan.unconfirmed = hl_unconfirmed_make(bus);
@@ -252,7 +259,7 @@ static hl_status finish(rebuild *self)
     for (const hl_aggregate *one = aggregates->first; one != NULL; one = one->next)
         for (uint32_t i = 0; i < one->domain->config.shards; i++)
             self->report->from_start += one->shards[i].loaded_sequence == 0 &&
-                                        one->shards[i].partition->sequence != 0 &&
+                                        has_events(self, one->shards[i].partition) &&
                                         is_wanted(self, one->shards[i].partition);
     aggregates->rebuilt_from = strdup(self->directory);
     return aggregates->rebuilt_from != NULL

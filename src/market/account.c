@@ -88,3 +88,21 @@ int64_t market_position_profit(const market_position *position, int64_t mark)
         return INT64_MAX;
     return profit < INT64_MIN ? INT64_MIN : (int64_t)profit;
 }
+
+void market_accounts_save(const market_accounts *accounts, hl_state_writer *writer)
+{
+    hl_state_write(writer, &accounts->refused, sizeof accounts->refused);
+    market_rows_save(&accounts->keys, accounts->positions, sizeof *accounts->positions, writer);
+}
+
+static void *row_of(void *owner, uint64_t key)
+{
+    return position_of(owner, key);
+}
+
+hl_status market_accounts_load(market_accounts *accounts, hl_state_reader *reader)
+{
+    if (hl_state_read(reader, &accounts->refused, sizeof accounts->refused) != HL_OK)
+        return HL_DAMAGED;
+    return market_rows_load(reader, sizeof *accounts->positions, row_of, accounts);
+}

@@ -589,3 +589,142 @@ bool market_book_level(const market_book *book, int side, uint32_t index, market
         ret_level->price = ~ret_level->price;
     return true;
 }
+
+/* ---- saved and loaded ---------------------------------------------------------------------- */
+
+/* A book, then the levels of its two sides, then its orders. */
+typedef struct saved_book {
+    market_top top;
+    uint64_t orders, orders_added, unknown_orders, known_orders;
+    uint32_t instrument;
+    uint32_t levels[2];
+    uint32_t top_told;
+} saved_book;
+
+typedef struct saved_order {
+    uint64_t id;
+    int64_t price;
+    uint32_t quantity;
+    uint32_t book; /* by its place among those saved */
+    uint64_t side;
+} saved_order;
+
+_Static_assert(sizeof(saved_book) == 80 && sizeof(saved_order) == 32, "no hidden padding");
+
+static uint64_t count_orders(const market_books *books)
+{
+    uint64_t orders = 0;
+    for (uint32_t number = 0; number < books->instruments.count; number++)
+        orders += books->books[number].orders;
+    return orders;
+}
+
+void market_books_save(const market_books *books, hl_state_writer *writer)
+{
+    const uint64_t orders = count_orders(books);
+    hl_state_write(writer, &books->instruments.count, sizeof books->instruments.count);
+    for (uint32_t number = 0; number < books->instruments.count; number++) {
+        const market_book *const book = &books->books[number];
+        const saved_book saved = {.top = book->top,
+                                  .orders = book->orders,
+                                  .orders_added = book->orders_added,
+                                  .unknown_orders = book->unknown_orders,
+                                  .known_orders = book->known_orders,
+                                  .instrument = book->instrument,
+                                  .levels = {book->sides[BID].count, book->sides[ASK].count},
+                                  .top_told = book->top_told};
+        hl_state_write(writer, &saved, sizeof saved);
+        for (int side = BID; side <= ASK; side++)
+            hl_state_write(writer, book->sides[side].levels,
+                           book->sides[side].count * sizeof *book->sides[side].levels);
+    }
+    hl_state_write(writer, &orders, sizeof orders);
+    for (uint32_t at = 0; at <= books->slot_mask; at++) {
+        if (books->slots[at].place == 0 || slot_is_stale(books, &books->slots[at]))
+            continue;
+        const resting_order *const order = order_in(books, &books->slots[at]);
+        const saved_order saved = {order->id, order->price, order->quantity, order->book,
+                                   order->side};
+        hl_state_write(writer, &saved, sizeof saved);
+    }
+}
+
+static hl_status load_side(market_ladder *ladder, uint32_t count, hl_state_reader *reader)
+{
+    if (count > hl_state_left(reader) / sizeof(market_level))
+        return HL_DAMAGED;
+    for (ladder->count = 0; ladder->count < count; ladder->count++)
+        if (!ladder_make_room(ladder))
+            return HL_NO_MEMORY;
+        else
+            hl_state_read(reader, &ladder->levels[ladder->count], sizeof(market_level));
+    return HL_OK;
+}
+
+/* Its number here. */
+static hl_status load_book(market_books *books, hl_state_reader *reader, uint32_t *ret_number)
+{
+    saved_book saved;
+    if (hl_state_read(reader, &saved, sizeof saved) != HL_OK)
+        return HL_DAMAGED;
+    market_book *const book = book_of(books, saved.instrument);
+    if (book == NULL)
+        return HL_NO_MEMORY;
+    book->top = saved.top;
+    book->top_told = saved.top_told != 0;
+    book->orders = saved.orders;
+    book->orders_added = saved.orders_added;
+    book->unknown_orders = saved.unknown_orders;
+    book->known_orders = saved.known_orders;
+    *ret_number = book->number;
+    const hl_status status = load_side(&book->sides[BID], saved.levels[BID], reader);
+    return status == HL_OK ? load_side(&book->sides[ASK], saved.levels[ASK], reader) : status;
+}
+
+static hl_status load_order(market_books *books, hl_state_reader *reader, const uint32_t *numbers,
+                            uint32_t count)
+{
+    saved_order saved;
+    if (hl_state_read(reader, &saved, sizeof saved) != HL_OK || saved.book >= count ||
+        saved.side > ASK)
+        return HL_DAMAGED;
+    if (!orders_make_room(books))
+        return HL_NO_MEMORY;
+    const uint32_t number = numbers[saved.book];
+    order_slot *const slot = slot_of(books, saved.id, number);
+    if (slot->place != 0)
+        return HL_DAMAGED;
+    *slot_take(books, slot, saved.id, number) = (resting_order){
+        saved.id, saved.price,         saved.quantity, books->books[number].generation,
+        number,   (uint32_t)saved.side};
+    return HL_OK;
+}
+
+static hl_status load_all(market_books *books, hl_state_reader *reader, uint32_t *numbers,
+                          uint32_t count)
+{
+    hl_status status = HL_OK;
+    uint64_t orders = 0;
+    for (uint32_t i = 0; i < count && status == HL_OK; i++)
+        status = load_book(books, reader, &numbers[i]);
+    if (status == HL_OK)
+        status = hl_state_read(reader, &orders, sizeof orders);
+    for (uint64_t i = 0; i < orders && status == HL_OK; i++)
+        status = load_order(books, reader, numbers, count);
+    return status == HL_OK && orders != count_orders(books) ? HL_DAMAGED : status;
+}
+
+hl_status market_books_load(market_books *books, hl_state_reader *reader)
+{
+    uint32_t count = 0;
+    if (hl_state_read(reader, &count, sizeof count) != HL_OK ||
+        count > hl_state_left(reader) / sizeof(saved_book))
+        return HL_DAMAGED;
+    uint32_t *const numbers = malloc(((size_t)count + 1) * sizeof *numbers);
+    if (numbers == NULL)
+        return HL_NO_MEMORY;
+    market_books_clear(books);
+    const hl_status status = load_all(books, reader, numbers, count);
+    free(numbers);
+    return status;
+}

@@ -27,7 +27,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <hotlane/status.h>
+#include <hotlane/aggregate.h>
 
 #include "market/message.h"
 
@@ -102,5 +102,11 @@ const market_book *market_books_find(const market_books *books, uint32_t instrum
 /* Of a book built from orders: the index-th best level of a side (0 bids, 1 asks). False: there are
  * not that many. */
 bool market_book_level(const market_book *book, int side, uint32_t index, market_level *ret_level);
+
+/* Writes every book with its orders; and puts what was written in the place of all that is there.
+ * Instruments keep the numbers that they have here. HL_OK; HL_DAMAGED, HL_NO_MEMORY: the books are
+ * not to be used. */
+void market_books_save(const market_books *books, hl_state_writer *writer);
+hl_status market_books_load(market_books *books, hl_state_reader *reader);
 
 #endif

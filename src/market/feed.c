@@ -33,7 +33,8 @@ struct market_feed {
     size_t index;    /* the next message */
     uint32_t clears; /* instruments cleared before this pass */
     uint64_t start_ns;
-    bool only_cpu; /* the process has a single CPU */
+    bool is_resumed; /* the next message is due at once, whenever that was */
+    bool only_cpu;   /* the process has a single CPU */
     hl_error failure;
     pthread_t thread;
     bool started;
@@ -130,6 +131,32 @@ hl_status market_feed_publish(market_feed *feed)
     hl_commit(&claim);
     step(feed);
     return HL_OK;
+}
+
+static bool same_message(const market_message *a, const market_message *b)
+{
+    market_message like = *a;
+    like.exchange_ns = b->exchange_ns;
+    return memcmp(&like, b, sizeof like) == 0;
+}
+
+hl_status market_feed_resume(market_feed *feed, uint64_t count, const market_message *last)
+{
+    market_message before = {0};
+    for (uint64_t i = 0; i < count && !at_end(feed); i++) {
+        if (i + 1 == count)
+            write_next(feed, &before);
+        step(feed);
+    }
+    /* Those were published by another. */
+    atomic_store_explicit(&feed->published, 0, memory_order_relaxed);
+    feed->is_resumed = count == 0 || same_message(&before, last);
+    if (feed->is_resumed)
+        return HL_OK;
+    feed->pass = 0;
+    feed->index = 0;
+    feed->clears = 0;
+    return HL_NOT_FOUND;
 }
 
 /* ---- the thread ---------------------------------------------------------------------------- */
@@ -231,6 +258,8 @@ static void *feed_main(void *context)
     market_feed *const feed = context;
     settle_down(feed);
     feed->start_ns = hl_bus_now_ns(feed->bus);
+    if (feed->is_resumed && feed->options.speed > 0.0)
+        feed->start_ns -= due_ns(feed) - feed->start_ns;
     const bool paced = feed->options.rate != 0 || feed->options.speed > 0.0;
     hl_status status = HL_OK;
     while (status == HL_OK && !at_end(feed) && !stopping(feed)) {

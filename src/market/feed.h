@@ -51,6 +51,13 @@ hl_status market_feed_open(hl_bus *bus, hl_topic topic, uint32_t input,
                            const market_recording *recording, const market_feed_options *options,
                            market_feed **ret_feed, hl_error *error);
 
+/*
+ * Before it is started: goes on behind `count` messages that were published before, of which `last`
+ * was the last (its time does not matter). HL_OK; HL_NOT_FOUND: it would be another one, so they
+ * were not this recording's: the feed begins at its start.
+ */
+hl_status market_feed_resume(market_feed *feed, uint64_t count, const market_message *last);
+
 /* Starts the feed's thread, which has the caller's signal mask. HL_SYSTEM when there can be none.
  */
 hl_status market_feed_start(market_feed *feed, hl_error *error);

@@ -63,6 +63,8 @@ static hl_status build(market_pipeline *pipeline, const market_recording *record
                             pipeline->input_count);
     status = declare_topics(pipeline, keys, error);
     if (status == HL_OK)
+        status = market_open_aggregates(pipeline, error);
+    if (status == HL_OK)
         status = market_subscribe_observers(pipeline, error);
     return status == HL_OK ? market_add_components(pipeline, error) : status;
 }

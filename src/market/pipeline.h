@@ -26,6 +26,7 @@
 #include <hotlane/hotlane.h>
 
 #include "market/book.h"
+#include "market/message.h"
 #include "market/payloads.h"
 #include "market/reader.h"
 #include "market/risk.h"
@@ -94,6 +95,11 @@ hl_status market_pipeline_create(hl_bus *bus, const market_recording *recordings
 
 /* Its stages must be stopped (hl_components_stop, hl_bus_destroy). NULL is nothing. */
 void market_pipeline_destroy(market_pipeline *pipeline);
+
+/* How many messages of an input the books have taken, those of before a rebuild among them, and the
+ * last one. 0: none, or it is not known (market_data has shards). Not while the bus runs. */
+uint64_t market_pipeline_taken(const market_pipeline *pipeline, uint32_t input,
+                               market_message *ret_last);
 
 /* The topic that feeds publish to. */
 hl_topic market_pipeline_feed_topic(const market_pipeline *pipeline);

@@ -21,17 +21,17 @@ static const struct {
 };
 
 static const struct {
-    uint32_t stage;
+    uint32_t stage, domain;
     const char *pattern, *name;
     hl_handler handler;
 } wants[] = {
-    {MARKET_BOOKS, "market_data.book_top", "board", market_on_book_top},
-    {MARKET_ACCOUNTS, "fill.trade", "accounts", market_on_trade},
-    {MARKET_ACCOUNTS, "fill.done", "accounts.reports", market_on_done},
-    {MARKET_VENUE, "order.new", "venue", market_on_order},
-    {MARKET_RISK, "signal.imbalance", "risk", market_on_signal},
-    {MARKET_RISK, "signal.report", "risk.reports", market_on_report},
-    {MARKET_STRATEGY, "market_data.message", "strategy", market_on_message},
+    {MARKET_BOOKS, MARKET_DATA, "market_data.book_top", "board", market_on_book_top},
+    {MARKET_ACCOUNTS, FILL, "fill.trade", "accounts", market_on_trade},
+    {MARKET_ACCOUNTS, FILL, "fill.done", "accounts.reports", market_on_done},
+    {MARKET_VENUE, ORDER, "order.new", "venue", market_on_order},
+    {MARKET_RISK, SIGNAL, "signal.imbalance", "risk", market_on_signal},
+    {MARKET_RISK, SIGNAL, "signal.report", "risk.reports", market_on_report},
+    {MARKET_STRATEGY, MARKET_DATA, "market_data.message", "strategy", market_on_message},
 };
 
 static hl_status subscribe(const market_pipeline *pipeline, const char *pattern, const char *name,
@@ -50,13 +50,22 @@ static hl_status subscribe(const market_pipeline *pipeline, const char *pattern,
     return HL_OK;
 }
 
+static hl_status observe(market_pipeline *pipeline, uint32_t domain, const char *pattern,
+                         const char *name, int order, hl_handler handler, hl_error *error)
+{
+    hl_subscription *made;
+    market_domain *const of = &pipeline->domains[domain];
+    const hl_status status = subscribe(pipeline, pattern, name, order, handler, of, &made, error);
+    return status == HL_OK ? market_feeds_state(of->tally, made, error) : status;
+}
+
 hl_status market_subscribe_observers(market_pipeline *pipeline, hl_error *error)
 {
-    hl_status status = subscribe(pipeline, "order.*", "tally.orders", -1000, market_on_order_event,
-                                 &pipeline->domains[ORDER], NULL, error);
+    hl_status status =
+        observe(pipeline, ORDER, "order.*", "tally.orders", -1000, market_on_order_event, error);
     if (status == HL_OK)
-        status = subscribe(pipeline, "system.error", "tally.errors", 0, market_on_error,
-                           &pipeline->domains[SYSTEM], NULL, error);
+        status =
+            observe(pipeline, SYSTEM, "system.error", "tally.errors", 0, market_on_error, error);
     for (uint32_t index = 0; pipeline->audit && index < MARKET_DOMAINS && status == HL_OK;
          index++) {
         char pattern[64];
@@ -64,8 +73,7 @@ hl_status market_subscribe_observers(market_pipeline *pipeline, hl_error *error)
         snprintf(pattern, sizeof pattern, "%s.>", market_domain_names[index]);
         snprintf(name, sizeof name, "audit.%s", market_domain_names[index]);
         /* After the others: what they wait for is not the audit. */
-        status = subscribe(pipeline, pattern, name, 1000, market_on_any, &pipeline->domains[index],
-                           NULL, error);
+        status = observe(pipeline, index, pattern, name, 1000, market_on_any, error);
     }
     return status;
 }
@@ -87,9 +95,12 @@ static hl_status start(void *context, hl_error *error)
     for (size_t i = 0; i < sizeof wants / sizeof *wants && status == HL_OK; i++) {
         if (wants[i].stage != number)
             continue;
+        hl_subscription **const made = &stage->subscriptions[stage->count];
         status = subscribe(pipeline, wants[i].pattern, wants[i].name, 0, wants[i].handler, pipeline,
-                           &stage->subscriptions[stage->count], error);
+                           made, error);
         stage->count += status == HL_OK;
+        if (status == HL_OK)
+            status = market_feeds_state(pipeline->aggregates[wants[i].domain], *made, error);
     }
     if (status != HL_OK)
         stop(stage);

@@ -11,6 +11,7 @@
  * | pipeline_stages | what each stage does with an event |
  * | pipeline_state | what the stages keep: made before the start, freed at the end |
  * | pipeline_tally | the observers, and what they counted |
+ * | pipeline_aggregates | those states as aggregates: saved, loaded, what feeds them |
  * | pipeline_components | the stages as components: their subscriptions, and who needs whom |
  * | pipeline | topics; making and ending all of it |
  */
@@ -70,6 +71,8 @@ typedef struct market_ticker {
     market_strategy *strategies;
     market_face **faces; /* by input and book number */
     uint32_t *face_counts;
+    uint64_t *taken;      /* by input: messages, */
+    market_message *last; /* and the last of them */
     market_quote_counts quotes;
     uint64_t late_signals;
 } market_ticker;
@@ -97,6 +100,7 @@ typedef struct market_domain {
     uint32_t first_partition;
     uint32_t shards;
     market_tally *tallies;
+    hl_aggregate *tally;
     market_pipeline *pipeline;
 } market_domain;
 
@@ -118,6 +122,7 @@ struct market_pipeline {
     market_desk *desks;
     market_exchange *exchanges;
     market_ledger *ledgers;
+    hl_aggregate *aggregates[MARKET_DOMAINS]; /* of the stages in a domain; NULL: no state */
     market_stage stages[MARKET_STAGES];
 };
 
@@ -172,7 +177,20 @@ hl_status market_make_states(market_pipeline *pipeline, const market_recording *
                              const market_pipeline_options *options, uint32_t *ret_keys);
 void market_free_states(market_pipeline *pipeline);
 
+/* Room for the faces of `count` books of an input at least. HL_OK, HL_NO_MEMORY. */
+hl_status market_make_faces(market_ticker *ticker, uint32_t input, uint32_t count);
+
 /* The face of a key, or NULL. */
 market_face *market_find_face(market_ticker *ticker, uint32_t input, uint32_t instrument);
+
+/* ---- pipeline_aggregates.c ---- */
+
+/* The states being there. What hl_aggregate_open answers. */
+hl_status market_open_aggregates(market_pipeline *pipeline, hl_error *error);
+
+/* The subscription's handler changes the aggregate's state. What hl_aggregate_fed_by answers, and
+ * HL_OK when the bus was started. */
+hl_status market_feeds_state(hl_aggregate *aggregate, hl_subscription *subscription,
+                             hl_error *error);
 
 #endif

@@ -75,6 +75,8 @@ hl_status market_on_message(const hl_event *event, hl_publisher *out, void *cont
     const market_book *const book = market_books_apply(ticker->books[input], message);
     if (book == NULL)
         return HL_NO_MEMORY;
+    ticker->taken[input]++;
+    ticker->last[input] = *message;
     /* A snapshot's book is not whole before its end. */
     if (message->flags & MARKET_SNAPSHOT)
         return HL_OK;

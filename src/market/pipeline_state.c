@@ -33,6 +33,20 @@ static uint32_t books_in(const market_books *books)
     return count;
 }
 
+hl_status market_make_faces(market_ticker *ticker, uint32_t input, uint32_t count)
+{
+    const uint32_t held = ticker->face_counts[input];
+    if (count <= held)
+        return HL_OK;
+    market_face *const faces = realloc(ticker->faces[input], count * sizeof *faces);
+    if (faces == NULL)
+        return HL_NO_MEMORY;
+    memset(faces + held, 0, (count - held) * sizeof *faces);
+    ticker->faces[input] = faces;
+    ticker->face_counts[input] = count;
+    return HL_OK;
+}
+
 static hl_status make_ticker(market_pipeline *pipeline, market_ticker *ticker,
                              const market_recording *recordings,
                              const market_strategy_options *options)
@@ -41,19 +55,18 @@ static hl_status make_ticker(market_pipeline *pipeline, market_ticker *ticker,
     ticker->strategies = calloc(pipeline->input_count, sizeof *ticker->strategies);
     ticker->faces = calloc(pipeline->input_count, sizeof(market_face *));
     ticker->face_counts = calloc(pipeline->input_count, sizeof *ticker->face_counts);
+    ticker->taken = calloc(pipeline->input_count, sizeof *ticker->taken);
+    ticker->last = calloc(pipeline->input_count, sizeof *ticker->last);
     if (ticker->books == NULL || ticker->strategies == NULL || ticker->faces == NULL ||
-        ticker->face_counts == NULL)
+        ticker->face_counts == NULL || ticker->taken == NULL || ticker->last == NULL)
         return HL_NO_MEMORY;
     for (uint32_t input = 0; input < pipeline->input_count; input++) {
         if (make_books(&recordings[input], &ticker->books[input]) != HL_OK ||
             market_strategy_init(&ticker->strategies[input], options,
                                  books_in(ticker->books[input])) != HL_OK)
             return HL_NO_MEMORY;
-        const uint32_t count = books_in(ticker->books[input]);
-        ticker->faces[input] = calloc(count + 1u, sizeof(market_face));
-        if (ticker->faces[input] == NULL)
+        if (market_make_faces(ticker, input, books_in(ticker->books[input])) != HL_OK)
             return HL_NO_MEMORY;
-        ticker->face_counts[input] = count;
     }
     return HL_OK;
 }
@@ -123,6 +136,8 @@ static void free_ticker(const market_pipeline *pipeline, market_ticker *ticker)
     }
     free(ticker->faces);
     free(ticker->face_counts);
+    free(ticker->taken);
+    free(ticker->last);
     free(ticker->books);
     free(ticker->strategies);
 }

@@ -131,3 +131,23 @@ const char *market_risk_text(market_risk_decision decision)
     }
     return "signal refused";
 }
+
+void market_risk_save(const market_risk *risk, hl_state_writer *writer)
+{
+    hl_state_write(writer, &risk->next_order_id, sizeof risk->next_order_id);
+    hl_state_write(writer, &risk->refused, sizeof risk->refused);
+    market_rows_save(&risk->keys, risk->exposures, sizeof *risk->exposures, writer);
+}
+
+static void *row_of(void *owner, uint64_t key)
+{
+    return exposure_of(owner, key);
+}
+
+hl_status market_risk_load(market_risk *risk, hl_state_reader *reader)
+{
+    if (hl_state_read(reader, &risk->next_order_id, sizeof risk->next_order_id) != HL_OK ||
+        hl_state_read(reader, &risk->refused, sizeof risk->refused) != HL_OK)
+        return HL_DAMAGED;
+    return market_rows_load(reader, sizeof *risk->exposures, row_of, risk);
+}

@@ -74,4 +74,8 @@ void market_risk_reported(market_risk *risk, uint64_t key, const market_report *
 /* A sentence for a decision; static memory, shorter than a log's text. */
 const char *market_risk_text(market_risk_decision decision);
 
+/* Writes what it knows, and puts it into a new one. HL_OK, HL_DAMAGED, HL_NO_MEMORY. */
+void market_risk_save(const market_risk *risk, hl_state_writer *writer);
+hl_status market_risk_load(market_risk *risk, hl_state_reader *reader);
+
 #endif

@@ -84,3 +84,19 @@ void market_strategy_given(market_strategy *strategy, const market_book *book,
     leaning->signals = signal->number;
     leaning->quiet_until_ns = signal->exchange_ns + strategy->options.cooldown_ns;
 }
+
+void market_strategy_read(const market_strategy *strategy, uint32_t book,
+                          market_leaning *ret_leaning)
+{
+    *ret_leaning = book < strategy->room ? strategy->leanings[book] : (market_leaning){0};
+}
+
+hl_status market_strategy_put(market_strategy *strategy, uint32_t book,
+                              const market_leaning *leaning)
+{
+    market_leaning *const held = leaning_of(strategy, book);
+    if (held == NULL)
+        return HL_NO_MEMORY;
+    *held = *leaning;
+    return HL_OK;
+}

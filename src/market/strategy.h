@@ -66,6 +66,12 @@ static inline bool market_strategy_look(market_strategy *strategy, const market_
     return market_strategy_decide(strategy, book, exchange_ns, ret_signal);
 }
 
+/* What it knows of a book, and the other way round: after a restart. HL_OK, HL_NO_MEMORY. */
+void market_strategy_read(const market_strategy *strategy, uint32_t book,
+                          market_leaning *ret_leaning);
+hl_status market_strategy_put(market_strategy *strategy, uint32_t book,
+                              const market_leaning *leaning);
+
 /* The signal was published. */
 void market_strategy_given(market_strategy *strategy, const market_book *book,
                            const market_signal *signal);

@@ -104,3 +104,21 @@ void market_venue_executed(market_venue *venue, uint64_t key, const market_order
     taken->quantity += execution->fill.quantity;
     venue->next_fill_id += venue->id_step;
 }
+
+void market_venue_save(const market_venue *venue, hl_state_writer *writer)
+{
+    hl_state_write(writer, &venue->next_fill_id, sizeof venue->next_fill_id);
+    market_rows_save(&venue->keys, venue->taken, 2 * sizeof *venue->taken, writer);
+}
+
+static void *row_of(void *owner, uint64_t key)
+{
+    return taken_of(owner, key, 'B');
+}
+
+hl_status market_venue_load(market_venue *venue, hl_state_reader *reader)
+{
+    if (hl_state_read(reader, &venue->next_fill_id, sizeof venue->next_fill_id) != HL_OK)
+        return HL_DAMAGED;
+    return market_rows_load(reader, 2 * sizeof *venue->taken, row_of, venue);
+}

@@ -54,4 +54,8 @@ void market_venue_execute(market_venue *venue, uint64_t key, const market_order 
 void market_venue_executed(market_venue *venue, uint64_t key, const market_order *order,
                            const market_execution *execution);
 
+/* Writes what it knows, and puts it into a new one. HL_OK, HL_DAMAGED, HL_NO_MEMORY. */
+void market_venue_save(const market_venue *venue, hl_state_writer *writer);
+hl_status market_venue_load(market_venue *venue, hl_state_reader *reader);
+
 #endif
