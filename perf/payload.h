@@ -67,6 +67,13 @@ static inline uint64_t perf_payload_number(const void *payload)
     return ((const uint64_t *)payload)[0];
 }
 
+/* Whether it is whole and bears this number. */
+static inline __attribute__((always_inline)) bool perf_payload_is(const void *payload,
+                                                                  uint32_t bytes, uint64_t number)
+{
+    return perf_payload_whole(payload, bytes) && perf_payload_number(payload) == number;
+}
+
 static inline uint64_t perf_payload_time(const void *payload)
 {
     return ((const uint64_t *)payload)[1];

@@ -281,6 +281,14 @@ static hl_status run_counted(perf_run *run, const perf_task *tasks, uint32_t tas
     return status;
 }
 
+perf_task perf_task_of(const perf_task *like, const char *name, void *context)
+{
+    perf_task task = *like;
+    task.context = context;
+    snprintf(task.name, sizeof task.name, "%s", name);
+    return task;
+}
+
 hl_status perf_run_tasks(perf_run *run, const perf_task *tasks, uint32_t task_count,
                          hl_error *error)
 {

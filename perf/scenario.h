@@ -90,6 +90,9 @@ typedef struct perf_task {
     perf_floor_kind floor;
 } perf_task;
 
+/* A task of that name (cut to fit) and context, in all else like `like`. */
+perf_task perf_task_of(const perf_task *like, const char *name, void *context);
+
 /* Measures the tasks that --case leaves, and adds their rows. Between two cores the floor's round
  * trips and its stream copy take turns with them, all at one pace of the machine (repeat.h); the
  * result's floor then has those figures. Around each task the CPU's counters run, where there are

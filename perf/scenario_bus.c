@@ -63,9 +63,7 @@ static hl_status check_event(const hl_event *event, hl_publisher *out, void *con
     (void)out;
     bus_bench *const self = context;
     const void *const payload = hl_payload(event);
-    if (!perf_payload_whole(payload, PERF_BUS_PAYLOAD_BYTES) ||
-        perf_payload_number(payload) != self->handled)
-        self->wrong++;
+    self->wrong += !perf_payload_is(payload, PERF_BUS_PAYLOAD_BYTES, self->handled);
     /* Relaxed: a number; the publisher asks for it when it has sent all. */
     hl_store_relaxed_u64(&self->handled, self->handled + 1);
     return HL_OK;
@@ -215,16 +213,13 @@ hl_status perf_bus_measure_single(perf_run *run, double *ret_per_s, hl_error *er
 
 hl_status perf_scenario_bus(perf_run *run, hl_error *error)
 {
+    static const perf_task like = {
+        .measure = measure, .metrics = metrics, .metric_count = VALUES, .floor = PERF_FLOOR_STREAM};
     perf_task tasks[BUS_CASES];
     bus_context contexts[BUS_CASES];
     for (size_t i = 0; i < BUS_CASES; i++) {
         contexts[i] = (bus_context){run, &bus_cases[i]};
-        tasks[i] = (perf_task){.measure = measure,
-                               .context = &contexts[i],
-                               .metrics = metrics,
-                               .metric_count = VALUES,
-                               .floor = PERF_FLOOR_STREAM};
-        snprintf(tasks[i].name, sizeof tasks[i].name, "%s", bus_cases[i].name);
+        tasks[i] = perf_task_of(&like, bus_cases[i].name, &contexts[i]);
     }
     perf_result_note(run->result,
                      "slots of 128 bytes: a header of 64, a payload of 64; the publisher on CPU "

@@ -74,9 +74,7 @@ static hl_status on_event(const hl_event *event, hl_publisher *out, void *contex
     (void)out;
     churn *const self = context;
     const void *const payload = hl_payload(event);
-    if (!perf_payload_whole(payload, PERF_BUS_PAYLOAD_BYTES) ||
-        perf_payload_number(payload) != self->handled)
-        self->wrong++;
+    self->wrong += !perf_payload_is(payload, PERF_BUS_PAYLOAD_BYTES, self->handled);
     if (self->paced) {
         const uint64_t now = perf_timer_ticks(&self->run->timer);
         perf_latency_record(&self->service, perf_payload_time(payload), now);
@@ -257,19 +255,17 @@ static hl_status measure(void *context, double *ret_values, hl_error *error)
 
 hl_status perf_scenario_churn(perf_run *run, hl_error *error)
 {
+    static const perf_task like = {.measure = measure,
+                                   .metrics = metrics,
+                                   .metric_count = VALUES,
+                                   .floor = PERF_FLOOR_ONE_WAY};
     churn_context contexts[] = {{run, "none", 0},
                                 {run, "1_a_second", 1},
                                 {run, "1000_a_second", 1000},
                                 {run, "100000_a_second", 100000}};
     perf_task tasks[4];
-    for (size_t i = 0; i < 4; i++) {
-        tasks[i] = (perf_task){.measure = measure,
-                               .context = &contexts[i],
-                               .metrics = metrics,
-                               .metric_count = VALUES,
-                               .floor = PERF_FLOOR_ONE_WAY};
-        snprintf(tasks[i].name, sizeof tasks[i].name, "%s", contexts[i].name);
-    }
+    for (size_t i = 0; i < 4; i++)
+        tasks[i] = perf_task_of(&like, contexts[i].name, &contexts[i]);
     perf_result_note(run->result,
                      "one loop on CPU %u sends and changes the subscriptions, the executor is on "
                      "CPU %u; `changes` is what was reached of the rate asked for",

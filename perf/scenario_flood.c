@@ -15,13 +15,11 @@
 #include "base/allocate.h"
 #include "base/error.h"
 #include "perf/bus_bench.h"
-#include "perf/latency.h"
+#include "perf/orders.h"
 #include "perf/payload.h"
 #include "perf/threads.h"
 
-#define ORDERS_PER_S   10000.0
-#define WARM_UP_ORDERS 5000u
-#define FLOOD_BURST    32u /* events between two turns of their partition */
+#define FLOOD_BURST 32u /* events between two turns of their partition */
 
 enum {
     IDLE_P50,
@@ -58,11 +56,8 @@ typedef struct flood {
     bool own_partition;
     bool flooding;
     perf_bus bus;
-    hl_topic orders, data;
-    /* The order handler's. */
-    alignas(HL_LINE_PAIR) perf_latency latency;
-    uint64_t orders_handled;
-    uint64_t wrong;
+    hl_topic data;
+    perf_orders orders;
     /* The data handler's. */
     alignas(HL_LINE_PAIR) uint64_t data_handled;
     uint64_t data_wrong;
@@ -70,37 +65,16 @@ typedef struct flood {
     alignas(HL_LINE_PAIR) hl_publisher *data_publisher;
     uint64_t data_sent;
     hl_status data_failed;
-    /* The sender of orders. */
-    alignas(HL_LINE_PAIR) perf_schedule schedule;
-    uint64_t orders_sent;
-    hl_status failed;
     /* The sender of orders -> the flooding thread: relaxed, it carries no data. */
     alignas(HL_LINE_PAIR) uint32_t done;
 } flood;
-
-static hl_status on_order(const hl_event *event, hl_publisher *out, void *context)
-{
-    (void)out;
-    flood *const self = context;
-    const uint64_t now = perf_timer_ticks(&self->run->timer);
-    const void *const payload = hl_payload(event);
-    if (!perf_payload_whole(payload, PERF_BUS_PAYLOAD_BYTES) ||
-        perf_payload_number(payload) != self->orders_handled)
-        self->wrong++;
-    self->orders_handled++;
-    if (perf_payload_time(payload) != 0)
-        perf_latency_record(&self->latency, perf_payload_time(payload), now);
-    return HL_OK;
-}
 
 static hl_status on_data(const hl_event *event, hl_publisher *out, void *context)
 {
     (void)out;
     flood *const self = context;
-    const void *const payload = hl_payload(event);
-    if (!perf_payload_whole(payload, PERF_BUS_PAYLOAD_BYTES) ||
-        perf_payload_number(payload) != self->data_handled)
-        self->data_wrong++;
+    self->data_wrong +=
+        !perf_payload_is(hl_payload(event), PERF_BUS_PAYLOAD_BYTES, self->data_handled);
     self->data_handled++;
     return HL_OK;
 }
@@ -123,50 +97,20 @@ static void send_data(flood *self, uint32_t most)
 }
 
 /* What the order thread does while no order is due. */
-static void pass_time(flood *self, hl_executor *orders)
+static void pass_time(void *context)
 {
-    if (orders != NULL)
-        hl_executor_turn(orders, 0);
+    flood *const self = context;
+    if (self->own_partition)
+        hl_executor_turn(self->orders.turned, 0);
     else if (self->flooding)
         send_data(self, 1); /* one, lest the order that is due next waits for its own sender */
-}
-
-static void send_order(flood *self, uint64_t intended, hl_executor *orders)
-{
-    hl_claim claim;
-    hl_status status;
-    while ((status = hl_try_claim(self->bus.publisher, self->orders, 0, PERF_BUS_PAYLOAD_BYTES,
-                                  &claim)) == HL_FULL)
-        if (orders != NULL)
-            hl_executor_turn(orders, 0);
-    if (status != HL_OK) {
-        self->failed = status;
-        return;
-    }
-    perf_payload_fill(claim.payload, PERF_BUS_PAYLOAD_BYTES, self->orders_sent++, intended);
-    hl_commit(&claim);
 }
 
 static void order_thread(void *context)
 {
     flood *const self = context;
-    const perf_timer *const timer = &self->run->timer;
-    hl_executor *const orders = self->own_partition ? hl_bus_executor(self->bus.bus, 1) : NULL;
-    while (self->orders_sent < WARM_UP_ORDERS && self->failed == HL_OK) {
-        send_order(self, 0, orders);
-        pass_time(self, orders);
-    }
-    perf_schedule_begin(&self->schedule, timer, self->run->options->seconds);
-    /* Written before the first order that is recorded is committed, read in its handler. */
-    self->latency.start = self->schedule.start;
-    uint64_t intended;
-    while ((intended = perf_schedule_next(&self->schedule)) != UINT64_MAX &&
-           self->failed == HL_OK) {
-        while (perf_timer_ticks(timer) < intended)
-            pass_time(self, orders);
-        send_order(self, intended, orders);
-        perf_schedule_advance(&self->schedule);
-    }
+    self->orders.turned = self->own_partition ? hl_bus_executor(self->bus.bus, 1) : NULL;
+    perf_orders_send(&self->orders, pass_time, self);
     /* Relaxed, as said above. */
     hl_store_relaxed_u32(&self->done, 1);
 }
@@ -185,14 +129,10 @@ static void data_thread(void *context)
 
 static hl_status declare(flood *self, hl_error *error)
 {
-    hl_topic_options critical = HL_TOPIC_OPTIONS_INIT;
-    critical.priority = HL_CRITICAL;
-    const char *const orders = self->own_partition ? "order.new" : "market_data.order";
-    hl_status status = perf_bus_topic(&self->bus, orders, &critical, &self->orders, error);
+    hl_status status = perf_orders_declare(
+        &self->orders, &self->bus, self->own_partition ? "order.new" : "market_data.order", error);
     if (status == HL_OK)
         status = perf_bus_topic(&self->bus, "market_data.trade", NULL, &self->data, error);
-    if (status == HL_OK)
-        status = perf_bus_subscribe(&self->bus, orders, on_order, self, error);
     if (status == HL_OK)
         status = perf_bus_subscribe(&self->bus, "market_data.trade", on_data, self, error);
     return status;
@@ -213,21 +153,20 @@ static hl_status start(flood *self, hl_error *error)
 
 static hl_status check(const flood *self, hl_error *error)
 {
-    const hl_status failed = self->failed != HL_OK ? self->failed : self->data_failed;
-    if (failed != HL_OK)
-        return hl_error_set(error, failed, "publish: %s", hl_status_text(failed));
-    if (self->wrong != 0 || self->data_wrong != 0 || self->orders_handled != self->orders_sent ||
-        self->data_handled != self->data_sent)
+    if (self->data_failed != HL_OK)
+        return hl_error_set(error, self->data_failed, "publish: %s",
+                            hl_status_text(self->data_failed));
+    if (self->data_wrong != 0 || self->data_handled != self->data_sent)
         return hl_error_set(error, HL_NOT_CONSERVED,
-                            "%" PRIu64 " orders and %" PRIu64 " others sent, %" PRIu64
-                            " and %" PRIu64 " handled, %" PRIu64 " damaged or out of order",
-                            self->orders_sent, self->data_sent, self->orders_handled,
-                            self->data_handled, self->wrong + self->data_wrong);
+                            "%" PRIu64 " events sent, %" PRIu64 " handled, %" PRIu64
+                            " damaged or out of order",
+                            self->data_sent, self->data_handled, self->data_wrong);
     return HL_OK;
 }
 
-static hl_status run_half(flood *self, hl_error *error)
+static hl_status run_half(void *context, hl_error *error)
 {
+    flood *const self = context;
     const perf_cores *const cores = &self->run->cores;
     const perf_bus_options options = {.cores = cores,
                                       .wait = HL_WAIT_SPIN,
@@ -263,22 +202,11 @@ static hl_status measure_half(const flood_context *asked, bool flooding, double 
     self->run = asked->run;
     self->own_partition = asked->own_partition;
     self->flooding = flooding;
-    const double seconds = asked->run->options->seconds;
-    perf_schedule_init(&self->schedule, &asked->run->timer, ORDERS_PER_S, false);
-    hl_status status = perf_latency_create(&asked->run->timer, seconds, &self->latency, error);
-    if (status == HL_OK) {
-        static const double percentiles[] = {50, 99, 99.9, 100};
-        status = run_half(self, error);
-        for (size_t i = 0; i < 4; i++)
-            ret_values[i] =
-                (double)hl_histogram_value_at_percentile(self->latency.ns, percentiles[i]);
-        *ret_flood_per_s = (double)self->data_handled / seconds;
-        char name[96];
-        snprintf(name, sizeof name, "%s.%s", asked->name, flooding ? "flood" : "idle");
-        if (status == HL_OK)
-            perf_result_add_distribution(asked->run->result, name, self->latency.ns);
-        perf_latency_destroy(&self->latency);
-    }
+    char name[96];
+    snprintf(name, sizeof name, "%s.%s", asked->name, flooding ? "flood" : "idle");
+    const hl_status status =
+        perf_orders_measure(&self->orders, asked->run, name, run_half, self, ret_values, error);
+    *ret_flood_per_s = (double)self->data_handled / asked->run->options->seconds;
     free(self);
     return status;
 }
@@ -297,16 +225,14 @@ static hl_status measure(void *context, double *ret_values, hl_error *error)
 
 hl_status perf_scenario_flood(perf_run *run, hl_error *error)
 {
+    static const perf_task like = {.measure = measure,
+                                   .metrics = metrics,
+                                   .metric_count = VALUES,
+                                   .floor = PERF_FLOOR_ONE_WAY};
     flood_context contexts[] = {{run, "own_partition", true}, {run, "one_partition", false}};
     perf_task tasks[2];
-    for (size_t i = 0; i < 2; i++) {
-        tasks[i] = (perf_task){.measure = measure,
-                               .context = &contexts[i],
-                               .metrics = metrics,
-                               .metric_count = VALUES,
-                               .floor = PERF_FLOOR_ONE_WAY};
-        snprintf(tasks[i].name, sizeof tasks[i].name, "%s", contexts[i].name);
-    }
+    for (size_t i = 0; i < 2; i++)
+        tasks[i] = perf_task_of(&like, contexts[i].name, &contexts[i]);
     perf_result_note(run->result,
                      "own_partition: CPU %u sends the orders and turns their partition, one loop "
                      "(an order crosses no core); CPU %u sends market data and turns its partition",

@@ -67,9 +67,7 @@ static hl_status record(const hl_event *event, hl_publisher *out, void *context)
     const uint64_t now = perf_timer_ticks(&self->run->timer);
     const void *const payload = hl_payload(event);
     const uint64_t intended = perf_payload_time(payload);
-    if (!perf_payload_whole(payload, PERF_BUS_PAYLOAD_BYTES) ||
-        perf_payload_number(payload) != self->recorded)
-        self->wrong++;
+    self->wrong += !perf_payload_is(payload, PERF_BUS_PAYLOAD_BYTES, self->recorded);
     self->recorded++;
     if (intended != 0)
         perf_latency_record(&self->latency, intended, now);
@@ -110,13 +108,6 @@ static void send(hop *self, uint64_t intended, hl_executor *near)
     hl_commit(&claim);
 }
 
-static void stall(const perf_timer *timer, double ms)
-{
-    const uint64_t end = perf_timer_ticks(timer) + perf_timer_ticks_of(timer, ms * 1e6);
-    while (perf_timer_ticks(timer) < end)
-        hl_pause();
-}
-
 static void send_all(void *context)
 {
     hop *const self = context;
@@ -134,7 +125,7 @@ static void send_all(void *context)
     while ((intended = perf_schedule_next(&self->schedule)) != UINT64_MAX &&
            self->failed == HL_OK) {
         if (intended >= stall_at) {
-            stall(timer, options->stall_ms);
+            perf_timer_spend(timer, perf_timer_ticks_of(timer, options->stall_ms * 1e6));
             stall_at = UINT64_MAX;
         }
         while (perf_timer_ticks(timer) < intended)
@@ -240,18 +231,17 @@ static hl_status measure(void *context, double *ret_values, hl_error *error)
 
 hl_status perf_scenario_hop(perf_run *run, hl_error *error)
 {
+    static const perf_task like = {.measure = measure,
+                                   .metrics = metrics,
+                                   .metric_count = HOP_VALUES,
+                                   .floor = PERF_FLOOR_ONE_WAY};
     perf_task tasks[HOP_CASES];
     hop_context contexts[HOP_CASES];
     for (size_t i = 0; i < HOP_CASES; i++) {
         contexts[i] = (hop_context){run, &hop_cases[i]};
-        tasks[i] = (perf_task){
-            .measure = measure,
-            .context = &contexts[i],
-            .metrics = metrics,
-            .metric_count = HOP_VALUES,
-            .floor = hop_cases[i].round_trip ? PERF_FLOOR_ROUND_TRIP : PERF_FLOOR_ONE_WAY,
-        };
-        snprintf(tasks[i].name, sizeof tasks[i].name, "%s", hop_cases[i].name);
+        tasks[i] = perf_task_of(&like, hop_cases[i].name, &contexts[i]);
+        if (hop_cases[i].round_trip)
+            tasks[i].floor = PERF_FLOOR_ROUND_TRIP;
     }
     perf_result_note(run->result,
                      "one way: the sender on CPU %u, the bus's executor on CPU %u, its housekeeper "

@@ -44,9 +44,7 @@ static hl_status on_event(const hl_event *event, hl_publisher *out, void *contex
     idle *const self = context;
     const uint64_t now = perf_timer_ticks(&self->run->timer);
     const void *const payload = hl_payload(event);
-    if (!perf_payload_whole(payload, PERF_BUS_PAYLOAD_BYTES) ||
-        perf_payload_number(payload) != self->handled)
-        self->wrong++;
+    self->wrong += !perf_payload_is(payload, PERF_BUS_PAYLOAD_BYTES, self->handled);
     self->handled++;
     perf_latency_record(&self->latency, perf_payload_time(payload), now);
     return HL_OK;
@@ -157,18 +155,16 @@ static hl_status measure(void *context, double *ret_values, hl_error *error)
 
 hl_status perf_scenario_idle(perf_run *run, hl_error *error)
 {
+    static const perf_task like = {.measure = measure,
+                                   .metrics = metrics,
+                                   .metric_count = VALUES,
+                                   .floor = PERF_FLOOR_ONE_WAY};
     idle_context contexts[] = {{run, "spin", HL_WAIT_SPIN},
                                {run, "backoff", HL_WAIT_BACKOFF},
                                {run, "park", HL_WAIT_PARK}};
     perf_task tasks[3];
-    for (size_t i = 0; i < 3; i++) {
-        tasks[i] = (perf_task){.measure = measure,
-                               .context = &contexts[i],
-                               .metrics = metrics,
-                               .metric_count = VALUES,
-                               .floor = PERF_FLOOR_ONE_WAY};
-        snprintf(tasks[i].name, sizeof tasks[i].name, "%s", contexts[i].name);
-    }
+    for (size_t i = 0; i < 3; i++)
+        tasks[i] = perf_task_of(&like, contexts[i].name, &contexts[i]);
     perf_result_note(run->result,
                      "cpu: of one CPU, an executor on CPU %u and the housekeeper on CPU %u "
                      "together; wake: an event every %.1f ms, from before its claim",

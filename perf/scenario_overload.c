@@ -15,18 +15,17 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/allocate.h"
 #include "base/error.h"
 #include "perf/bus_bench.h"
-#include "perf/latency.h"
+#include "perf/orders.h"
 #include "perf/payload.h"
 #include "perf/threads.h"
 
-#define ORDERS_PER_S   10000.0
-#define WARM_UP_ORDERS 5000u
-#define KEYS           10000u
-#define HANDLER_NS     1000.0
+#define KEYS       10000u
+#define HANDLER_NS 1000.0
 
 enum {
     IDLE_P50,
@@ -71,15 +70,16 @@ typedef struct overload {
     bool has_ladder;
     bool loaded;
     perf_bus bus;
-    hl_topic order, state, expendable, delta;
+    hl_topic state, expendable, delta;
+    perf_orders orders;
     /* The handlers'. */
-    alignas(HL_LINE_PAIR) perf_latency latency;
-    uint64_t orders_handled, deltas_handled, others_handled, wrong;
+    alignas(HL_LINE_PAIR) uint64_t deltas_handled;
+    uint64_t others_handled, wrong;
     uint64_t handler_ticks;
     uint64_t seen[KEYS]; /* the newest number of each key that came */
     /* The sender's. */
-    alignas(HL_LINE_PAIR) perf_schedule schedule;
-    uint64_t orders_sent, deltas_sent, offered;
+    alignas(HL_LINE_PAIR) uint64_t deltas_sent;
+    uint64_t offered;
     uint64_t sent[KEYS]; /* the newest number of each key that was taken */
     uint32_t highest_step;
     hl_status failed;
@@ -88,9 +88,7 @@ typedef struct overload {
 
 static void work(const overload *self)
 {
-    const uint64_t end = perf_timer_ticks(&self->run->timer) + self->handler_ticks;
-    while (perf_timer_ticks(&self->run->timer) < end)
-        hl_pause();
+    perf_timer_spend(&self->run->timer, self->handler_ticks);
 }
 
 static bool is_whole(const hl_event *event)
@@ -98,25 +96,12 @@ static bool is_whole(const hl_event *event)
     return perf_payload_whole(hl_payload(event), PERF_BUS_PAYLOAD_BYTES);
 }
 
-static hl_status on_order(const hl_event *event, hl_publisher *out, void *context)
-{
-    (void)out;
-    overload *const self = context;
-    const uint64_t now = perf_timer_ticks(&self->run->timer);
-    const void *const payload = hl_payload(event);
-    self->wrong += !is_whole(event) || perf_payload_number(payload) != self->orders_handled;
-    self->orders_handled++;
-    if (perf_payload_time(payload) != 0)
-        perf_latency_record(&self->latency, perf_payload_time(payload), now);
-    return HL_OK;
-}
-
 static hl_status on_delta(const hl_event *event, hl_publisher *out, void *context)
 {
     (void)out;
     overload *const self = context;
     self->wrong +=
-        !is_whole(event) || perf_payload_number(hl_payload(event)) != self->deltas_handled;
+        !perf_payload_is(hl_payload(event), PERF_BUS_PAYLOAD_BYTES, self->deltas_handled);
     self->deltas_handled++;
     work(self);
     return HL_OK;
@@ -174,8 +159,9 @@ static void send_load(overload *self)
     }
 }
 
-static void pass_time(overload *self)
+static void pass_time(void *context)
 {
+    overload *const self = context;
     if (!self->loaded)
         return;
     send_load(self);
@@ -187,40 +173,10 @@ static void pass_time(overload *self)
         self->highest_step = ladder.step;
 }
 
-static void send_order(overload *self, uint64_t intended)
-{
-    hl_claim claim;
-    hl_status status;
-    while ((status = hl_try_claim(self->bus.publisher, self->order, 0, PERF_BUS_PAYLOAD_BYTES,
-                                  &claim)) == HL_FULL)
-        hl_pause();
-    if (status != HL_OK) {
-        self->failed = status;
-        return;
-    }
-    perf_payload_fill(claim.payload, PERF_BUS_PAYLOAD_BYTES, self->orders_sent++, intended);
-    hl_commit(&claim);
-}
-
 static void sender_thread(void *context)
 {
     overload *const self = context;
-    const perf_timer *const timer = &self->run->timer;
-    while (self->orders_sent < WARM_UP_ORDERS && self->failed == HL_OK) {
-        send_order(self, 0);
-        pass_time(self);
-    }
-    perf_schedule_begin(&self->schedule, timer, self->run->options->seconds);
-    /* Written before the first order that is recorded is committed, read in its handler. */
-    self->latency.start = self->schedule.start;
-    uint64_t intended;
-    while ((intended = perf_schedule_next(&self->schedule)) != UINT64_MAX &&
-           self->failed == HL_OK) {
-        while (perf_timer_ticks(timer) < intended)
-            pass_time(self);
-        send_order(self, intended);
-        perf_schedule_advance(&self->schedule);
-    }
+    perf_orders_send(&self->orders, pass_time, self);
 }
 
 static hl_status declare(overload *self, const char *name, hl_topic_kind kind, hl_priority priority,
@@ -236,8 +192,7 @@ static hl_status declare(overload *self, const char *name, hl_topic_kind kind, h
 
 static hl_status declare_all(overload *self, hl_error *error)
 {
-    hl_status status =
-        declare(self, "market_data.order", HL_DELTA, HL_CRITICAL, on_order, &self->order, error);
+    hl_status status = perf_orders_declare(&self->orders, &self->bus, "market_data.order", error);
     if (status == HL_OK)
         status =
             declare(self, "market_data.state", HL_STATE, HL_NORMAL, on_state, &self->state, error);
@@ -257,19 +212,18 @@ static hl_status check(const overload *self, hl_error *error)
     uint64_t stale = 0;
     for (uint32_t key = 0; key < KEYS; key++)
         stale += self->seen[key] != self->sent[key];
-    if (self->wrong == 0 && stale == 0 && self->orders_handled == self->orders_sent &&
-        self->deltas_handled == self->deltas_sent)
+    if (self->wrong == 0 && stale == 0 && self->deltas_handled == self->deltas_sent)
         return HL_OK;
     return hl_error_set(error, HL_NOT_CONSERVED,
-                        "%" PRIu64 " orders and %" PRIu64 " deltas sent, %" PRIu64 " and %" PRIu64
-                        " handled; %" PRIu64 " events damaged or out of order, %" PRIu64
+                        "%" PRIu64 " deltas sent, %" PRIu64 " handled; %" PRIu64
+                        " events damaged or out of order, %" PRIu64
                         " keys without their newest value",
-                        self->orders_sent, self->deltas_sent, self->orders_handled,
-                        self->deltas_handled, self->wrong, stale);
+                        self->deltas_sent, self->deltas_handled, self->wrong, stale);
 }
 
-static hl_status run_half(overload *self, hl_error *error)
+static hl_status run_half(void *context, hl_error *error)
 {
+    overload *const self = context;
     const perf_cores *const cores = &self->run->cores;
     hl_ladder_options ladder = HL_LADDER_OPTIONS_INIT;
     ladder.enabled = self->has_ladder;
@@ -305,20 +259,15 @@ static double share(uint64_t part, uint64_t whole)
     return whole == 0 ? 0.0 : 100.0 * (double)part / (double)whole;
 }
 
-static void read_half(const overload *self, double *ret_values)
+static void read_half(const overload *self, const double *latencies, double *ret_values)
 {
-    const double percentiles[] = {50, 99, 99.9, 100};
-    double latencies[4];
-    for (size_t i = 0; i < 4; i++)
-        latencies[i] = (double)hl_histogram_value_at_percentile(self->latency.ns, percentiles[i]);
     if (!self->loaded) {
-        ret_values[IDLE_P50] = latencies[0];
-        ret_values[IDLE_P999] = latencies[2];
+        ret_values[IDLE_P50] = latencies[PERF_ORDERS_P50];
+        ret_values[IDLE_P999] = latencies[PERF_ORDERS_P999];
         return;
     }
     const double seconds = self->run->options->seconds;
-    for (size_t i = 0; i < 4; i++)
-        ret_values[LOAD_P50 + i] = latencies[i];
+    memcpy(&ret_values[LOAD_P50], latencies, PERF_ORDERS_VALUES * sizeof *latencies);
     ret_values[OFFERED] = (double)self->offered / seconds;
     ret_values[HANDLED] = (double)(self->deltas_handled + self->others_handled) / seconds;
     ret_values[CONFLATED] = share(self->lanes.conflated, self->offered);
@@ -334,24 +283,17 @@ static hl_status measure_half(const overload_context *asked, bool loaded, double
     overload *const self = hl_allocate(1, sizeof *self);
     if (self == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "no memory for a measurement");
-    const perf_timer *const timer = &asked->run->timer;
     self->run = asked->run;
     self->has_ladder = asked->has_ladder;
     self->loaded = loaded;
-    self->handler_ticks = perf_timer_ticks_of(timer, HANDLER_NS);
-    perf_schedule_init(&self->schedule, timer, ORDERS_PER_S, false);
-    hl_status status =
-        perf_latency_create(timer, asked->run->options->seconds, &self->latency, error);
-    if (status == HL_OK) {
-        status = run_half(self, error);
-        if (status == HL_OK)
-            read_half(self, ret_values);
-        char name[96];
-        snprintf(name, sizeof name, "%s.%s", asked->name, loaded ? "load" : "idle");
-        if (status == HL_OK)
-            perf_result_add_distribution(asked->run->result, name, self->latency.ns);
-        perf_latency_destroy(&self->latency);
-    }
+    self->handler_ticks = perf_timer_ticks_of(&asked->run->timer, HANDLER_NS);
+    char name[96];
+    double latencies[PERF_ORDERS_VALUES];
+    snprintf(name, sizeof name, "%s.%s", asked->name, loaded ? "load" : "idle");
+    const hl_status status =
+        perf_orders_measure(&self->orders, asked->run, name, run_half, self, latencies, error);
+    if (status == HL_OK)
+        read_half(self, latencies, ret_values);
     free(self);
     return status;
 }
@@ -369,16 +311,14 @@ static hl_status measure(void *context, double *ret_values, hl_error *error)
 
 hl_status perf_scenario_overload(perf_run *run, hl_error *error)
 {
+    static const perf_task like = {.measure = measure,
+                                   .metrics = metrics,
+                                   .metric_count = VALUES,
+                                   .floor = PERF_FLOOR_ONE_WAY};
     overload_context contexts[] = {{run, "ladder", true}, {run, "no_ladder", false}};
     perf_task tasks[2];
-    for (size_t i = 0; i < 2; i++) {
-        tasks[i] = (perf_task){.measure = measure,
-                               .context = &contexts[i],
-                               .metrics = metrics,
-                               .metric_count = VALUES,
-                               .floor = PERF_FLOOR_ONE_WAY};
-        snprintf(tasks[i].name, sizeof tasks[i].name, "%s", contexts[i].name);
-    }
+    for (size_t i = 0; i < 2; i++)
+        tasks[i] = perf_task_of(&like, contexts[i].name, &contexts[i]);
     perf_result_note(run->result,
                      "CPU %u sends orders (CRITICAL) and, in the overload, market data, one loop; "
                      "the bus's executor is on CPU %u; its housekeeper, which steps the ladder, on "

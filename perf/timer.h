@@ -44,4 +44,12 @@ static inline uint64_t perf_timer_ticks_of(const perf_timer *timer, double ns)
 /* What one reading costs, in ns: many in a row, divided. */
 double perf_timer_cost_ns(const perf_timer *timer);
 
+/* Keeps the CPU busy for so long. */
+static inline void perf_timer_spend(const perf_timer *timer, uint64_t ticks)
+{
+    const uint64_t end = perf_timer_ticks(timer) + ticks;
+    while (perf_timer_ticks(timer) < end)
+        hl_pause();
+}
+
 #endif
