@@ -28,6 +28,9 @@ hl_status perf_bus_open(const perf_bus_options *options, perf_bus *ret_bus, hl_e
     hl_domain_config domains[PERF_BUS_DOMAINS_MAX];
     make_domain("market_data", options, &domains[0]);
     make_domain("order", options, &domains[1]);
+    if (options->conflate_keys != 0)
+        domains[0].conflates = "normal";
+    domains[0].conflate_keys = options->conflate_keys;
     char lcores[64];
     snprintf(lcores, sizeof lcores, "market_data@%u,housekeeping@%u", options->cores->consumer,
              options->cores->publisher);
@@ -65,10 +68,12 @@ hl_status perf_bus_start(perf_bus *bus, hl_error *error)
     return status == HL_OK ? HL_OK : perf_bus_error(bus, status, error);
 }
 
-hl_status perf_bus_close(perf_bus *bus, hl_status status, hl_error *error)
+hl_status perf_bus_close(perf_bus *bus, hl_status status, hl_lane_stats *ret_lanes, hl_error *error)
 {
     if (status == HL_OK) {
         status = hl_bus_stop(bus->bus, PERF_BUS_STOP_NS);
+        if (status == HL_OK && ret_lanes != NULL)
+            status = hl_bus_lane_stats(bus->bus, "market_data", -1, ret_lanes);
         if (status != HL_OK)
             perf_bus_error(bus, status, error);
     }

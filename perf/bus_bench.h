@@ -29,6 +29,7 @@ typedef struct perf_bus_options {
     bool manual;      /* the scenario's threads turn the executors, one for each domain, in order */
     uint32_t workers; /* with `manual`: their executors, and one for taps, follow the domains' */
     const hl_ladder_options *ladder; /* NULL: as it is by default */
+    uint32_t conflate_keys;          /* of the NORMAL lane of "market_data"; 0: it is a ring */
     bool two_domains;        /* "market_data", whose handlers may publish to it, and "order" */
     const char *journal_dir; /* NULL: no journal; and then of all domains: */
     hl_durability durability;
@@ -48,8 +49,10 @@ hl_status perf_bus_open(const perf_bus_options *options, perf_bus *ret_bus, hl_e
 hl_status perf_bus_start(perf_bus *bus, hl_error *error);
 
 /* Stops, drains, checks conservation, frees. `status`: how it went so far; the first failure is the
- * answer, and `error` is left to it. */
-hl_status perf_bus_close(perf_bus *bus, hl_status status, hl_error *error);
+ * answer, and `error` is left to it. ret_lanes: what all lanes of "market_data" counted; NULL: it
+ * is not asked. */
+hl_status perf_bus_close(perf_bus *bus, hl_status status, hl_lane_stats *ret_lanes,
+                         hl_error *error);
 
 /* The bus's own sentence about a call that failed. */
 hl_status perf_bus_error(const perf_bus *bus, hl_status status, hl_error *error);

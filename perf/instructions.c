@@ -189,7 +189,7 @@ static hl_status count_with_bus(counted *self, hl_error *error)
         if (self->failed != HL_OK)
             status = hl_error_set(error, self->failed, "publish: %s", hl_status_text(self->failed));
     }
-    return perf_bus_close(&self->bus, status, error);
+    return perf_bus_close(&self->bus, status, NULL, error);
 }
 
 static hl_status count_case(const counted_case *asked, counted *self, hl_error *error)

@@ -178,7 +178,7 @@ static hl_status run_bus(live *self, perf_live_result *result, hl_error *error)
     if (status == HL_OK)
         status = perf_threads_run(threads, 1, error);
     hl_bus_journal_stats(self->bus.bus, 0, &after);
-    status = perf_bus_close(&self->bus, status, error);
+    status = perf_bus_close(&self->bus, status, NULL, error);
     *result = (perf_live_result){
         .events = self->sent,
         .ns = perf_timer_ns(&self->run->timer, self->end_ticks - self->start_ticks),

@@ -43,7 +43,7 @@ void perf_schedule_begin(perf_schedule *schedule, const perf_timer *timer, doubl
     schedule->turn = 0;
 }
 
-static hl_histogram *make_histogram(uint32_t digits)
+hl_histogram *perf_histogram_make(uint32_t digits)
 {
     hl_histogram *const histogram = hl_allocate(1, hl_histogram_size_bytes(digits));
     if (histogram != NULL)
@@ -60,11 +60,11 @@ hl_status perf_latency_create(const perf_timer *timer, double seconds, perf_late
     const double window_ns =
         windows > PERF_WINDOWS_MAX ? seconds * 1e9 / PERF_WINDOWS_MAX : PERF_WINDOW_NS;
     latency.ticks_per_window = (double)perf_timer_ticks_of(timer, window_ns);
-    latency.ns = make_histogram(PERF_HISTOGRAM_DIGITS);
+    latency.ns = perf_histogram_make(PERF_HISTOGRAM_DIGITS);
     latency.windows = hl_allocate(latency.window_count, sizeof *latency.windows);
     bool whole = latency.ns != NULL && latency.windows != NULL;
     for (uint32_t i = 0; whole && i < latency.window_count; i++) {
-        latency.windows[i] = make_histogram(WINDOW_DIGITS);
+        latency.windows[i] = perf_histogram_make(WINDOW_DIGITS);
         whole = latency.windows[i] != NULL;
     }
     if (!whole) {

@@ -64,6 +64,9 @@ typedef struct perf_latency {
     double ticks_per_window;
 } perf_latency;
 
+/* An empty one, the caller's to free(); NULL: no memory. */
+hl_histogram *perf_histogram_make(uint32_t digits);
+
 /* Room for a run of `seconds`. HL_NO_MEMORY. */
 hl_status perf_latency_create(const perf_timer *timer, double seconds, perf_latency *ret_latency,
                               hl_error *error);

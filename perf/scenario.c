@@ -33,6 +33,8 @@ static const perf_scenario scenarios[] = {
      perf_scenario_flood},
     {"overload", "orders beside more market data than can be taken, and what the ladder does", true,
      perf_scenario_overload},
+    {"conflated", "a lane that conflates before a slow handler: publishing, ages, memory", true,
+     perf_scenario_conflated},
     {"idle", "what an idle bus burns under each wait, and its wake-up", true, perf_scenario_idle},
     {"async", "a partition to a worker: events a second by order and contract", true,
      perf_scenario_async},

@@ -112,6 +112,7 @@ hl_status perf_scenario_hop(perf_run *run, hl_error *error);
 hl_status perf_scenario_bus(perf_run *run, hl_error *error);
 hl_status perf_scenario_flood(perf_run *run, hl_error *error);
 hl_status perf_scenario_overload(perf_run *run, hl_error *error);
+hl_status perf_scenario_conflated(perf_run *run, hl_error *error);
 hl_status perf_scenario_idle(perf_run *run, hl_error *error);
 hl_status perf_scenario_churn(perf_run *run, hl_error *error);
 hl_status perf_scenario_async(perf_run *run, hl_error *error);

@@ -157,7 +157,7 @@ static hl_status run_bus(async_bench *self, uint64_t *ret_lost, hl_error *error)
         status = perf_threads_run(threads, 2, error);
     if (status == HL_OK)
         hl_subscription_stats_read(self->subscription, &stats);
-    status = perf_bus_close(&self->bus, status, error);
+    status = perf_bus_close(&self->bus, status, NULL, error);
     *ret_lost = stats.lost;
     if (status == HL_OK && self->failed != HL_OK)
         return hl_error_set(error, self->failed, "publish: %s", hl_status_text(self->failed));

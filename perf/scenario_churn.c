@@ -196,7 +196,7 @@ static hl_status run_bus(churn *self, hl_error *error)
         status = perf_bus_start(&self->bus, error);
     if (status == HL_OK)
         status = perf_threads_run(&thread, 1, error);
-    status = perf_bus_close(&self->bus, status, error);
+    status = perf_bus_close(&self->bus, status, NULL, error);
     return status == HL_OK ? check(self, error) : status;
 }
 

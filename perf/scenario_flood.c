@@ -182,7 +182,7 @@ static hl_status run_half(void *context, hl_error *error)
         status = start(self, error);
     if (status == HL_OK)
         status = perf_threads_run(threads, self->own_partition ? 2 : 1, error);
-    status = perf_bus_close(&self->bus, status, error);
+    status = perf_bus_close(&self->bus, status, NULL, error);
     return status == HL_OK ? check(self, error) : status;
 }
 

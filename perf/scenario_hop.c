@@ -191,7 +191,7 @@ static hl_status run_bus(hop *self, hl_error *error)
         status = perf_bus_start(&self->bus, error);
     if (status == HL_OK)
         status = run_threads(self, error);
-    status = perf_bus_close(&self->bus, status, error);
+    status = perf_bus_close(&self->bus, status, NULL, error);
     if (status == HL_OK && (self->wrong != 0 || self->recorded != self->sent))
         return hl_error_set(error, HL_NOT_CONSERVED,
                             "%" PRIu64 " events sent, %" PRIu64 " came, %" PRIu64

@@ -120,7 +120,7 @@ static hl_status run_bus(idle *self, hl_wait wait, double *ret_cpu_percent, hl_e
         *ret_cpu_percent = watch_cpu_percent(self->run);
         status = perf_threads_run(&thread, 1, error);
     }
-    status = perf_bus_close(&self->bus, status, error);
+    status = perf_bus_close(&self->bus, status, NULL, error);
     if (status == HL_OK && self->failed != HL_OK)
         return hl_error_set(error, self->failed, "publish: %s", hl_status_text(self->failed));
     if (status == HL_OK && (self->wrong != 0 || self->handled != self->sent))

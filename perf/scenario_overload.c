@@ -238,13 +238,7 @@ static hl_status run_half(void *context, hl_error *error)
         status = perf_bus_start(&self->bus, error);
     if (status == HL_OK)
         status = perf_threads_run(&thread, 1, error);
-    if (status == HL_OK)
-        status = hl_bus_stop(self->bus.bus, PERF_BUS_STOP_NS);
-    if (status == HL_OK)
-        status = hl_bus_lane_stats(self->bus.bus, "market_data", -1, &self->lanes);
-    if (status != HL_OK)
-        perf_bus_error(&self->bus, status, error);
-    hl_bus_destroy(self->bus.bus);
+    status = perf_bus_close(&self->bus, status, &self->lanes, error);
     return status == HL_OK ? check(self, error) : status;
 }
 

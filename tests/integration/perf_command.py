@@ -19,6 +19,7 @@ SCENARIOS = {
     "hop": ["one_way_1k.p50", "one_way_1M.p99.99", "round_trip_poisson_100k.max"],
     "bus": ["bus_128_single", "bus_128_16_subscribers", "bus_128_10000_topics"],
     "flood": ["own_partition.flood_by_idle.p99.9", "one_partition.flood.p99.9"],
+    "conflated": ["slow_handler.publish_by_ring", "slow_handler.age.max_by_round_of_keys"],
     "overload": ["ladder.load_by_idle.p99.9", "ladder.throttled", "no_ladder.no_room"],
     "idle": ["spin.cpu", "backoff.cpu", "park.wake.p99"],
     "async": ["async_by_key", "async_unordered", "async_lossy.lost"],
