@@ -190,8 +190,7 @@ hl_status hl_conflating_claim(hl_outlet *outlet, uint32_t topic, uint64_t key, u
     return HL_OK;
 }
 
-/* The key waits now, and did not before. */
-static void tell(hl_outlet *outlet)
+void hl_conflating_tell(hl_outlet *outlet)
 {
     hl_announce(outlet);
     if (outlet->sleeper != NULL)
@@ -204,7 +203,7 @@ void hl_conflating_commit(hl_outlet *outlet, uint32_t seat)
     const bool replaced = hl_conflate_commit(&at->publisher, at->place);
     stand_up(outlet, seat);
     if (!replaced)
-        tell(outlet);
+        hl_conflating_tell(outlet);
 }
 
 void hl_conflating_abort(hl_outlet *outlet, uint32_t seat)
@@ -228,6 +227,6 @@ hl_status hl_conflating_put(hl_outlet *outlet, const hl_event *event)
         hl_conflate_put(&outlet->seats[0].publisher, event->topic, event->key, event,
                         (uint32_t)sizeof *event + event->payload_size, &replaced);
     if (status == HL_OK && !replaced)
-        tell(outlet);
+        hl_conflating_tell(outlet);
     return status;
 }

@@ -90,8 +90,8 @@ static inline void open_claim(hl_claim *claim, hl_outlet *outlet, uint64_t posit
 }
 
 /* The same for the cell of a conflating lane. */
-static void open_cell(hl_claim *claim, hl_outlet *outlet, hl_event *cell, uint32_t seat,
-                      const story *of, hl_event_tail tail)
+static inline void open_cell(hl_claim *claim, hl_outlet *outlet, hl_event *cell, uint32_t seat,
+                             const story *of, hl_event_tail tail)
 {
     *claim = (hl_claim){.lane = outlet,
                         .slots = (unsigned char *)cell,
@@ -311,7 +311,7 @@ static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publish
 
 /* The usual case of a claim, in as few steps as that takes: one slot on the lane of the topic's own
  * priority, by a publisher from outside, the bus open, and room. False: not that case; nothing has
- * happened, claim_exclusive is to be called. */
+ * happened, claim_one is to be called. */
 static inline __attribute__((always_inline)) bool claim_at_once(hl_publisher *publisher,
                                                                 hl_topic topic, uint64_t key,
                                                                 uint32_t payload_size,
@@ -335,6 +335,41 @@ static inline __attribute__((always_inline)) bool claim_at_once(hl_publisher *pu
     const story of = {key, 0, 0, topic.number, payload_size};
     open_claim(ret_claim, outlet, position, 1, &of, outlet->tail);
     return true;
+}
+
+/* The usual case of a claim on a lane that conflates, likewise. */
+static inline bool claim_cell_at_once(hl_publisher *publisher, hl_topic topic, uint64_t key,
+                                      uint32_t payload_size, hl_claim *ret_claim)
+{
+    hl_status ignored;
+    hl_event *cell;
+    if (publisher->is_handlers)
+        return false;
+    hl_outlet *const outlet =
+        find_outlet(publisher->bus, publisher->outlets, topic, key, -1, true, &ignored);
+    if (outlet == NULL || outlet->kind != HL_OUTLET_CONFLATING ||
+        check_shape(outlet, payload_size, gate_of(outlet)) != HL_OK)
+        return false;
+    /* GATE: counted before the gate is looked at again. */
+    hl_count(&outlet->counts.attempts, 1);
+    if (gate_of(outlet) != HL_GATE_OPEN ||
+        hl_conflating_claim_alone(outlet, topic.number, key, &cell) != HL_OK) {
+        hl_count(&outlet->counts.attempts, (uint64_t)-1);
+        return false;
+    }
+    const story of = {key, 0, 0, topic.number, payload_size};
+    open_cell(ret_claim, outlet, cell, 0, &of, outlet->tail);
+    return true;
+}
+
+/* One slot on the lane of the topic's own priority, when claim_at_once has said no. */
+static __attribute__((noinline)) hl_status claim_one(hl_publisher *publisher, hl_topic topic,
+                                                     uint64_t key, uint32_t payload_size,
+                                                     bool may_wait, hl_claim *ret_claim)
+{
+    if (claim_cell_at_once(publisher, topic, key, payload_size, ret_claim))
+        return HL_OK;
+    return claim_exclusive(publisher, topic, key, -1, payload_size, 1, may_wait, ret_claim);
 }
 
 static inline void set_flags(const hl_claim *claim, uint8_t off, uint8_t on)
@@ -430,11 +465,30 @@ static hl_door_counts *counts_of(hl_outlet *outlet)
     return outlet->kind == HL_OUTLET_SHARED ? my_cell(outlet) : &outlet->counts;
 }
 
+/* A commit to a lane that conflates in its usual case: an exclusive publisher's, while the bus is
+ * open. False: not that one; nothing has happened. */
+static inline bool commit_cell_at_once(hl_claim *claim, hl_outlet *outlet)
+{
+    uint64_t now_ns = 0;
+    if (!hl_clock_try_now(&outlet->bus->clock, &now_ns))
+        return false;
+    hl_count(&outlet->counts.finishing, 1);
+    if (__builtin_expect(gate_of(outlet) != HL_GATE_OPEN, 0)) {
+        hl_count(&outlet->counts.finishing, (uint64_t)-1);
+        return false;
+    }
+    claim->count = 0;
+    finish_header(claim->event, now_ns, claim->payload_size);
+    hl_conflating_commit_alone(outlet);
+    end_finish(outlet, &outlet->counts.committed, 1);
+    return true;
+}
+
 static __attribute__((noinline)) void commit_any(hl_claim *claim)
 {
     hl_outlet *const outlet = claim->lane;
     const uint32_t count = claim->count;
-    if (count == 0)
+    if (count == 0 || (outlet->kind == HL_OUTLET_CONFLATING && commit_cell_at_once(claim, outlet)))
         return;
     if (outlet->kind == HL_OUTLET_HANDLER) {
         commit_staged(outlet, claim);
@@ -579,7 +633,7 @@ hl_status hl_try_claim(hl_publisher *publisher, hl_topic topic, uint64_t key, ui
 {
     if (claim_at_once(publisher, topic, key, payload_size, ret_claim))
         return HL_OK;
-    return claim_exclusive(publisher, topic, key, -1, payload_size, 1, false, ret_claim);
+    return claim_one(publisher, topic, key, payload_size, false, ret_claim);
 }
 
 hl_status hl_try_claim_run(hl_publisher *publisher, hl_topic topic, uint64_t key,
@@ -601,7 +655,7 @@ hl_status hl_claim_wait(hl_publisher *publisher, hl_topic topic, uint64_t key,
 {
     if (claim_at_once(publisher, topic, key, payload_size, ret_claim))
         return HL_OK;
-    return claim_exclusive(publisher, topic, key, -1, payload_size, 1, true, ret_claim);
+    return claim_one(publisher, topic, key, payload_size, true, ret_claim);
 }
 
 hl_status hl_claim_run_wait(hl_publisher *publisher, hl_topic topic, uint64_t key,
@@ -627,7 +681,7 @@ hl_status hl_publish(hl_publisher *publisher, hl_topic topic, uint64_t key, cons
     hl_claim claim;
     hl_status status = HL_OK;
     if (!claim_at_once(publisher, topic, key, payload_size, &claim))
-        status = claim_exclusive(publisher, topic, key, -1, payload_size, 1, true, &claim);
+        status = claim_one(publisher, topic, key, payload_size, true, &claim);
     return copy_and_commit(status, &claim, payload, payload_size);
 }
 
@@ -637,7 +691,7 @@ hl_status hl_try_publish(hl_publisher *publisher, hl_topic topic, uint64_t key, 
     hl_claim claim;
     hl_status status = HL_OK;
     if (!claim_at_once(publisher, topic, key, payload_size, &claim))
-        status = claim_exclusive(publisher, topic, key, -1, payload_size, 1, false, &claim);
+        status = claim_one(publisher, topic, key, payload_size, false, &claim);
     return copy_and_commit(status, &claim, payload, payload_size);
 }
 
