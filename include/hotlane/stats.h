@@ -78,6 +78,9 @@ typedef struct hl_subscription_stats {
     uint64_t slow;      /* calls that the watchdog found over their budget */
     uint64_t ejections; /* times that a partition detached it because it was behind */
     bool ejected;       /* it is detached so just now, somewhere */
+    uint64_t replayed;  /* of the delivered: from the journal (hl_past) */
+    uint64_t missed;    /* sequences of the past that the journal did not have */
+    bool catching_up;   /* the journal is read for it just now */
     char name[64];
     char pattern[256];
     bool closed;

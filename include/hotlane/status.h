@@ -47,7 +47,8 @@
     X(HL_FAILED, 25, "a handler failed")                                                          \
     X(HL_DAMAGED, 26, "what was stored is damaged: see the place it names")                       \
     X(HL_NO_SPACE, 27, "the disk is full: it goes on by itself when there is room")               \
-    X(HL_LOCKED, 28, "another process holds it: stop that one first")
+    X(HL_LOCKED, 28, "another process holds it: stop that one first")                             \
+    X(HL_GONE, 29, "it was kept and is no longer: begin later, or accept the gap")
 
 typedef enum hl_status {
 #define HL_STATUS_CODE(code, value, text) code = value,

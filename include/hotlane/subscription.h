@@ -31,6 +31,16 @@
  * itself: batch_events of them, or what is there when the first has waited batch_wait_ns since a
  * worker saw it. While something of a queue is being tried again, or the breaker remembers a
  * failure, its batches are of one event.
+ *
+ * An async subscription may begin in the past, where its domain has a journal, and one that was
+ * ejected may go on where it was: it is brought up from the journal, at its own pace, and handed
+ * over to what comes live, with no gap and no repeat (hl_past):
+ *
+ *     options.past.from = HL_FROM_START;
+ *     hl_subscribe(bus, "order.>", on_order, context, &options, &subscription);
+ *     ...
+ *     const hl_past past = {.from = HL_FROM_LAST};          // when it got HL_EVENT_EJECTED
+ *     hl_subscription_reattach_from(subscription, &past);
  */
 #ifndef HOTLANE_SUBSCRIPTION_H
 #define HOTLANE_SUBSCRIPTION_H
@@ -106,6 +116,41 @@ typedef struct hl_ejected {
     uint64_t age_ns; /* how long the oldest of them had */
 } hl_ejected;
 
+/* Where an async subscription begins, or goes on. */
+typedef enum hl_from {
+    HL_FROM_NOW = 0,   /* with what comes from here on */
+    HL_FROM_START,     /* the oldest event that the journal has */
+    HL_FROM_POSITIONS, /* behind the positions given; a partition without one: HL_FROM_START */
+    HL_FROM_LAST       /* hl_subscription_reattach_from: behind the last one that it was given */
+} hl_from;
+
+/* A place in a partition's order: what comes next is the event after it. */
+typedef struct hl_position {
+    uint32_t partition; /* hl_bus_partition */
+    uint64_t after_sequence;
+} hl_position;
+
+/*
+ * The past that a subscription is to get. Of each partition the journal's events come first, with
+ * HL_EVENT_REPLAYED, one after the other as the handler takes them: only when it has nearly caught
+ * up does the partition begin to queue what comes live, from sequence S on; the journal is then
+ * read to S, and what is behind S comes from the queue. If the queue fills before that, the
+ * contract decides: lossless holds the publishers' rings, lossy loses and tells, eject detaches and
+ * tells, and HL_FROM_LAST goes on from there. Not with contract latest, nor with an initial image.
+ * The predicate runs on the thread that reads the journal. Partitions without a journal begin now.
+ *
+ * What the journal does not have (removed by retention, damaged, or let pass while the disk was
+ * gone) is told by an event with HL_EVENT_LOST and HL_EVENT_REPLAYED, whose hl_lost counts all
+ * sequences that are missing, whomever they were for; its topic is UINT32_MAX, its key 0. By key or
+ * unordered it comes in no order with the events of other keys.
+ */
+typedef struct hl_past {
+    hl_from from;
+    const hl_position *positions; /* read during the call only */
+    uint32_t position_count;
+    bool may_miss; /* if retention has removed some: tell so and go on; else the call is HL_GONE */
+} hl_past;
+
 typedef struct hl_subscription_options {
     size_t size;
     const char *name;       /* for reports; copied; NULL: the pattern */
@@ -137,13 +182,17 @@ typedef struct hl_subscription_options {
     const hl_retry_options *retry;     /* copied; NULL: HL_RETRY_OPTIONS_INIT */
     const hl_breaker_options *breaker; /* copied; NULL: none, it is never left alone */
     uint64_t budget_ns; /* the watchdog reports a handler that runs longer; 0: the bus's */
+    hl_past past;       /* of async ones; not HL_FROM_LAST */
 } hl_subscription_options;
 
 #define HL_SUBSCRIPTION_OPTIONS_INIT                                                            \
     {                                                                                           \
         sizeof(hl_subscription_options), NULL, 0, NULL, false, false, NULL, 100,                \
             10 * HL_MILLISECOND, false, NULL, HL_ASYNC_NONE, HL_CONTRACT_LOSSLESS, false, 1024, \
-            4096, 1024, 0, NULL, NULL, 0                                                        \
+            4096, 1024, 0, NULL, NULL, 0,                                                       \
+        {                                                                                       \
+            HL_FROM_NOW, NULL, 0, false                                                         \
+        }                                                                                       \
     }
 
 #ifdef __cplusplus
@@ -163,7 +212,9 @@ extern "C" {
  * - HL_NOT_ALLOWED: initial_image, and no state topic matches. (Of a pattern that matches others
  *   too, the state topics give their image, the others nothing.) Contract latest, and a topic that
  *   is no state topic matches; one that would match cannot be declared as long as it lasts. Async,
- *   and the bus has no workers.
+ *   and the bus has no workers. A past, and none of its partitions has a journal.
+ * - HL_GONE: the journal no longer has all of the past that is asked for.
+ * - HL_DAMAGED, HL_SYSTEM, HL_UNSUPPORTED: the journal cannot be read, as hl_journal_reader_open.
  * - HL_LIMIT, HL_NO_MEMORY, HL_CLOSED
  */
 HL_API hl_status hl_subscribe(hl_bus *bus, const char *pattern, hl_handler handler, void *context,
@@ -193,6 +244,17 @@ HL_API hl_status hl_unsubscribe(hl_subscription *subscription, uint64_t timeout_
  * - HL_CLOSED: it is ending, or this is a fork's child.
  */
 HL_API hl_status hl_subscription_reattach(hl_subscription *subscription);
+
+/*
+ * The same, with what was before: HL_FROM_LAST for all that it was not given yet. No initial image.
+ * It looks into the journal's directory under the control lock. Statuses as
+ * hl_subscription_reattach (the sentence: hl_bus_error), and:
+ * - HL_GONE: retention has removed some of it, in a partition; nothing has happened: say
+ * `may_miss`.
+ * - HL_NOT_ALLOWED: one of the partitions that ejected it has no journal, and not `may_miss`.
+ * - HL_INVALID: the options; contract latest. HL_NO_MEMORY, HL_DAMAGED, HL_SYSTEM, HL_UNSUPPORTED.
+ */
+HL_API hl_status hl_subscription_reattach_from(hl_subscription *subscription, const hl_past *past);
 
 /* Has the batches that wait for company delivered now, by the partitions' threads: soon, not by the
  * time that it returns. Any thread. HL_OK; HL_NOT_ALLOWED: it has no batch handler; HL_CLOSED: it

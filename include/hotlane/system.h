@@ -114,6 +114,24 @@ typedef struct hl_system_eject {
     uint64_t last_sequence;
 } hl_system_eject;
 
+/* "system.hand_over": the journal is read for a subscriber (hl_past), or no longer. Key: as
+ * system.eject. */
+#define HL_TOPIC_HAND_OVER "system.hand_over"
+typedef enum hl_hand_over_state {
+    HL_HAND_OVER_BEGUN = 1, /* behind `sequence` */
+    HL_HAND_OVER_LIVE,      /* done: what is behind `sequence` comes live */
+    HL_HAND_OVER_MISSED,    /* the journal does not have `missing` events up to `sequence` */
+    HL_HAND_OVER_WAITING    /* the journal cannot be read, `text` says why: tried again */
+} hl_hand_over_state;
+typedef struct hl_system_hand_over {
+    char subscription[64];
+    uint32_t partition;
+    uint32_t state; /* hl_hand_over_state */
+    uint64_t sequence;
+    uint64_t missing;
+    char text[160];
+} hl_system_hand_over;
+
 /* "system.scale": the pool of workers grew or shrank. Key: 0. */
 #define HL_TOPIC_SCALE "system.scale"
 typedef struct hl_system_scale {

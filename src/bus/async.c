@@ -9,6 +9,7 @@
 #include "bus/bus.h"
 #include "bus/guard.h"
 #include "bus/hold.h"
+#include "bus/past.h"
 #include "bus/pattern.h"
 
 #define QUEUE_MOST   (UINT32_C(1) << 24)
@@ -102,6 +103,9 @@ static const char *defect_of_retry(const hl_subscription_options *options)
 
 hl_status hl_async_check(hl_bus *bus, const char *pattern, const hl_subscription_options *options)
 {
+    const hl_status past = hl_past_check(bus, pattern, options);
+    if (past != HL_OK)
+        return past;
     if (options->async == HL_ASYNC_NONE) {
         if (options->tap || options->contract != HL_CONTRACT_LOSSLESS)
             return hl_bus_fail(bus, HL_INVALID,
@@ -185,12 +189,20 @@ static bool is_for_all(const hl_async *async, uint32_t strand)
     return async->is_shared && strand == 0;
 }
 
+uint32_t hl_async_slot_bytes(const hl_partition *partition)
+{
+    const uint32_t least = (uint32_t)sizeof(hl_event) + LEAST_ROOM;
+    const uint32_t slot = partition->domain->config.slot_size_bytes;
+    return slot > least ? slot : least;
+}
+
 static bool make_box(hl_async *async, uint32_t i)
 {
     const hl_subscription *const subscription = async->subscription;
+    const uint32_t slots = async->kind == &hl_async_latest ? subscription->options.latest_keys
+                                                           : subscription->options.queue_events;
     const hl_partition *const partition =
         &subscription->bus->partitions[subscription->first_partition + i];
-    const uint32_t least = (uint32_t)sizeof(hl_event) + LEAST_ROOM;
     const uint32_t slot = partition->domain->config.slot_size_bytes;
     hl_async_box *const box = &async->boxes[i];
     box->async = async;
@@ -203,7 +215,7 @@ static bool make_box(hl_async *async, uint32_t i)
     for (uint32_t s = 0; s < async->queue_strands; s++) {
         box->queues[s].box = box;
         box->queues[s].partition = partition;
-        if (!async->kind->make(&box->queues[s], slot > least ? slot : least))
+        if (!async->kind->make(&box->queues[s], hl_async_slot_bytes(partition), slots))
             return false;
     }
     return true;
@@ -273,6 +285,8 @@ void hl_async_free(hl_async *async)
         async->guard->free(async);
     for (uint32_t i = 0; async->queues != NULL && i < async->box_count * async->queue_strands; i++)
         free(async->queues[i].memory);
+    for (uint32_t i = 0; async->boxes != NULL && i < async->box_count; i++)
+        hl_past_free(&async->boxes[i]);
     for (uint32_t i = 0; async->strands != NULL && i < async->strand_count; i++)
         free(async->strands[i].cells);
     for (uint32_t i = 0; async->shares != NULL && i < async->pool->count; i++)
@@ -322,7 +336,9 @@ void hl_async_check_pace(hl_partition *partition, hl_async_queue *queue)
     const hl_event *oldest;
     const uint64_t behind = box->async->kind->waiting(queue, &oldest);
     uint64_t age_ns = 0;
-    if (options->eject_age_ns != 0 && now_ns >= box->next_look_ns && oldest != NULL) {
+    /* How old an image's value is says nothing of the subscriber. */
+    if (options->eject_age_ns != 0 && now_ns >= box->next_look_ns && oldest != NULL &&
+        (oldest->flags & HL_EVENT_IMAGE) == 0) {
         age_ns = now_ns > oldest->published_ns ? now_ns - oldest->published_ns : 0;
         box->next_look_ns = now_ns + options->eject_age_ns / LOOKS_AN_AGE;
     }
@@ -331,25 +347,62 @@ void hl_async_check_pace(hl_partition *partition, hl_async_queue *queue)
         eject(partition, box, &queue->lost, behind, age_ns);
 }
 
+bool hl_async_ask_back(hl_async_box *box)
+{
+    uint32_t told = HL_EJECT_TOLD;
+    /* TOLD: acq_rel, the ejection that was told is behind it. */
+    return hl_compare_exchange_acq_rel_u32(&box->eject, &told, HL_EJECT_RETURNS);
+}
+
 void hl_async_reattach(hl_partition *partition, hl_cell *cell)
 {
     hl_async_box *const box = cell->waiting;
-    /* Relaxed: the partition's own. */
-    if (hl_load_relaxed_u32(&cell->state) != HL_CELL_EJECTED)
+    /* TOLD: acquire, as it was stored. */
+    if (hl_load_acquire_u32(&box->eject) != HL_EJECT_RETURNS)
         return;
-    hl_store_release_u32(&box->eject, HL_EJECT_NONE);    /* TOLD: release; it was told. */
+    hl_store_release_u32(&box->eject, HL_EJECT_NONE);    /* TOLD: release; nobody asks any more. */
     hl_store_relaxed_u32(&cell->state, HL_CELL_WAITING); /* Relaxed: the partition's own. */
     for (uint32_t i = 0; i < box->async->queue_strands; i++)
         box->queues[i].lost = (hl_lost){0}; /* it was told that all was */
     hl_cell_attach(partition, cell);
 }
 
+/* ---- the past, and what is live ---- */
+
+static hl_past_phase phase_of(const hl_async_box *box)
+{
+    /* PAST: acquire, what was put by then is seen. */
+    return (hl_past_phase)hl_load_acquire_u32(&box->phase);
+}
+
+bool hl_async_has_turn(const hl_async_queue *queue)
+{
+    const hl_async_box *const box = queue->box;
+    const hl_past_phase phase = phase_of(box);
+    return queue->is_past || phase == HL_PAST_NONE ||
+           (phase == HL_PAST_PUT &&
+            !box->async->kind->ready(&box->past->queues[queue - box->queues], 1));
+}
+
+/* Whether a strand's holder finds something in a box. */
+static bool box_is_ready(const hl_async_box *box, uint32_t strand)
+{
+    return (phase_of(box) != HL_PAST_NONE && hl_async_queue_is_ready(&box->past->queues[strand])) ||
+           (hl_async_has_turn(&box->queues[strand]) &&
+            hl_async_queue_is_ready(&box->queues[strand]));
+}
+
 /* ---- news of an ejection ---- */
 
 static bool box_is_empty(const hl_async_box *box)
 {
+    const hl_past_phase phase = phase_of(box);
+    const hl_async_kind *const kind = box->async->kind;
+    if (phase == HL_PAST_READING)
+        return false;
     for (uint32_t i = 0; i < box->async->queue_strands; i++)
-        if (box->async->kind->ready(&box->queues[i], 1))
+        if (kind->ready(&box->queues[i], 1) ||
+            (phase != HL_PAST_NONE && kind->ready(&box->past->queues[i], 1)))
             return false;
     return true;
 }
@@ -389,7 +442,7 @@ static hl_async_queue *queue_at(const hl_async *async, uint32_t box, uint32_t st
 static bool strand_is_ready(const hl_async *async, uint32_t strand)
 {
     for (uint32_t i = 0; strand < async->queue_strands && i < async->box_count; i++)
-        if (hl_async_queue_is_ready(queue_at(async, i, strand)) ||
+        if (box_is_ready(&async->boxes[i], strand) ||
             (strand == 0 && is_untold(&async->boxes[i]) && box_is_empty(&async->boxes[i])))
             return true;
     return false;
@@ -485,16 +538,30 @@ static uint32_t serve_kept(hl_worker *worker, const hl_async *async, uint32_t ma
     return handled;
 }
 
+static uint32_t serve_queue(hl_worker *worker, hl_async_queue *queue, uint32_t max)
+{
+    const hl_async *const async = queue->box->async;
+    return async->subscription->options.batch == NULL ? async->kind->serve(worker, queue, max)
+                                                      : hl_async_serve_batches(worker, queue, max);
+}
+
+/* Its past first. */
+static uint32_t serve_box(hl_worker *worker, const hl_async_box *box, uint32_t strand, uint32_t max)
+{
+    uint32_t handled = 0;
+    if (__builtin_expect(phase_of(box) != HL_PAST_NONE, 0))
+        handled = serve_queue(worker, &box->past->queues[strand], max);
+    return handled < max ? handled + serve_queue(worker, &box->queues[strand], max - handled)
+                         : handled;
+}
+
 static uint32_t serve_queues(hl_worker *worker, hl_async *async, uint32_t index, uint32_t max)
 {
     uint32_t handled = 0;
     hl_store_relaxed_u64(&worker->strand->rests_until_ns, 0); /* Relaxed: a hint to others. */
     for (uint32_t i = 0; i < async->box_count; i++) {
-        hl_async_queue *const queue = queue_at(async, i, index);
         if (handled < max)
-            handled += async->subscription->options.batch == NULL
-                           ? async->kind->serve(worker, queue, max - handled)
-                           : hl_async_serve_batches(worker, queue, max - handled);
+            handled += serve_box(worker, &async->boxes[i], index, max - handled);
         if (index == 0 && !hl_subscription_is_ending(async->subscription))
             handled += tell_ejection(worker, &async->boxes[i]);
     }
@@ -580,7 +647,7 @@ static void limit_by_strand(const hl_async *async, uint32_t index, uint64_t *lim
     for (uint32_t i = 0; index < async->queue_strands && i < async->box_count; i++) {
         const hl_async_queue *const queue = queue_at(async, i, index);
         const uint64_t due_ns = hl_load_relaxed_u64(&queue->batch_due_ns); /* Relaxed: a hint. */
-        if (due_ns != 0 && async->kind->ready(queue, 1))
+        if (due_ns != 0 && async->kind->ready(queue, 1) && hl_async_has_turn(queue))
             not_after(limit_ns, due_ns, now_ns);
     }
 }
@@ -607,16 +674,26 @@ uint64_t hl_async_sleep_limit_ns(const hl_worker *worker)
 
 /* ---- the end, and the counts ---- */
 
+static uint64_t drain_queue(hl_async_queue *queue, hl_executor *executor)
+{
+    const hl_async *const async = queue->box->async;
+    uint64_t slots;
+    const uint64_t events = async->kind->drain(queue, &slots);
+    hl_count(&queue->box->cancelled, events);
+    hl_count(&executor->finished[async->pool->kind], slots);
+    return events;
+}
+
 uint64_t hl_async_drain(hl_async *async, hl_executor *executor)
 {
     uint64_t all = 0;
-    for (uint32_t i = 0; i < async->box_count * async->queue_strands; i++) {
-        uint64_t slots;
-        const uint64_t events = async->kind->drain(&async->queues[i], &slots);
-        hl_count(&async->queues[i].box->cancelled, events);
-        hl_count(&executor->finished[async->pool->kind], slots);
-        all += events;
-    }
+    for (uint32_t i = 0; i < async->box_count; i++)
+        for (uint32_t s = 0; s < async->queue_strands; s++) {
+            const hl_async_box *const box = &async->boxes[i];
+            all += drain_queue(&box->queues[s], executor);
+            if (phase_of(box) != HL_PAST_NONE)
+                all += drain_queue(&box->past->queues[s], executor);
+        }
     for (uint32_t i = 0; async->guard != NULL && i < async->strand_count; i++)
         if (async->strands[i].cells != NULL)
             async->guard->cancel(async, &async->strands[i], executor);
@@ -653,6 +730,23 @@ static uint64_t add_up_strands(const hl_async *async, hl_subscription_stats *sum
     return done;
 }
 
+/* What is counted of a box's past. How many events were put into its queues. */
+static uint64_t add_past(const hl_async_box *box, hl_subscription_stats *sum)
+{
+    const hl_past_phase phase = phase_of(box);
+    if (phase == HL_PAST_NONE)
+        return 0;
+    const hl_async_past *const past = box->past;
+    sum->catching_up |= phase == HL_PAST_READING;
+    sum->filtered += hl_load_relaxed_u64(&past->filtered);            /* Relaxed: as below. */
+    sum->missed += hl_load_relaxed_u64(&past->missed);                /* Relaxed: as below. */
+    const uint64_t queued = hl_load_relaxed_u64(&past->queued);       /* Relaxed: as below. */
+    const uint64_t delivered = hl_load_relaxed_u64(&past->delivered); /* Relaxed: as below. */
+    sum->delivered += delivered;
+    sum->replayed += delivered;
+    return queued;
+}
+
 void hl_async_add_up(const hl_async *async, hl_subscription_stats *sum)
 {
     uint64_t taken = 0, queued = 0;
@@ -682,6 +776,7 @@ void hl_async_add_up(const hl_async *async, hl_subscription_stats *sum)
         sum->conflated += hl_load_relaxed_u64(&box->conflated); /* Relaxed: as above. */
         sum->ejections += hl_load_relaxed_u64(&box->ejections); /* Relaxed: as above. */
         sum->ejected |= hl_load_relaxed_u32(&box->cell->state) == HL_CELL_EJECTED; /* as above */
+        queued += add_past(box, sum);
     }
     /* At rest nothing is there: what is missing shows. */
     const bool is_drained = hl_load_relaxed_u32(&async->is_drained) != 0; /* Relaxed: as above. */

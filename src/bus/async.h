@@ -38,11 +38,12 @@
  *   HELD     strand.holder: a worker takes it (compare-exchange, acquire) and gives it back (store
  *            release): the next one sees the queues' consumer ends, and all that handlers did.
  *   TOLD     box.eject: the partition stores HL_EJECT_UNTOLD (release) after what is to be told; a
- *            worker takes it (acquire) to HL_EJECT_TOLD; reattaching begins (store release) with
- *            HL_EJECT_NONE.
- *   DRAINED  (executor.h) executor.handed, finished: copies put into queues, counted before they
- * can be seen; and those that are done with, counted (release) after what their handlers published.
- * Stop loads `finished` (acquire), then `handed`: equal sums mean that nothing is in a queue.
+ *            worker takes it (acquire) to HL_EJECT_TOLD; the control plane from there to RETURNS,
+ *            for the partition to go on from now, or to NONE, where its past is read first
+ * (past.h): so a command that is late never takes up what was ejected again meanwhile. DRAINED
+ * (executor.h) executor.handed, finished: copies put into queues, counted before they can be seen;
+ * and those that are done with, counted (release) after what their handlers published. Stop loads
+ * `finished` (acquire), then `handed`: equal sums mean that nothing is in a queue.
  */
 #ifndef HL_BUS_ASYNC_H
 #define HL_BUS_ASYNC_H
@@ -55,12 +56,17 @@
 #define HL_ASYNC_RUN 64 /* most events of a strand before its worker looks at others */
 
 typedef struct hl_async_queue hl_async_queue;
+typedef struct hl_async_past hl_async_past;
 
 /* What the three kinds of queues do in their own way. */
 typedef struct hl_async_kind {
     hl_delivery delivery;
-    /* Fills in the queue's ends. The control plane. False: no memory. */
-    bool (*make)(hl_async_queue *queue, uint32_t slot_size_bytes);
+    /* Fills in the queue's ends; of contract latest `slots` are its keys. The control plane. False:
+     * no memory. */
+    bool (*make)(hl_async_queue *queue, uint32_t slot_size_bytes, uint32_t slots);
+    /* Puts an event in, counting the copy in `handed` (DRAINED) before it can be seen. The queue's
+     * producer. False: no room. NULL: the table of latest values, which has no past (past.h). */
+    bool (*put)(hl_async_queue *queue, const hl_event *event, uint64_t *handed);
     /* Whether so many events wait in it, news among them. Any thread. */
     bool (*ready)(const hl_async_queue *queue, uint32_t count);
     /* Runs the handler for what waits, for at most `max` events. A worker that has its strand. */
@@ -103,7 +109,12 @@ struct hl_strand {
     hl_cell *cells;          /* by box; what the guard counts. NULL: it has none (shared) */
 };
 
-typedef enum hl_eject_state { HL_EJECT_NONE = 0, HL_EJECT_UNTOLD, HL_EJECT_TOLD } hl_eject_state;
+typedef enum hl_eject_state {
+    HL_EJECT_NONE = 0,
+    HL_EJECT_UNTOLD,
+    HL_EJECT_TOLD,
+    HL_EJECT_RETURNS /* it was told, and the partition is asked to take it up again, from now */
+} hl_eject_state;
 
 /* What a cell's `waiting` points to. The partition's thread writes it. */
 typedef struct hl_async_box {
@@ -115,6 +126,8 @@ typedef struct hl_async_box {
     uint64_t ejections;
     uint64_t cancelled;    /* what was left in the queues at the end */
     uint32_t eject;        /* TOLD: hl_eject_state */
+    uint32_t phase;        /* PAST (past.h): hl_past_phase */
+    hl_async_past *past;   /* PAST: not looked at while the phase is NONE */
     hl_ejected ejected;    /* TOLD */
     uint64_t next_look_ns; /* at the age of the oldest */
 } hl_async_box;
@@ -123,6 +136,7 @@ struct hl_async_queue {
     /* Read-only after it is made. */
     alignas(128) hl_async_box *box;
     const hl_partition *partition;
+    bool is_past; /* past.h */
     void *memory;
     hl_ring *ring;      /* ordered, unordered */
     hl_mpmc shared;     /* unordered */
@@ -215,10 +229,17 @@ bool hl_async_waits(const hl_link *links);
  * `executor`, and what is kept cancelled or given up. The number of events. */
 uint64_t hl_async_drain(hl_async *async, hl_executor *executor);
 
+/* A queue's slot of a partition, in bytes: news must fit, too. */
+uint32_t hl_async_slot_bytes(const hl_partition *partition);
+
+/* A partition is to take up again what it has ejected, and told so. False: it has not. Under the
+ * lock. */
+bool hl_async_ask_back(hl_async_box *box);
+
 /* Adds what the workers and boxes have counted. */
 void hl_async_add_up(const hl_async *async, hl_subscription_stats *sum);
 
-/* Takes up again what was ejected. The partition's thread. */
+/* Takes up again what is to return. The partition's thread. */
 void hl_async_reattach(hl_partition *partition, hl_cell *cell);
 
 #endif

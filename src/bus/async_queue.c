@@ -56,6 +56,13 @@ static void hurry(hl_async_queue *queue)
     hl_store_release_u64(&queue->hurried, queue->hurried + 1);
 }
 
+/* What is of the past has no company to wait for but what is there. */
+static void put_done(hl_async_queue *queue)
+{
+    if (queue->box->async->subscription->options.batch != NULL)
+        hurry(queue);
+}
+
 static void tell(hl_async_queue *queue, const hl_event *event)
 {
     const hl_subscription_options *const options = &queue->box->async->subscription->options;
@@ -161,10 +168,10 @@ static void cancel(hl_partition *partition, hl_cell *cell)
 
 /* ---- ordered: a ring with one consumer at a time ---- */
 
-static bool make_ring(hl_async_queue *queue, uint32_t slot_size_bytes, hl_ring_kind kind)
+static bool make_ring(hl_async_queue *queue, uint32_t slot_size_bytes, uint32_t slots,
+                      hl_ring_kind kind)
 {
     const hl_subscription *const subscription = queue->box->async->subscription;
-    const uint32_t slots = subscription->options.queue_events;
     const size_t bytes = hl_ring_size_bytes(slot_size_bytes, slots);
     queue->memory = hl_allocate(1, bytes);
     if (queue->memory == NULL)
@@ -174,13 +181,25 @@ static bool make_ring(hl_async_queue *queue, uint32_t slot_size_bytes, hl_ring_k
     return queue->ring != NULL;
 }
 
-static bool make_ordered(hl_async_queue *queue, uint32_t slot_size_bytes)
+static bool make_ordered(hl_async_queue *queue, uint32_t slot_size_bytes, uint32_t slots)
 {
-    if (!make_ring(queue, slot_size_bytes, HL_RING_SPSC))
+    if (!make_ring(queue, slot_size_bytes, slots, HL_RING_SPSC))
         return false;
     hl_spsc_open(queue->ring, &queue->producer);
     hl_ring_consumer_open(queue->ring, &queue->consumer);
     queue->taken = hl_ring_consumed(&queue->consumer);
+    return true;
+}
+
+static bool put_ordered(hl_async_queue *queue, const hl_event *event, uint64_t *handed)
+{
+    uint64_t position;
+    if (!hl_spsc_try_claim(&queue->producer, 1, &position))
+        return false;
+    hl_count(handed, 1);
+    copy_event(hl_spsc_slot(&queue->producer, position), event);
+    hl_spsc_commit(&queue->producer, position, 1);
+    put_done(queue);
     return true;
 }
 
@@ -196,6 +215,8 @@ static uint32_t serve_ordered(hl_worker *worker, hl_async_queue *queue, uint32_t
     hl_ring_consumer *const consumer = &queue->consumer;
     void *first;
     const uint32_t ready = hl_ring_peek(consumer, max, &first);
+    if (ready == 0 || !hl_async_has_turn(queue))
+        return 0;
     const char *slot = first;
     uint32_t done = 0;
     while (done < ready && !hl_async_must_stop(worker, queue->box->async)) {
@@ -226,7 +247,7 @@ static uint32_t gather_ordered(hl_async_queue *queue, uint32_t max, const hl_eve
         ret_events[n] = (const hl_event *)(const void *)stamp;
     }
     *ret_position = first;
-    return n;
+    return n != 0 && hl_async_has_turn(queue) ? n : 0;
 }
 
 static void done_ordered(hl_async_queue *queue, uint64_t position, uint32_t count)
@@ -263,11 +284,23 @@ static bool ordered_has_room(hl_async_queue *queue)
 
 /* ---- unordered: a ring with many consumers ---- */
 
-static bool make_unordered(hl_async_queue *queue, uint32_t slot_size_bytes)
+static bool make_unordered(hl_async_queue *queue, uint32_t slot_size_bytes, uint32_t slots)
 {
-    if (!make_ring(queue, slot_size_bytes, HL_RING_MPMC))
+    if (!make_ring(queue, slot_size_bytes, slots, HL_RING_MPMC))
         return false;
     hl_mpmc_open(queue->ring, &queue->shared);
+    return true;
+}
+
+static bool put_unordered(hl_async_queue *queue, const hl_event *event, uint64_t *handed)
+{
+    uint64_t position;
+    if (!hl_mpmc_try_claim(&queue->shared, 1, &position))
+        return false;
+    hl_count(handed, 1);
+    copy_event(hl_mpmc_slot(&queue->shared, position), event);
+    hl_mpmc_commit(&queue->shared, position, 1);
+    put_done(queue);
     return true;
 }
 
@@ -285,6 +318,8 @@ static uint32_t serve_unordered(hl_worker *worker, hl_async_queue *queue, uint32
 {
     uint64_t position;
     uint32_t done = 0;
+    if (!hl_async_has_turn(queue))
+        return 0;
     while (done < max && !hl_async_must_stop(worker, queue->box->async) &&
            hl_mpmc_try_take(&queue->shared, 1, &position) != 0) {
         const hl_event *const event = hl_mpmc_slot(&queue->shared, position);
@@ -336,11 +371,11 @@ static bool unordered_has_room(hl_async_queue *queue)
 
 /* ---- latest: the newest value of each key ---- */
 
-static bool make_latest(hl_async_queue *queue, uint32_t slot_size_bytes)
+static bool make_latest(hl_async_queue *queue, uint32_t slot_size_bytes, uint32_t slots)
 {
     const hl_subscription *const subscription = queue->box->async->subscription;
     const hl_conflate_options options = {
-        .max_keys = subscription->options.latest_keys + 1, /* and the news */
+        .max_keys = slots + 1, /* and the news */
         .slot_size = slot_size_bytes,
         .publishers = 1,
         .held = subscription->options.batch != NULL ? subscription->options.batch_events : 1,
@@ -432,6 +467,7 @@ static bool latest_has_room(hl_async_queue *queue)
 const hl_async_kind hl_async_ordered = {
     .delivery = {.take = take_ordered, .cancel = cancel, .flush = flush},
     .make = make_ordered,
+    .put = put_ordered,
     .ready = ordered_ready,
     .serve = serve_ordered,
     .gather = gather_ordered,
@@ -443,6 +479,7 @@ const hl_async_kind hl_async_ordered = {
 const hl_async_kind hl_async_unordered = {
     .delivery = {.take = take_unordered, .cancel = cancel, .flush = flush},
     .make = make_unordered,
+    .put = put_unordered,
     .ready = unordered_ready,
     .serve = serve_unordered,
     .gather = gather_unordered,

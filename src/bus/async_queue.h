@@ -30,6 +30,11 @@ uint32_t hl_async_serve_batches(hl_worker *worker, hl_async_queue *queue, uint32
 /* Whether something is to be taken from it: of batches, when one is due. A hint. */
 bool hl_async_queue_is_ready(const hl_async_queue *queue);
 
+/* Whether its events may be taken: of a live queue only when all of the past was (past.h). Asked by
+ * the strand's holder when it has seen (acquire) what is in the queue: what comes there later may
+ * have a past of its own. */
+bool hl_async_has_turn(const hl_async_queue *queue);
+
 /* Whether a run is to end before the next event: a command waits, or the subscription ends. */
 bool hl_async_must_stop(const hl_worker *worker, const hl_async *async);
 

@@ -387,6 +387,13 @@ hl_status hl_parts_start(hl_bus *bus)
     return HL_OK;
 }
 
+void hl_parts_halt(hl_bus *bus)
+{
+    for (const hl_part *const *part = hl_parts; *part != NULL; part++)
+        if ((*part)->halt != NULL)
+            (*part)->halt(bus);
+}
+
 hl_status hl_parts_stop(hl_bus *bus, hl_error *error)
 {
     hl_status first = HL_OK;
@@ -499,6 +506,7 @@ void hl_bus_destroy(hl_bus *bus)
         hl_executors_end(bus, UINT64_MAX);
     }
     hl_error ignored; /* nobody is left to be told */
+    hl_parts_halt(bus);
     hl_parts_stop(bus, &ignored);
     end_publishers(bus);
     hl_subscriptions_free(bus);

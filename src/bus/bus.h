@@ -63,6 +63,7 @@ typedef bool (*hl_make_async_guard)(hl_async *async);
 
 typedef struct hl_faults hl_faults;
 typedef struct hl_journals hl_journals;
+typedef struct hl_past_source hl_past_source;
 typedef struct hl_aggregates hl_aggregates;
 
 struct hl_domain {
@@ -122,9 +123,10 @@ struct hl_bus {
     hl_check_guard check_guard;
     hl_make_guard make_guard; /* NULL: no subscription has one */
     hl_make_async_guard make_async_guard;
-    hl_faults *faults;         /* the part's (src/fault) */
-    hl_journals *journals;     /* the part's (src/journal); NULL: no domain has a journal */
-    hl_aggregates *aggregates; /* likewise; NULL: there are none */
+    hl_faults *faults;                 /* the part's (src/fault) */
+    hl_journals *journals;             /* the part's (src/journal); NULL: no domain has a journal */
+    hl_aggregates *aggregates;         /* likewise; NULL: there are none */
+    const hl_past_source *past_source; /* past.h; NULL: no partition has a past */
     uint32_t partition_count;
     hl_partition *partitions;
     uint32_t executor_count; /* those of partitions, then workers */
@@ -148,6 +150,10 @@ struct hl_bus {
     /* Executors push, the control plane takes: what it may free. */
     alignas(128) hl_subscription *dead_subscriptions;
     hl_inlet *dead_inlets;
+    /* The past's source writes (past.h). */
+    alignas(128) const hl_subscription *past_serving; /* SERVING */
+    uint64_t past_runs; /* DRAINED: boxes whose past is being read; the control plane adds to it */
+    hl_executor past_counts; /* `handed` and `finished` alone: on whose behalf it is counted */
 };
 
 /* Whether this is a fork's child: the bus's threads, rings and lock are its parent's. */
@@ -216,6 +222,9 @@ hl_executor *hl_executors_end(hl_bus *bus, uint64_t timeout_ns);
  * Under the lock. */
 hl_status hl_parts_start(hl_bus *bus);
 hl_status hl_parts_stop(hl_bus *bus, hl_error *error);
+
+/* Ends the threads of parts that take the bus's lock; not under it. */
+void hl_parts_halt(hl_bus *bus);
 
 /* hl_bus_check_conservation, under the lock. */
 hl_status hl_check_conservation_locked(hl_bus *bus, hl_error *error);

@@ -5,6 +5,7 @@
 #include "bus/guard.h"
 #include "bus/hold.h"
 #include "bus/intake.h"
+#include "bus/past.h"
 #include "bus/recorder.h"
 #include "ring/conflate.h"
 
@@ -459,14 +460,19 @@ static void give_image(hl_partition *partition, hl_cell *cell, const hl_topic_en
     }
 }
 
-void hl_cell_attach(hl_partition *partition, hl_cell *cell)
+void hl_cell_begin(hl_partition *partition, hl_cell *cell)
 {
-    hl_subscription *const subscription = cell->subscription;
-    if (hl_subscription_is_ending(subscription))
-        return;
     cell->start_sequence = hl_partition_handed_out(partition);
     /* START: release, so that who sees it attached sees where it begins. */
     hl_store_release_u32(&cell->state, HL_CELL_ATTACHED);
+}
+
+void hl_cell_attach(hl_partition *partition, hl_cell *cell)
+{
+    hl_subscription *const subscription = cell->subscription;
+    if (hl_subscription_is_ending(subscription) || hl_past_is_coming(cell))
+        return;
+    hl_cell_begin(partition, cell);
     for (uint32_t i = 0; i < subscription->image_topic_count; i++)
         if (subscription->image_topics[i]->domain == partition->domain)
             give_image(partition, cell, subscription->image_topics[i]);

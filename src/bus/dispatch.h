@@ -63,7 +63,11 @@ void hl_dispatch_set_cause(hl_partition *partition, const hl_event *event);
 /* No event is in hand any more. */
 void hl_dispatch_clear_cause(hl_partition *partition);
 
-/* The partition takes a subscription up, and gives it the initial image that it asked for. */
+/* The partition takes a subscription up: notes how far it is, and gives it what is after that. */
+void hl_cell_begin(hl_partition *partition, hl_cell *cell);
+
+/* The same, with the initial image that it asked for; not of one that gets its past first
+ * (past.h). */
 void hl_cell_attach(hl_partition *partition, hl_cell *cell);
 
 /* The partition lets go of it; what waits for it is cancelled. */

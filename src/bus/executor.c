@@ -318,7 +318,8 @@ void hl_executor_obey(hl_executor *executor)
             for_each_cell(link, hl_cell_attach);
             break;
         case HL_COMMAND_REATTACH:
-            hl_store_release_u32(&link->reattaching, 0); /* LETGO: the command may be sent again. */
+            hl_store_release_u32(&link->reattaching, 0); /* LETGO: the command may be sent again, */
+            hl_fence_store_load(); /* LETGO: for what is asked back from here on. */
             if (hl_turning != executor)
                 break;
             executor->now_ns = hl_bus_now(executor->bus);

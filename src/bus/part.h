@@ -15,6 +15,9 @@ typedef struct hl_part {
     /* The bus starts: its executors run and wait. Under the bus's lock. When it fails, `stop` is
      * called. */
     hl_status (*start)(hl_bus *bus, hl_error *error);
+    /* No executor and no housekeeper runs any more; not under the bus's lock: ends threads that may
+     * wait for it. May be called without a start, and twice. */
+    void (*halt)(hl_bus *bus);
     /* No executor runs any more, and what is left is not yet counted; under the bus's lock. May be
      * called without a start, and twice. */
     hl_status (*stop)(hl_bus *bus, hl_error *error);

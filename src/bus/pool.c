@@ -203,7 +203,8 @@ void hl_pool_resize(hl_pool *pool, uint32_t active)
 
 static uint64_t finished_of(const hl_bus *bus, uint32_t kind)
 {
-    uint64_t finished = 0;
+    /* DRAINED: acquire, as below. */
+    uint64_t finished = hl_load_acquire_u64(&bus->past_counts.finished[kind]);
     for (uint32_t i = 0; i < bus->executor_count; i++)
         /* DRAINED: acquire, what it has caused is seen. */
         finished += hl_load_acquire_u64(&bus->executors[i].finished[kind]);
@@ -213,7 +214,7 @@ static uint64_t finished_of(const hl_bus *bus, uint32_t kind)
 uint64_t hl_backlog(const hl_bus *bus, uint32_t kind)
 {
     const uint64_t finished = finished_of(bus, kind);
-    uint64_t handed = 0;
+    uint64_t handed = hl_load_acquire_u64(&bus->past_counts.handed[kind]); /* DRAINED: after */
     for (uint32_t i = 0; i < bus->executor_count; i++)
         handed += hl_load_acquire_u64(&bus->executors[i].handed[kind]); /* DRAINED: after */
     return handed - finished;

@@ -99,6 +99,7 @@ static bus_sums add_up(const hl_bus *bus)
             sums.under_way += hl_pool_backlog(bus->pools[kind]);
     /* After the queues: what has left one for a ward was counted as kept before. */
     sums.under_way += hl_backlog(bus, HL_KEPT);
+    sums.under_way += hl_load_acquire_u64(&bus->past_runs); /* DRAINED: acquire, what they put. */
     for (uint32_t i = 0; i < bus->partition_count; i++) {
         const hl_partition *const partition = &bus->partitions[i];
         for (int p = 0; p < HL_PRIORITIES; p++) {
@@ -279,8 +280,10 @@ hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns)
     const uint64_t left_ns = (now_ns < deadline_ns ? deadline_ns - now_ns : 0);
     const hl_executor *const stuck =
         hl_executors_end(bus, left_ns > HL_SECOND / 10 ? left_ns : HL_SECOND / 10);
-    if (stuck == NULL)
+    if (stuck == NULL) {
         hl_housekeeper_stop(bus);
+        hl_parts_halt(bus);
+    }
     hl_bus_lock(bus);
     status = stuck == NULL ? settle(bus, begin_ns)
                            : hl_bus_fail(bus, HL_TIMEOUT,

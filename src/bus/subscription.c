@@ -9,6 +9,7 @@
 #include "bus/batch.h"
 #include "bus/bus.h"
 #include "bus/guard.h"
+#include "bus/past.h"
 #include "bus/pattern.h"
 
 #define POLLS_BEFORE_YIELD 64
@@ -295,6 +296,9 @@ static hl_status subscribe_locked(hl_bus *bus, const char *pattern, hl_handler h
     status = make_parts(bus, subscription);
     subscription->options.retry = NULL; /* copied by the guard, the caller's may go */
     subscription->options.breaker = NULL;
+    subscription->options.past.positions = NULL;
+    if (status == HL_OK)
+        status = hl_past_prepare(subscription, &options->past);
     if (status == HL_OK && !enlist(bus, subscription))
         status = hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a subscription");
     else if (status == HL_OK && !hl_routes_add(bus, subscription)) {
@@ -303,9 +307,11 @@ static hl_status subscribe_locked(hl_bus *bus, const char *pattern, hl_handler h
         status = hl_bus_fail(bus, HL_NO_MEMORY, "no memory for the routes of \"%s\"", pattern);
     }
     if (status != HL_OK) {
+        hl_past_discard(subscription);
         free_subscription(subscription);
         return status;
     }
+    hl_past_begin(subscription);
     /* After the routes: who is told to take it up finds it there. */
     for (uint32_t i = 0; i < subscription->link_count; i++)
         hl_executor_command(subscription->links[i].executor, &subscription->links[i].attach);
@@ -359,14 +365,18 @@ static void drop(hl_subscription *subscription)
                                               subscription));
 }
 
-void hl_link_let_go(hl_link *link)
+void hl_subscription_hold(hl_subscription *subscription)
 {
-    hl_subscription *const subscription = link->subscription;
-    /* LETGO: release, all that the handler did comes before it. */
-    hl_store_release_u32(&link->let_go, 1);
+    /* DROP: relaxed, the links hold it too. */
+    hl_fetch_add_relaxed_u64(&subscription->links_left, 1);
+    hl_fetch_add_relaxed_u64(&subscription->references, 1);
+}
+
+void hl_subscription_let_go(hl_subscription *subscription, hl_executor *executor)
+{
     if (decrement(&subscription->links_left) == 0) {
         if (subscription->async != NULL)
-            hl_async_drain(subscription->async, link->executor);
+            hl_async_drain(subscription->async, executor);
         uint32_t waited_for = HL_CLOSE_WAITED_FOR;
         /* CLOSED: acq_rel; the caller and the last link agree who calls on_closed. */
         if (!hl_compare_exchange_acq_rel_u32(&subscription->close, &waited_for, HL_CLOSE_DONE) &&
@@ -374,6 +384,13 @@ void hl_link_let_go(hl_link *link)
             subscription->options.on_closed(subscription->context);
     }
     drop(subscription);
+}
+
+void hl_link_let_go(hl_link *link)
+{
+    /* LETGO: release, all that the handler did comes before it. */
+    hl_store_release_u32(&link->let_go, 1);
+    hl_subscription_let_go(link->subscription, link->executor);
 }
 
 /* Takes it out of the routes and has every executor let go of it. Under the lock. */
@@ -411,19 +428,26 @@ static uint64_t monotonic_ns(void)
     return (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
 }
 
-/* The first executor that does not let go in time; NULL: all have. */
-static const hl_executor *wait_for_links(const hl_subscription *subscription, uint64_t timeout_ns)
+/* Its links, and behind them who reads its past. */
+static bool user_is_quiet(const hl_subscription *subscription, uint32_t user)
+{
+    return user < subscription->link_count ? link_is_quiet(&subscription->links[user])
+                                           : hl_past_is_quiet(subscription);
+}
+
+/* The name of the first thread that does not let go in time; NULL: all have. */
+static const char *wait_for_users(const hl_subscription *subscription, uint64_t timeout_ns)
 {
     const uint64_t begin_ns = monotonic_ns();
-    for (uint32_t i = 0; i < subscription->link_count; i++) {
-        const hl_link *const link = &subscription->links[i];
-        for (uint32_t tries = 0; !link_is_quiet(link); tries++) {
+    for (uint32_t i = 0; i <= subscription->link_count; i++) {
+        for (uint32_t tries = 0; !user_is_quiet(subscription, i); tries++) {
             if (tries < POLLS_BEFORE_YIELD) {
                 hl_pause();
                 continue;
             }
             if (monotonic_ns() - begin_ns >= timeout_ns)
-                return link->executor;
+                return i < subscription->link_count ? subscription->links[i].executor->name
+                                                    : "hand-over";
             const struct timespec nap = {0, NAP_NS};
             if (tries < POLLS_BEFORE_YIELD + YIELDS_BEFORE_NAP)
                 sched_yield();
@@ -465,19 +489,19 @@ hl_status hl_unsubscribe(hl_subscription *subscription, uint64_t timeout_ns, hl_
     }
     /* ONLINE: closing, routes and commands before the loads of `online`. */
     hl_fence_store_load();
-    const hl_executor *const late = wait_for_links(subscription, timeout_ns);
+    const char *const late = wait_for_users(subscription, timeout_ns);
     if (late != NULL)
         return hl_error_set(
             error, HL_TIMEOUT,
             "subscription \"%s\": its handler still runs, or executor %s is in "
             "another one, after %llu ns; no further event will reach it: call again",
-            subscription->name, late->name, (unsigned long long)timeout_ns);
+            subscription->name, late, (unsigned long long)timeout_ns);
     drop(subscription);
     return HL_OK;
 }
 
-/* Under the bus's lock. */
-static hl_status reattach_locked(hl_subscription *subscription)
+/* Under the bus's lock. `past` NULL: from now on. */
+static hl_status reattach_locked(hl_subscription *subscription, const hl_past *past)
 {
     hl_bus *const bus = subscription->bus;
     bool any = false;
@@ -496,6 +520,17 @@ static hl_status reattach_locked(hl_subscription *subscription)
     if (!any)
         return hl_bus_fail(bus, HL_WRONG_STATE, "subscription \"%s\" is not ejected",
                            subscription->name);
+    const hl_status resumed = past != NULL ? hl_past_resume(subscription, past) : HL_OK;
+    if (resumed != HL_OK)
+        return resumed;
+    /* Those that have no past, or want none: not one that was told of its ejection just now. */
+    any = false;
+    for (uint32_t i = 0; i < subscription->partition_count; i++)
+        if (past == NULL || bus->partitions[subscription->first_partition + i].recorder == NULL)
+            any |= hl_async_ask_back(&subscription->async->boxes[i]);
+    if (!any)
+        return HL_OK;
+    hl_fence_store_load(); /* LETGO: a command on its way finds them, or another one follows. */
     for (uint32_t i = 0; i < subscription->link_count; i++) {
         hl_link *const link = &subscription->links[i];
         /* LETGO: acquire, the executor is done with the command. */
@@ -507,7 +542,7 @@ static hl_status reattach_locked(hl_subscription *subscription)
     return HL_OK;
 }
 
-hl_status hl_subscription_reattach(hl_subscription *subscription)
+static hl_status reattach(hl_subscription *subscription, const hl_past *past)
 {
     if (subscription == NULL)
         return HL_INVALID;
@@ -515,9 +550,21 @@ hl_status hl_subscription_reattach(hl_subscription *subscription)
     if (hl_bus_is_detached(bus))
         return HL_CLOSED;
     hl_bus_lock(bus);
-    const hl_status status = reattach_locked(subscription);
+    const hl_status status = reattach_locked(subscription, past);
     hl_bus_unlock(bus);
     return status;
+}
+
+hl_status hl_subscription_reattach(hl_subscription *subscription)
+{
+    return reattach(subscription, NULL);
+}
+
+hl_status hl_subscription_reattach_from(hl_subscription *subscription, const hl_past *past)
+{
+    if (past == NULL)
+        return HL_INVALID;
+    return reattach(subscription, past->from != HL_FROM_NOW ? past : NULL);
 }
 
 hl_status hl_subscription_flush(hl_subscription *subscription)
@@ -612,6 +659,8 @@ static void fold(hl_control *control, const hl_subscription *subscription)
         row->failures += stats.failures;
         row->slow += stats.slow;
         row->ejections += stats.ejections;
+        row->replayed += stats.replayed;
+        row->missed += stats.missed;
         return;
     }
     const uint32_t count = control->closed_row_count;

@@ -150,6 +150,12 @@ static inline hl_handler hl_subscription_inline_handler(const hl_subscription *s
 /* Frees those in the graveyard, their counts folded into the closed rows. Under the bus's lock. */
 void hl_subscription_reap(hl_bus *bus);
 
+/* Someone that uses the subscription beside its links (past.h): is waited for like one, until it
+ * lets go, as hl_link_let_go; on whose behalf what is left is counted. Under the bus's lock; any
+ * thread. */
+void hl_subscription_hold(hl_subscription *subscription);
+void hl_subscription_let_go(hl_subscription *subscription, hl_executor *executor);
+
 /* A link lets go: tells who waits, calls on_closed for the last one of a deferred end, and drops
  * its reference. The executor's thread. */
 void hl_link_let_go(hl_link *link);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "bus/thread_request.h"
+#include "journal/handover.h"
 #include "journal/progress.h"
 #include "journal/scribe.h"
 
@@ -10,6 +11,7 @@ struct hl_journals {
     hl_feed *feeds; /* by partition; those without a journal are all zero */
     hl_scribe *scribes;
     uint32_t scribe_count;
+    hl_handover *handover; /* NULL: the bus has no workers */
 };
 
 static bool is_journaled(const hl_partition *partition)
@@ -65,6 +67,17 @@ static void make_scribes(hl_bus *bus)
     }
 }
 
+static hl_status make_handover(hl_bus *bus, hl_error *error)
+{
+    if (bus->config.max_workers == 0)
+        return HL_OK;
+    bus->journals->handover = hl_handover_make(bus, bus->journals->feeds);
+    if (bus->journals->handover == NULL)
+        return hl_error_set(error, HL_NO_MEMORY, "no memory for the journal");
+    bus->past_source = &hl_handover_source;
+    return HL_OK;
+}
+
 static hl_status create(hl_bus *bus, hl_error *error)
 {
     const uint32_t threads = bus->journal_threads;
@@ -86,7 +99,25 @@ static hl_status create(hl_bus *bus, hl_error *error)
     for (uint32_t i = 0; i < bus->partition_count && status == HL_OK; i++)
         if (is_journaled(&bus->partitions[i]))
             status = make_feed(bus, &bus->partitions[i], error);
-    return status;
+    return status == HL_OK ? make_handover(bus, error) : status;
+}
+
+hl_handover *hl_journals_handover(const hl_bus *bus)
+{
+    return bus->journals != NULL ? bus->journals->handover : NULL;
+}
+
+static void tick(hl_bus *bus, uint64_t now_ns)
+{
+    (void)now_ns;
+    if (hl_journals_handover(bus) != NULL)
+        hl_handover_tick(bus->journals->handover);
+}
+
+static void halt(hl_bus *bus)
+{
+    if (hl_journals_handover(bus) != NULL)
+        hl_handover_halt(bus->journals->handover);
 }
 
 static hl_status start(hl_bus *bus, hl_error *error)
@@ -134,13 +165,14 @@ static void destroy(hl_bus *bus)
         hl_feed_free(&journals->feeds[i]);
     for (uint32_t i = 0; i < journals->scribe_count; i++)
         free(journals->scribes[i].feeds);
+    hl_handover_free(journals->handover);
     free(journals->feeds);
     free(journals->scribes);
     free(journals);
 }
 
 const hl_part hl_journals_part = {
-    .create = create, .start = start, .stop = stop, .destroy = destroy};
+    .create = create, .start = start, .halt = halt, .stop = stop, .tick = tick, .destroy = destroy};
 
 /* ---- reading ---- */
 

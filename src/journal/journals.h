@@ -6,6 +6,11 @@
 
 #include "bus/part.h"
 
+typedef struct hl_handover hl_handover;
+
 extern const hl_part hl_journals_part;
+
+/* Who brings async subscribers up; NULL: the bus has no workers, or no journal. */
+hl_handover *hl_journals_handover(const hl_bus *bus);
 
 #endif

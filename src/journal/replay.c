@@ -15,9 +15,8 @@
 #include "bus/async.h"
 #include "bus/bus.h"
 #include "bus/dispatch.h"
+#include "journal/adopt.h"
 #include "journal/reader.h"
-
-#define NAMES 65536u /* numbers of topics and sources that a journal can have */
 
 /* What a handler has published, and the journal has not confirmed yet. */
 typedef struct output {
@@ -38,9 +37,8 @@ typedef struct replay {
     hl_replay_report *report;
     hl_error *error;
     hl_journal_reader *reader;
-    hl_executor *turning;     /* whose partition's handlers run; NULL: none */
-    hl_topic_entry **topics;  /* by the journal's numbers, as last seen */
-    uint16_t *sources;        /* likewise; 0: not seen */
+    hl_executor *turning; /* whose partition's handlers run; NULL: none */
+    hl_adoption names;
     outputs *queues;          /* by (from, to, priority) */
     uint64_t *last_sequences; /* by partition: what it will go on behind */
     hl_event *event;          /* the copy that handlers see; with room behind it */
@@ -202,34 +200,8 @@ static hl_status compare(replay *self, const hl_partition *partition, const hl_e
 
 static hl_topic_entry *topic_of(replay *self, const hl_journal_entry *entry)
 {
-    const uint32_t number = entry->event->topic;
-    hl_topic_entry *known = number < NAMES ? self->topics[number] : NULL;
-    if (known != NULL && strcmp(known->name, entry->topic) == 0)
-        return known;
-    hl_topic_options options = HL_TOPIC_OPTIONS_INIT;
-    options.kind = (hl_topic_kind)entry->topic_kind;
-    options.priority = (int)entry->topic_priority;
-    hl_topic topic;
-    hl_bus_lock(self->bus);
-    known = hl_topic_find(self->bus, entry->topic);
-    hl_bus_unlock(self->bus);
-    if (known == NULL && hl_topic_declare(self->bus, entry->topic, &options, &topic) == HL_OK)
-        known = self->bus->entries[topic.number];
-    if (number < NAMES)
-        self->topics[number] = known;
-    return known;
-}
-
-static uint16_t source_of(replay *self, const hl_journal_entry *entry)
-{
-    const uint16_t number = entry->event->source;
-    const uint16_t known = self->sources[number];
-    if (known != 0 && strcmp(self->bus->sources[known], entry->source) == 0)
-        return known;
-    hl_bus_lock(self->bus);
-    self->sources[number] = hl_bus_source(self->bus, entry->source);
-    hl_bus_unlock(self->bus);
-    return self->sources[number];
+    return hl_adopt_topic(&self->names, entry->event->topic, entry->topic,
+                          (hl_topic_kind)entry->topic_kind, (int)entry->topic_priority);
 }
 
 /* *ret_partition NULL: this bus has no such domain. */
@@ -349,7 +321,7 @@ static hl_status feed(replay *self, const hl_journal_entry *entry)
     hl_event *const event = self->event;
     memcpy(event, entry->event, sizeof *event + entry->event->payload_size);
     event->topic = topic->number;
-    event->source = source_of(self, entry);
+    event->source = hl_adopt_source(&self->names, entry->event->source, entry->source);
     event->flags |= HL_EVENT_REPLAYED;
     const bool is_external = (event->flags & HL_EVENT_EXTERNAL) != 0;
     self->report->external += is_external;
@@ -446,13 +418,11 @@ static hl_status begin(replay *self)
 {
     hl_bus *const bus = self->bus;
     const size_t pairs = (size_t)bus->partition_count * bus->partition_count;
-    self->topics = calloc(NAMES, sizeof(hl_topic_entry *));
-    self->sources = calloc(NAMES, sizeof *self->sources);
+    const bool has_names = hl_adoption_init(&self->names, bus);
     self->queues = calloc(pairs * HL_PRIORITIES, sizeof *self->queues);
     self->last_sequences = calloc(bus->partition_count, sizeof *self->last_sequences);
     self->event = hl_allocate(1, sizeof(hl_event) + ((size_t)1 << 20));
-    if (self->topics == NULL || self->sources == NULL || self->queues == NULL ||
-        self->last_sequences == NULL || self->event == NULL)
+    if (!has_names || self->queues == NULL || self->last_sequences == NULL || self->event == NULL)
         return hl_error_set(self->error, HL_NO_MEMORY, "replay: no memory");
     const hl_status status = check(self);
     if (status != HL_OK)
@@ -502,8 +472,7 @@ static void free_all(replay *self)
             self->report->unrecorded++;
             free(take_output(&self->queues[i], &self->queues[i].first));
         }
-    free(self->topics);
-    free(self->sources);
+    hl_adoption_free(&self->names);
     free(self->queues);
     free(self->last_sequences);
     free(self->event);

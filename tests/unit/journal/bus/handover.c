@@ -1,0 +1,424 @@
+#include "journal/handover.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <hotlane/system.h>
+
+#include "bus/bus.h"
+#include "manual_bus.h"
+
+/* ---- a bus whose market_data and spread are journaled, fill with sync ---- */
+
+static char directory[64];
+static hl_domain_config domains[MANUAL_DOMAINS];
+static recorder seen;
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
+{
+    (void)status, (void)kind, (void)place;
+    return remove(path);
+}
+
+static void set_up(void)
+{
+    snprintf(directory, sizeof directory, "/tmp/hl-handover-XXXXXX");
+    cr_assert_not_null(mkdtemp(directory));
+}
+
+static void tear_down(void)
+{
+    nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+TestSuite(handover, .init = set_up, .fini = tear_down);
+
+static hl_bus *start(void)
+{
+    memcpy(domains, manual_domains, sizeof domains);
+    domains[MANUAL_MARKET_DATA].durability = HL_DURABILITY_ASYNC;
+    domains[MANUAL_SPREAD].durability = HL_DURABILITY_ASYNC;
+    domains[MANUAL_FILL].durability = HL_DURABILITY_SYNC;
+    hl_config config = manual_config();
+    config.domains = domains;
+    config.journal_dir = directory;
+    config.journal_segment_bytes = 64 << 10;
+    config.max_workers = config.min_workers = 2;
+    return manual_start(&config);
+}
+
+static hl_subscription_options options_from(hl_from from)
+{
+    hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
+    options.async = HL_ASYNC_ORDERED;
+    options.contract = HL_CONTRACT_EJECT;
+    options.queue_events = 8;
+    options.eject_behind = 6;
+    options.past.from = from;
+    return options;
+}
+
+/* Everything moves until nothing does. */
+static void settle(hl_bus *bus)
+{
+    for (int i = 0; i < 400; i++) {
+        manual_now_ns += HL_MILLISECOND;
+        turn_all(bus);
+        cr_assert_eq(hl_bus_housekeep(bus), HL_OK);
+    }
+}
+
+/* The partitions take them one by one; no worker runs. */
+static void publish_slowly(hl_bus *bus, const char *name, uint64_t first, uint64_t count)
+{
+    const hl_topic to = topic(bus, name);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 0; i < count; i++) {
+        publish(feed, to, first + i, first + i);
+        for (uint32_t p = 0; p < bus->partition_count; p++)
+            hl_executor_turn(hl_bus_executor(bus, p), 0);
+    }
+    hl_publisher_close(feed);
+}
+
+/* The events from `at` on have these values, and are replayed or not. */
+static void assert_seen(uint32_t at, uint64_t first, uint32_t count, bool replayed)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        cr_assert_eq(seen.entries[at + i].value, first + i, "%u: %lu", at + i,
+                     seen.entries[at + i].value);
+        cr_assert_eq((seen.entries[at + i].flags & HL_EVENT_REPLAYED) != 0, replayed, "%u", at + i);
+    }
+}
+
+/* ---- late ones ---- */
+
+Test(handover, a_late_one_gets_the_past_first_and_then_what_comes)
+{
+    hl_bus *const bus = start();
+    const hl_topic trade = topic(bus, "market_data.trade");
+    publish_slowly(bus, "market_data.trade", 1, 100);
+    const hl_subscription_options options = options_from(HL_FROM_START);
+    hl_subscription *const subscription = subscribe(bus, "market_data.>", &seen, &options);
+    cr_assert(stats_of(subscription).catching_up);
+    settle(bus);
+    cr_assert_eq(seen.count, 100);
+    assert_seen(0, 1, 100, true);
+    cr_assert_not(stats_of(subscription).catching_up);
+    uint64_t begin;
+    cr_assert_eq(hl_subscription_start(subscription, 0, &begin), HL_OK);
+    cr_assert_eq(begin, 100);
+    publish(open_publisher(bus, "feed", NULL), trade, 1, 101);
+    settle(bus);
+    cr_assert_eq(seen.count, 101);
+    assert_seen(100, 101, 1, false);
+    cr_assert_eq(stats_of(subscription).replayed, 100);
+    cr_assert_eq(stats_of(subscription).handled, 101);
+    cr_assert_eq(stats_of(subscription).missed, 0);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(handover, what_is_published_while_it_catches_up_comes_once)
+{
+    hl_bus *const bus = start();
+    publish_slowly(bus, "market_data.trade", 1, 60);
+    hl_subscription_options options = options_from(HL_FROM_START);
+    options.queue_events = options.eject_behind = 64;
+    subscribe(bus, "market_data.>", &seen, &options);
+    for (uint64_t next = 61; next <= 120; next += 3) {
+        publish_slowly(bus, "market_data.trade", next, 3);
+        cr_assert_eq(hl_bus_housekeep(bus), HL_OK);
+    }
+    settle(bus);
+    assert_values_follow(&seen, 1, 120);
+    cr_assert_neq(seen.entries[59].flags & HL_EVENT_REPLAYED, 0);
+    cr_assert_eq(seen.entries[119].flags & HL_EVENT_REPLAYED, 0);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(handover, a_position_is_behind_the_last_that_one_has)
+{
+    hl_bus *const bus = start();
+    publish_slowly(bus, "market_data.trade", 1, 50);
+    hl_subscription_options options = options_from(HL_FROM_POSITIONS);
+    options.past.positions = &(hl_position){.partition = 0, .after_sequence = 42};
+    options.past.position_count = 1;
+    subscribe(bus, "market_data.trade", &seen, &options);
+    settle(bus);
+    cr_assert_eq(seen.count, 8);
+    assert_seen(0, 43, 8, true);
+    manual_stop(bus);
+}
+
+static bool is_even(const hl_event *event, void *context)
+{
+    (void)context;
+    return value_of(event) % 2 == 0;
+}
+
+Test(handover, only_what_it_wants_of_all_shards_and_topics)
+{
+    hl_bus *const bus = start();
+    publish_slowly(bus, "spread.wide", 0, 40);
+    publish_slowly(bus, "spread.tight", 40, 40);
+    hl_subscription_options options = options_from(HL_FROM_START);
+    options.predicate = is_even;
+    hl_subscription *const subscription = subscribe(bus, "spread.wide", &seen, &options);
+    settle(bus);
+    cr_assert_eq(seen.count, 20);
+    bool had[40] = {false};
+    for (uint32_t i = 0; i < seen.count; i++) {
+        const uint64_t value = seen.entries[i].value;
+        cr_assert(value < 40 && value % 2 == 0 && !had[value], "%lu", value);
+        had[value] = true;
+    }
+    cr_assert_eq(stats_of(subscription).filtered, 20);
+    cr_assert_eq(stats_of(subscription).delivered, 40);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(handover, of_a_sync_domain_too)
+{
+    hl_bus *const bus = start();
+    publish_slowly(bus, "fill.done", 1, 30);
+    const hl_subscription_options options = options_from(HL_FROM_START);
+    subscribe(bus, "fill.done", &seen, &options);
+    publish_slowly(bus, "fill.done", 31, 3);
+    settle(bus);
+    assert_values_follow(&seen, 1, 33);
+    manual_stop(bus);
+}
+
+Test(handover, of_an_earlier_run_under_the_numbers_of_this_one)
+{
+    hl_bus *bus = start();
+    topic(bus, "market_data.first");
+    publish_slowly(bus, "market_data.trade", 1, 20);
+    manual_stop(bus);
+    bus = start();
+    const hl_subscription_options options = options_from(HL_FROM_START);
+    subscribe(bus, "market_data.>", &seen, &options);
+    settle(bus);
+    assert_values_follow(&seen, 1, 20);
+    cr_assert_str_eq(hl_topic_name(bus, seen.entries[0].topic), "market_data.trade");
+    manual_stop(bus);
+}
+
+/* ---- ejected ones ---- */
+
+Test(handover, one_that_was_ejected_goes_on_where_it_was)
+{
+    hl_bus *const bus = start();
+    const hl_subscription_options options = options_from(HL_FROM_NOW);
+    const hl_past last = {.from = HL_FROM_LAST};
+    hl_subscription *const subscription = subscribe(bus, "market_data.>", &seen, &options);
+    settle(bus);
+    cr_assert_eq(hl_subscription_reattach_from(subscription, &last), HL_WRONG_STATE);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    for (uint64_t i = 1; i <= 30; i++) {
+        publish(feed, trade, i, i);
+        turn(bus, "market_data", 0);
+    }
+    cr_assert_eq(hl_subscription_reattach_from(subscription, &last), HL_BUSY);
+    settle(bus);
+    cr_assert_eq(seen.count, 8, "seven, and that it was detached");
+    cr_assert_eq(seen.entries[7].flags, HL_EVENT_EJECTED);
+    cr_assert_eq(hl_subscription_reattach_from(subscription, &last), HL_OK);
+    cr_assert_eq(hl_subscription_reattach_from(subscription, &last), HL_WRONG_STATE);
+    settle(bus);
+    cr_assert_eq(seen.count, 31);
+    assert_seen(8, 8, 23, true);
+    cr_assert_not(stats_of(subscription).ejected);
+    publish(feed, trade, 1, 31);
+    settle(bus);
+    assert_seen(31, 31, 1, false);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(handover, one_that_is_ejected_again_as_it_catches_up_loses_nothing)
+{
+    hl_bus *const bus = start();
+    publish_slowly(bus, "market_data.trade", 1, 20);
+    const hl_subscription_options options = options_from(HL_FROM_START);
+    hl_subscription *const subscription = subscribe(bus, "market_data.>", &seen, &options);
+    const hl_past last = {.from = HL_FROM_LAST};
+    uint64_t next = 21;
+    for (int round = 0; round < 40; round++) {
+        /* Its partition attaches it, and then comes more than its queue holds. */
+        for (int i = 0; i < 12; i++) {
+            hl_bus_housekeep(bus);
+            hl_executor_turn(hl_bus_executor(bus, 0), 0);
+            hl_executor_turn(bus->pools[HL_POOL_WORKERS]->workers[0].executor,
+                             1 + (uint32_t)round % 3);
+        }
+        publish_slowly(bus, "market_data.trade", next, (uint64_t)round % 11);
+        next += (uint64_t)round % 11;
+        (void)hl_subscription_reattach_from(subscription, &last);
+    }
+    settle(bus);
+    (void)hl_subscription_reattach_from(subscription, &last);
+    settle(bus);
+    uint64_t value = 0;
+    for (uint32_t i = 0; i < seen.count; i++)
+        if ((seen.entries[i].flags & HL_EVENT_EJECTED) == 0)
+            cr_assert_eq(seen.entries[i].value, ++value, "%u", i);
+    cr_assert_eq(value, next - 1);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+/* ---- what is not there ---- */
+
+static void remove_oldest(void)
+{
+    /* As retention does: the oldest segment goes. */
+    char path[300], oldest[128] = "";
+    snprintf(path, sizeof path, "ls %s/market_data | grep hlj | head -1", directory);
+    FILE *const list = popen(path, "r");
+    cr_assert_not_null(fgets(oldest, sizeof oldest, list));
+    pclose(list);
+    oldest[strcspn(oldest, "\n")] = '\0';
+    snprintf(path, sizeof path, "%s/market_data/%.100s", directory, oldest);
+    cr_assert_eq(unlink(path), 0);
+}
+
+Test(handover, what_retention_has_removed_is_refused_or_told)
+{
+    hl_bus *const bus = start();
+    publish_slowly(bus, "market_data.trade", 1, 1500);
+    remove_oldest();
+    hl_subscription_options options = options_from(HL_FROM_POSITIONS);
+    options.past.positions = &(hl_position){.partition = 0, .after_sequence = 10};
+    options.past.position_count = 1;
+    cr_assert_eq(hl_subscribe(bus, "market_data.>", record, &seen, &options, NULL), HL_GONE);
+    assert_sentence(bus, HL_GONE, "removed by retention");
+    options.past.may_miss = true;
+    hl_subscription *const subscription = subscribe(bus, "market_data.>", &seen, &options);
+    settle(bus);
+    cr_assert_eq(seen.entries[0].flags, HL_EVENT_LOST | HL_EVENT_REPLAYED);
+    const uint64_t missed = stats_of(subscription).missed;
+    cr_assert_gt(missed, 0);
+    cr_assert_eq(seen.entries[0].value, missed);
+    cr_assert_eq(seen.count, 1 + 1490 - missed);
+    assert_seen(1, 11 + missed, (uint32_t)(1490 - missed), true);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(handover, from_the_start_is_from_the_oldest_there_is)
+{
+    hl_bus *const bus = start();
+    publish_slowly(bus, "market_data.trade", 1, 1500);
+    remove_oldest();
+    const hl_subscription_options options = options_from(HL_FROM_START);
+    hl_subscription *const subscription = subscribe(bus, "market_data.>", &seen, &options);
+    settle(bus);
+    cr_assert_eq(stats_of(subscription).missed, 0);
+    assert_values_follow(&seen, 1501 - seen.count, seen.count);
+    cr_assert_geq(seen.count, 100);
+    manual_stop(bus);
+}
+
+/* ---- ends ---- */
+
+Test(handover, an_unsubscribe_in_the_middle_ends_it)
+{
+    hl_bus *const bus = start();
+    publish_slowly(bus, "market_data.trade", 1, 200);
+    const hl_subscription_options options = options_from(HL_FROM_START);
+    hl_subscription *const subscription = subscribe(bus, "market_data.>", &seen, &options);
+    hl_bus_housekeep(bus);
+    cr_assert_eq(hl_unsubscribe(subscription, HL_SECOND, NULL), HL_OK);
+    settle(bus);
+    cr_assert_eq(seen.count, 0);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(handover, a_stop_does_not_wait_for_a_past_that_is_far_behind)
+{
+    hl_bus *const bus = start();
+    publish_slowly(bus, "market_data.trade", 1, 2000);
+    const hl_subscription_options options = options_from(HL_FROM_START);
+    subscribe(bus, "market_data.>", &seen, &options);
+    hl_bus_housekeep(bus);
+    manual_stop(bus);
+    cr_assert_lt(seen.count, 2000);
+}
+
+Test(handover, a_stop_waits_for_the_rest_when_the_live_queue_has_begun)
+{
+    hl_bus *const bus = start();
+    publish_slowly(bus, "market_data.trade", 1, 20);
+    hl_subscription_options options = options_from(HL_FROM_START);
+    options.queue_events = options.eject_behind = 128;
+    subscribe(bus, "market_data.>", &seen, &options);
+    hl_bus_housekeep(bus); /* it is near: it asks */
+    hl_executor_turn(hl_bus_executor(bus, 0), 0);
+    manual_stop(bus);
+    assert_values_follow(&seen, 1, 20);
+}
+
+Test(handover, a_bus_that_was_never_started_lets_it_go)
+{
+    hl_bus *bus = start();
+    publish_slowly(bus, "market_data.trade", 1, 20);
+    manual_stop(bus);
+    hl_config config = manual_config();
+    config.domains = domains;
+    config.journal_dir = directory;
+    config.max_workers = config.min_workers = 2;
+    bus = manual_create(&config);
+    const hl_subscription_options options = options_from(HL_FROM_START);
+    subscribe(bus, "market_data.>", &seen, &options);
+    hl_bus_destroy(bus);
+    cr_assert_eq(seen.count, 0);
+}
+
+/* ---- what is refused ---- */
+
+static void assert_refused(hl_bus *bus, const char *pattern, const hl_subscription_options *options,
+                           hl_status status, const char *text)
+{
+    cr_assert_eq(hl_subscribe(bus, pattern, record, &seen, options, NULL), status);
+    assert_sentence(bus, status, text);
+}
+
+Test(handover, bad_wishes_are_refused_with_a_sentence)
+{
+    hl_bus *const bus = start();
+    hl_subscription_options options = options_from(HL_FROM_LAST);
+    assert_refused(bus, "market_data.>", &options, HL_INVALID, "past.from is 3");
+    options = options_from(HL_FROM_START);
+    assert_refused(bus, "order.>", &options, HL_NOT_ALLOWED, "none of its partitions");
+    options.contract = HL_CONTRACT_LATEST;
+    assert_refused(bus, "market_data.>", &options, HL_INVALID, "not with contract latest");
+    options = options_from(HL_FROM_START);
+    options.initial_image = true;
+    assert_refused(bus, "market_data.>", &options, HL_INVALID, "initial image");
+    options = options_from(HL_FROM_START);
+    options.async = HL_ASYNC_NONE;
+    options.contract = HL_CONTRACT_LOSSLESS;
+    assert_refused(bus, "market_data.>", &options, HL_INVALID, "of async subscriptions");
+    options = options_from(HL_FROM_POSITIONS);
+    options.past.position_count = 1;
+    assert_refused(bus, "market_data.>", &options, HL_INVALID, "none is given");
+    options.past.positions = &(hl_position){.partition = 1};
+    assert_refused(bus, "market_data.>", &options, HL_INVALID, "which it never reaches");
+    assert_refused(bus, ">", &options, HL_NOT_ALLOWED, "which has no journal");
+    manual_stop(bus);
+    hl_config config = manual_config();
+    config.max_workers = config.min_workers = 1;
+    hl_bus *const without = manual_start(&config);
+    options = options_from(HL_FROM_START);
+    assert_refused(without, "market_data.>", &options, HL_NOT_ALLOWED, "set journal_dir");
+    manual_stop(without);
+}
