@@ -22,6 +22,7 @@
 #define HOTLANE_COMPONENT_H
 
 #include <hotlane/bus.h>
+#include <hotlane/health.h>
 
 typedef enum hl_component_state {
     HL_COMPONENT_STOPPED = 0,
@@ -30,12 +31,6 @@ typedef enum hl_component_state {
     HL_COMPONENT_STOPPING,
     HL_COMPONENT_FAILED
 } hl_component_state;
-
-typedef enum hl_health_status {
-    HL_HEALTH_OK = 0,
-    HL_HEALTH_DEGRADED,
-    HL_HEALTH_CRITICAL
-} hl_health_status;
 
 typedef struct hl_component_options {
     size_t size;
@@ -104,9 +99,8 @@ HL_API void hl_components_stop(hl_bus *bus);
 HL_API hl_status hl_component_status_read(hl_bus *bus, uint32_t index,
                                           hl_component_status *ret_status);
 
-/* "stopped", "started", ...; "ok", "degraded", "critical"; "unknown". Static memory. */
+/* "stopped", "started", ...; "unknown". Static memory. */
 HL_API const char *hl_component_state_name(hl_component_state state);
-HL_API const char *hl_health_name(hl_health_status status);
 
 #ifdef __cplusplus
 }

@@ -18,6 +18,7 @@
 #include <hotlane/duration.h>
 #include <hotlane/event.h>
 #include <hotlane/flow.h>
+#include <hotlane/health.h>
 #include <hotlane/journal.h>
 #include <hotlane/status.h>
 
@@ -148,6 +149,9 @@ typedef struct hl_config {
     uint64_t snapshot_interval_ns; /* or so long after it, if it has any; at least 10 ms; 0: not by
                                       time. With either also when the bus stops */
     uint32_t snapshots_kept;       /* the newest so many of each; 2..1,000 */
+    hl_health_options health;      /* from when on something is degraded, or critical */
+    const hl_alert_rule *alerts;   /* rules over counters */
+    uint32_t alert_count;          /* entries of it; 0..256 */
 } hl_config;
 
 #define HL_CONFIG_INIT                                                                        \
@@ -157,7 +161,7 @@ typedef struct hl_config {
             5000, 0, 10, HL_SECOND, 0, 100 * HL_MILLISECOND, 4096, (uint64_t)16 << 20, NULL,  \
             100 * HL_MILLISECOND, HL_SECOND, false, HL_LADDER_OPTIONS_INIT,                   \
             HL_SAMPLING_OPTIONS_INIT, NULL, NULL, NULL, UINT64_C(67108864), NULL, false, 0,   \
-            60 * HL_SECOND, 2                                                                 \
+            60 * HL_SECOND, 2, HL_HEALTH_OPTIONS_INIT, NULL, 0                                \
     }
 
 #ifdef __cplusplus

@@ -15,6 +15,7 @@
 #include <hotlane/event.h>
 #include <hotlane/fault.h>
 #include <hotlane/flow.h>
+#include <hotlane/health.h>
 #include <hotlane/journal.h>
 #include <hotlane/journal_reader.h>
 #include <hotlane/publisher.h>

@@ -12,6 +12,7 @@
 #define HOTLANE_SYSTEM_H
 
 #include <hotlane/bus.h>
+#include <hotlane/health.h>
 
 #define HL_SYSTEM_PAYLOAD_MAX 440 /* bytes */
 
@@ -173,6 +174,37 @@ typedef struct hl_system_snapshot {
     char aggregate[72];
     char text[160]; /* what went wrong; "": nothing */
 } hl_system_snapshot;
+
+/* "system.health_changed": something became better or worse. Key: the same for all events about one
+ * of them (its kind in the upper 32 bits). */
+#define HL_TOPIC_HEALTH_CHANGED "system.health_changed"
+typedef struct hl_system_health {
+    uint64_t at_ns;        /* bus clock */
+    uint64_t lasted_ns;    /* how long it had its old status */
+    uint32_t kind;         /* hl_health_kind */
+    uint32_t from, to;     /* hl_health_status */
+    uint32_t reason;       /* hl_health_reason; HL_HEALTH_NO_REASON when it is OK */
+    uint64_t value, limit; /* the figure, and the threshold that it reached; 0 when it is OK */
+    char name[128];
+    char text[160]; /* the reason in words; of one that ended "ended"; else "" when it is OK */
+} hl_system_health;
+
+/* "system.alert": a rule of the configuration has been true for long enough, or no longer is. Key:
+ * the rule's place in the configuration. */
+#define HL_TOPIC_ALERT "system.alert"
+typedef struct hl_system_alert {
+    uint64_t at_ns;     /* bus clock */
+    uint64_t lasted_ns; /* how long it was raised, when it is cleared; else 0 */
+    uint32_t is_raised; /* 1: raised, 0: cleared */
+    uint32_t severity;  /* hl_health_status */
+    uint32_t when;      /* hl_alert_when */
+    uint32_t reserved;  /* 0 */
+    uint64_t value;     /* the counter, or its rate */
+    uint64_t limit, clear;
+    char name[64];
+    char counter[64];
+    char of[128];
+} hl_system_alert;
 
 /* System events that were lost: more at once than the housekeeper's queue holds, no such domain, or
  * slots too small. Any thread. */

@@ -112,6 +112,21 @@ static void set_journal_defaults(hl_domain_config *domain, const hl_config *conf
         domain->commit_interval_ns = 10 * HL_MILLISECOND;
 }
 
+/* The rules of the alerts. False: no memory. */
+static bool copy_alerts(hl_bus *bus)
+{
+    const hl_alert_rule *const rules = bus->config.alerts;
+    hl_alert_rule *const copies = calloc(bus->config.alert_count + 1, sizeof *copies);
+    bus->config.alerts = copies;
+    bool whole = copies != NULL;
+    for (uint32_t i = 0; whole && i < bus->config.alert_count; i++) {
+        copies[i] = rules[i];
+        whole = keep_text(bus, &copies[i].name) && keep_text(bus, &copies[i].counter) &&
+                keep_text(bus, &copies[i].of);
+    }
+    return whole;
+}
+
 /* The configuration with all that it points to: the caller's may go. */
 static bool copy_config(hl_bus *bus, const hl_config *config)
 {
@@ -128,6 +143,8 @@ static bool copy_config(hl_bus *bus, const hl_config *config)
                  keep_text(bus, &bus->config.default_domain) &&
                  keep_text(bus, &bus->config.lcores) && keep_text(bus, &bus->config.dlq_path) &&
                  keep_text(bus, &bus->config.journal_dir);
+    /* Without short cut: from here on the rules are the bus's own, to be freed. */
+    whole = copy_alerts(bus) && whole;
     for (uint32_t i = 0; whole && i < config->publisher_count; i++) {
         publishers[i] = config->publishers[i];
         whole = keep_text(bus, &publishers[i]);
@@ -538,6 +555,7 @@ void hl_bus_destroy(hl_bus *bus)
     pthread_mutex_destroy(&control->lock);
     free(control);
     free((void *)(uintptr_t)bus->config.publishers);
+    free((void *)(uintptr_t)bus->config.alerts);
     free(bus->domains);
     free(bus->partitions);
     free(bus->executors);

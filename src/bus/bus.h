@@ -65,6 +65,7 @@ typedef struct hl_faults hl_faults;
 typedef struct hl_journals hl_journals;
 typedef struct hl_past_source hl_past_source;
 typedef struct hl_aggregates hl_aggregates;
+typedef struct hl_healths hl_healths;
 
 struct hl_domain {
     char name[64];
@@ -127,6 +128,7 @@ struct hl_bus {
     hl_journals *journals;             /* the part's (src/journal); NULL: no domain has a journal */
     hl_aggregates *aggregates;         /* likewise; NULL: there are none */
     const hl_past_source *past_source; /* past.h; NULL: no partition has a past */
+    hl_healths *healths;               /* the part's (src/health) */
     uint32_t partition_count;
     hl_partition *partitions;
     uint32_t executor_count; /* those of partitions, then workers */

@@ -57,14 +57,21 @@ bool hl_domain_publishes_to(const hl_domain_config *from, const hl_domain_config
     return false;
 }
 
+static const char *const priority_names[HL_PRIORITIES] = {"critical", "high", "normal", "low",
+                                                          "background"};
+
 int hl_priority_find(hl_name name)
 {
-    static const char *const names[HL_PRIORITIES] = {"critical", "high", "normal", "low",
-                                                     "background"};
     for (int i = 0; i < HL_PRIORITIES; i++)
-        if (strlen(names[i]) == name.bytes && strncasecmp(names[i], name.text, name.bytes) == 0)
+        if (strlen(priority_names[i]) == name.bytes &&
+            strncasecmp(priority_names[i], name.text, name.bytes) == 0)
             return i;
     return -1;
+}
+
+const char *hl_priority_name(hl_priority priority)
+{
+    return priority_names[priority];
 }
 
 uint32_t hl_domain_conflates(const hl_domain_config *domain)

@@ -38,6 +38,9 @@ bool hl_domain_list_next(const char **cursor, hl_name *ret_name);
 /* The priority of that name, "LOW" or "low"; -1: it is none. */
 int hl_priority_find(hl_name name);
 
+/* "critical", ...: of one that is valid. Static memory. */
+const char *hl_priority_name(hl_priority priority);
+
 /* The priorities (bit n: priority n) of the lanes that conflate; of a domain that is valid. */
 uint32_t hl_domain_conflates(const hl_domain_config *domain);
 

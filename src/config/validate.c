@@ -12,6 +12,8 @@
 #include "flow/ladder.h"
 #include "flow/sampler.h"
 #include "flow/token_bucket.h"
+#include "health/alert.h"
+#include "health/options.h"
 
 #define NAME_MAX_BYTES  63
 #define SLOT_UNIT_BYTES 64u
@@ -454,6 +456,62 @@ static bool journal_defect(const hl_config *config, hl_config_defect *ret_defect
     return snapshot_defect(config, ret_defect);
 }
 
+/* The domain of a rule over lanes or journals. */
+static bool alert_domain_defect(const hl_config *config, const hl_alert_rule *rule,
+                                const char *place, hl_config_defect *ret_defect)
+{
+    const hl_counter_scope scope = hl_counter_find(rule->counter)->scope;
+    char path[64];
+    hl_name name;
+    int priority;
+    uint32_t count, index;
+    const hl_domain_config *const domains = hl_config_domains(config, &count);
+    if (rule->of == NULL || *rule->of == '\0' ||
+        (scope != HL_COUNTER_LANE && scope != HL_COUNTER_JOURNAL))
+        return false;
+    snprintf(path, sizeof path, "%s.of", place);
+    if (scope == HL_COUNTER_JOURNAL || !hl_counter_lane(rule->of, &name, &priority))
+        name = (hl_name){rule->of, strlen(rule->of)};
+    return !hl_domain_find(domains, count, name, &index) &&
+           unknown_domain(config, path, name, ret_defect);
+}
+
+static bool alert_defect(const hl_config *config, uint32_t i, hl_config_defect *ret_defect)
+{
+    const hl_alert_rule *const rule = &config->alerts[i];
+    char place[32], path[64];
+    hl_error error;
+    snprintf(place, sizeof place, "alerts[%" PRIu32 "]", i);
+    snprintf(path, sizeof path, "%s.name", place);
+    if (name_defect(path, rule->name, ret_defect))
+        return true;
+    for (uint32_t j = 0; j < i; j++)
+        if (strcmp(rule->name, config->alerts[j].name) == 0)
+            return found(ret_defect, path,
+                         "\"%s\" is the name of alerts[%" PRIu32 "] too: use another one",
+                         rule->name, j);
+    return options_defect(hl_alert_rule_check(rule, place, &error), &error, ret_defect) ||
+           alert_domain_defect(config, rule, place, ret_defect);
+}
+
+static bool health_defect(const hl_config *config, hl_config_defect *ret_defect)
+{
+    hl_error error;
+    if (options_defect(hl_health_options_check(&config->health, "health", &error), &error,
+                       ret_defect))
+        return true;
+    if (config->alert_count != 0 && config->alerts == NULL)
+        return found(ret_defect, "alerts", "NULL, but alert_count is %" PRIu32 ": use 0",
+                     config->alert_count);
+    if (config->alert_count > HL_ALERT_RULES_MAX)
+        return found(ret_defect, "alerts", "%" PRIu32 " rules are too many: use at most %u",
+                     config->alert_count, HL_ALERT_RULES_MAX);
+    for (uint32_t i = 0; i < config->alert_count; i++)
+        if (alert_defect(config, i, ret_defect))
+            return true;
+    return false;
+}
+
 bool hl_config_find_defect(const hl_config *config, hl_config_defect *ret_defect)
 {
     if (config->size != sizeof(hl_config))
@@ -476,7 +534,7 @@ bool hl_config_find_defect(const hl_config *config, hl_config_defect *ret_defect
            enum_defect("threads", (int)config->threads, HL_THREADS_MANUAL, "own or manual",
                        ret_defect) ||
            workers_defect(config, ret_defect) || flow_defect(config, ret_defect) ||
-           journal_defect(config, ret_defect);
+           journal_defect(config, ret_defect) || health_defect(config, ret_defect);
 }
 
 hl_status hl_config_validate(const hl_config *config, hl_error *error)

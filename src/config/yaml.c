@@ -40,6 +40,37 @@ typedef struct file_ladder {
     uint32_t *trend_weight_pct;
 } file_ladder;
 
+typedef struct file_threshold {
+    uint64_t *degraded;
+    uint64_t *critical;
+} file_threshold;
+
+typedef struct file_health {
+    bool *enabled;
+    uint64_t *raise_after_ns;
+    uint64_t *clear_after_ns;
+    uint32_t *clear_pct;
+    file_threshold *thread_stalled_ns;
+    file_threshold *thread_busy_pct;
+    file_threshold *lane_pct;
+    file_threshold *handler_budget_pct;
+    file_threshold *failures_per_s;
+    file_threshold *given_up_per_s;
+    file_threshold *journal_pct;
+} file_health;
+
+typedef struct file_alert {
+    char *name;
+    char *counter;
+    char *of;
+    hl_alert_when *when;
+    uint64_t *limit;
+    uint64_t *clear;
+    uint64_t *for_ns;
+    uint64_t *clear_for_ns;
+    hl_health_status *severity;
+} file_alert;
+
 /* A file's domain; NULL where the file has no such key. */
 typedef struct file_domain {
     char *name;
@@ -107,12 +138,16 @@ typedef struct file_config {
     uint64_t *snapshot_events;
     uint64_t *snapshot_interval_ns;
     uint32_t *snapshots_kept;
+    file_health *health;
+    file_alert *alerts;
+    uint32_t alert_count;
 } file_config;
 
 /* What hl_config_load hands out: its strings are the file's. */
 typedef struct loaded_config {
     hl_config config; /* first, so that hl_config_free finds the rest */
     hl_domain_config *domains;
+    hl_alert_rule *alerts;
     char **lists; /* publishes_to made here, one a domain; NULL: the file's or a static one */
     file_config *file;
 } loaded_config;
@@ -135,6 +170,13 @@ static const cyaml_strval_t durabilities[] = {
     {"off", HL_DURABILITY_OFF}, {"async", HL_DURABILITY_ASYNC}, {"sync", HL_DURABILITY_SYNC}};
 static const cyaml_strval_t journal_policies[] = {{"wait", HL_JOURNAL_WAIT},
                                                   {"go_on", HL_JOURNAL_GO_ON}};
+
+static const cyaml_strval_t alert_whens[] = {{"over", HL_ALERT_OVER},
+                                             {"under", HL_ALERT_UNDER},
+                                             {"rate_over", HL_ALERT_RATE_OVER},
+                                             {"rate_under", HL_ALERT_RATE_UNDER}};
+static const cyaml_strval_t severities[] = {{"degraded", HL_HEALTH_DEGRADED},
+                                            {"critical", HL_HEALTH_CRITICAL}};
 
 #define ENTRIES(array) (uint32_t)(sizeof(array) / sizeof *(array))
 #define OPTIONAL       CYAML_FLAG_OPTIONAL
@@ -169,6 +211,48 @@ static const cyaml_schema_field_t ladder_fields[] = {
     CYAML_FIELD_UINT_PTR("level_weight_pct", OPTIONAL, file_ladder, level_weight_pct),
     CYAML_FIELD_UINT_PTR("trend_weight_pct", OPTIONAL, file_ladder, trend_weight_pct),
     CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t threshold_fields[] = {
+    CYAML_FIELD_UINT_PTR("degraded", OPTIONAL, file_threshold, degraded),
+    CYAML_FIELD_UINT_PTR("critical", OPTIONAL, file_threshold, critical),
+    CYAML_FIELD_END,
+};
+
+#define THRESHOLD(name)                                                              \
+    CYAML_FIELD_MAPPING_PTR(#name, OPTIONAL | CYAML_FLAG_POINTER, file_health, name, \
+                            threshold_fields)
+
+static const cyaml_schema_field_t health_fields[] = {
+    CYAML_FIELD_BOOL_PTR("enabled", OPTIONAL, file_health, enabled),
+    CYAML_FIELD_UINT_PTR("raise_after_ns", OPTIONAL, file_health, raise_after_ns),
+    CYAML_FIELD_UINT_PTR("clear_after_ns", OPTIONAL, file_health, clear_after_ns),
+    CYAML_FIELD_UINT_PTR("clear_pct", OPTIONAL, file_health, clear_pct),
+    THRESHOLD(thread_stalled_ns),
+    THRESHOLD(thread_busy_pct),
+    THRESHOLD(lane_pct),
+    THRESHOLD(handler_budget_pct),
+    THRESHOLD(failures_per_s),
+    THRESHOLD(given_up_per_s),
+    THRESHOLD(journal_pct),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t alert_fields[] = {
+    CYAML_FIELD_STRING_PTR("name", CYAML_FLAG_POINTER, file_alert, name, 0, CYAML_UNLIMITED),
+    CYAML_FIELD_STRING_PTR("counter", CYAML_FLAG_POINTER, file_alert, counter, 0, CYAML_UNLIMITED),
+    CYAML_FIELD_STRING_PTR("of", TEXT, file_alert, of, 0, CYAML_UNLIMITED),
+    CYAML_FIELD_ENUM_PTR("when", ENUM, file_alert, when, alert_whens, ENTRIES(alert_whens)),
+    CYAML_FIELD_UINT_PTR("limit", OPTIONAL, file_alert, limit),
+    CYAML_FIELD_UINT_PTR("clear", OPTIONAL, file_alert, clear),
+    CYAML_FIELD_UINT_PTR("for_ns", OPTIONAL, file_alert, for_ns),
+    CYAML_FIELD_UINT_PTR("clear_for_ns", OPTIONAL, file_alert, clear_for_ns),
+    CYAML_FIELD_ENUM_PTR("severity", ENUM, file_alert, severity, severities, ENTRIES(severities)),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t alert_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, file_alert, alert_fields),
 };
 
 static const cyaml_schema_field_t domain_fields[] = {
@@ -255,6 +339,10 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_UINT_PTR("snapshot_events", OPTIONAL, file_config, snapshot_events),
     CYAML_FIELD_UINT_PTR("snapshot_interval_ns", OPTIONAL, file_config, snapshot_interval_ns),
     CYAML_FIELD_UINT_PTR("snapshots_kept", OPTIONAL, file_config, snapshots_kept),
+    CYAML_FIELD_MAPPING_PTR("health", OPTIONAL | CYAML_FLAG_POINTER, file_config, health,
+                            health_fields),
+    CYAML_FIELD_SEQUENCE_COUNT("alerts", OPTIONAL | CYAML_FLAG_POINTER, file_config, alerts,
+                               alert_count, &alert_schema, 0, HL_ALERT_RULES_MAX),
     CYAML_FIELD_END,
 };
 
@@ -419,6 +507,55 @@ static void take_ladder(hl_ladder_options *ladder, const file_ladder *file)
     TAKE(ladder, file, trend_weight_pct);
 }
 
+static void take_health(hl_health_options *health, const file_health *file)
+{
+    TAKE(health, file, enabled);
+    TAKE(health, file, raise_after_ns);
+    TAKE(health, file, clear_after_ns);
+    TAKE(health, file, clear_pct);
+#define TAKE_THRESHOLD(field)                        \
+    if (file->field != NULL) {                       \
+        TAKE(&health->field, file->field, degraded); \
+        TAKE(&health->field, file->field, critical); \
+    }
+    TAKE_THRESHOLD(thread_stalled_ns)
+    TAKE_THRESHOLD(thread_busy_pct)
+    TAKE_THRESHOLD(lane_pct)
+    TAKE_THRESHOLD(handler_budget_pct)
+    TAKE_THRESHOLD(failures_per_s)
+    TAKE_THRESHOLD(given_up_per_s)
+    TAKE_THRESHOLD(journal_pct)
+#undef TAKE_THRESHOLD
+}
+
+static hl_alert_rule make_alert(const file_alert *file)
+{
+    hl_alert_rule rule = HL_ALERT_RULE_INIT;
+    rule.name = file->name;
+    rule.counter = file->counter;
+    rule.of = file->of;
+    TAKE(&rule, file, when);
+    TAKE(&rule, file, limit);
+    TAKE(&rule, file, clear);
+    TAKE(&rule, file, for_ns);
+    TAKE(&rule, file, clear_for_ns);
+    TAKE(&rule, file, severity);
+    return rule;
+}
+
+static bool make_alerts(loaded_config *loaded)
+{
+    const file_config *const file = loaded->file;
+    loaded->alerts = calloc(file->alert_count + 1, sizeof *loaded->alerts);
+    if (loaded->alerts == NULL)
+        return false;
+    for (uint32_t i = 0; i < file->alert_count; i++)
+        loaded->alerts[i] = make_alert(&file->alerts[i]);
+    loaded->config.alerts = loaded->alerts;
+    loaded->config.alert_count = file->alert_count;
+    return true;
+}
+
 static void take_settings(hl_config *config, const file_config *file)
 {
     if (file->ladder != NULL)
@@ -428,6 +565,8 @@ static void take_settings(hl_config *config, const file_config *file)
         TAKE(&config->sampling, file->sampling, max_keys);
         TAKE(&config->sampling, file->sampling, closes_per_look);
     }
+    if (file->health != NULL)
+        take_health(&config->health, file->health);
     config->default_domain = file->default_domain;
     config->lcores = file->lcores;
     config->publishers = (const char *const *)file->publishers;
@@ -473,7 +612,7 @@ static hl_status make_config(const hl_document *document, loaded_config *loaded,
         return status;
     if (loaded->file != NULL) {
         take_settings(&loaded->config, loaded->file);
-        if (loaded->file->domains != NULL && !make_domains(loaded))
+        if ((loaded->file->domains != NULL && !make_domains(loaded)) || !make_alerts(loaded))
             return hl_error_set(error, HL_NO_MEMORY, "%s: no memory to load it", document->path);
     }
     hl_config_defect defect;
@@ -512,6 +651,7 @@ void hl_config_free(hl_config *config)
         free(loaded->lists[i]);
     free(loaded->lists);
     free(loaded->domains);
+    free(loaded->alerts);
     const cyaml_config_t settings = cyaml_settings(NULL);
     cyaml_free(&settings, &config_schema, loaded->file, 0);
     free(loaded);

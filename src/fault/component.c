@@ -324,9 +324,3 @@ const char *hl_component_state_name(hl_component_state state)
     static const char *const names[] = {"stopped", "starting", "started", "stopping", "failed"};
     return (unsigned)state < sizeof names / sizeof *names ? names[state] : "unknown";
 }
-
-const char *hl_health_name(hl_health_status status)
-{
-    static const char *const names[] = {"ok", "degraded", "critical"};
-    return (unsigned)status < sizeof names / sizeof *names ? names[status] : "unknown";
-}

@@ -117,6 +117,7 @@ static void tell_change(hl_keeper *keeper)
         return;
     if (fuse->async != NULL)
         hl_count(&fuse->async->breaker_changes, 1);
+    hl_store_relaxed_u32(&fuse->state, change.to); /* Relaxed: for the health. */
     hl_system_breaker told = {.at_ns = change.at_ns,
                               .from = change.from,
                               .to = change.to,
@@ -629,6 +630,26 @@ static void force_of_strands(hl_async *async, hl_keeper *keeper, hl_breaker_forc
         hl_breaker_set_force(breaker, force, hl_bus_now(async->subscription->bus));
     leave_breaker(keeper);
     hl_pool_notify(async->pool);
+}
+
+static hl_breaker_state state_of(const hl_keeper *keeper)
+{
+    /* Relaxed: for the health. */
+    return keeper != NULL ? (hl_breaker_state)hl_load_relaxed_u32(&keeper->fuse->state)
+                          : HL_BREAKER_CLOSED;
+}
+
+hl_breaker_state hl_guard_breaker_state(const hl_subscription *subscription)
+{
+    if (subscription->async != NULL)
+        return state_of(first_keeper(subscription->async));
+    hl_breaker_state worst = HL_BREAKER_CLOSED;
+    for (uint32_t i = 0; i < subscription->partition_count && worst != HL_BREAKER_OPEN; i++) {
+        const hl_breaker_state state = state_of(subscription->cells[i].guarded);
+        if (state != HL_BREAKER_CLOSED)
+            worst = state;
+    }
+    return worst;
 }
 
 hl_status hl_subscription_breaker_force(hl_subscription *subscription, hl_breaker_force force,

@@ -28,6 +28,10 @@ bool hl_guard_redriven(hl_partition *partition, hl_cell *cell, hl_kept *kept);
  * counts it, and has the breaker open where it is to. The housekeeper, under the bus's lock. */
 void hl_guard_was_slow(hl_cell *cell);
 
+/* How its breaker stands, on the partition where it is worst (OPEN, then HALF_OPEN); CLOSED if it
+ * has none. Any thread, as long as the subscription is there. */
+hl_breaker_state hl_guard_breaker_state(const hl_subscription *subscription);
+
 /* Serves a ward: the first member of `due`. */
 uint32_t hl_guard_serve(hl_partition *partition, hl_due *due, uint64_t now_ns);
 

@@ -97,6 +97,7 @@ struct hl_kept {
 typedef struct hl_fuse {
     hl_async *async; /* NULL: of one cell, without a lock */
     uint32_t lock;
+    uint32_t state; /* hl_breaker_state of the breaker, for others to read */
     hl_breaker breaker;
     hl_kept_pool hold_pool; /* of capacity 0 unless the breaker holds */
 } hl_fuse;

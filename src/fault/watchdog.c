@@ -256,3 +256,42 @@ void hl_watchdog_look(hl_watchdog *watchdog, hl_bus *bus, uint64_t now_ns)
         look_at_executor(&watchdog->executors[i], &bus->executors[i], now_ns);
     hl_bus_unlock(bus);
 }
+
+/* ---- what others read ---- */
+
+uint64_t hl_watchdog_stalled_ns(const hl_watchdog *watchdog, uint32_t executor, uint64_t now_ns)
+{
+    const uint64_t since_ns = watchdog->executors[executor].since_ns;
+    return since_ns != 0 && now_ns > since_ns ? now_ns - since_ns : 0;
+}
+
+/* The longest of `count` watches whose call is a handler's of that subscription. */
+static uint64_t longest_ns(const watch *watches, uint32_t count,
+                           const hl_subscription *subscription, uint64_t now_ns)
+{
+    uint64_t longest = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const watch *const of = &watches[i];
+        const uintptr_t cell = (uintptr_t)of->call.cell, cells = (uintptr_t)subscription->cells;
+        /* The cell may be gone by now: it is compared, never read. */
+        const bool is_inline =
+            cell >= cells && cell < cells + subscription->partition_count * sizeof(hl_cell);
+        if ((is_inline || of->on_worker.serving == subscription) && now_ns > of->since_ns &&
+            now_ns - of->since_ns > longest)
+            longest = now_ns - of->since_ns;
+    }
+    return longest;
+}
+
+uint64_t hl_watchdog_budget_pct(const hl_watchdog *watchdog, const hl_subscription *subscription,
+                                uint64_t now_ns)
+{
+    const hl_bus *const bus = subscription->bus;
+    const uint64_t budget_ns = budget_of(subscription);
+    const uint64_t running_ns =
+        subscription->async != NULL
+            ? longest_ns(watchdog->workers, bus->executor_count, subscription, now_ns)
+            : longest_ns(&watchdog->partitions[subscription->first_partition],
+                         subscription->partition_count, subscription, now_ns);
+    return budget_ns != 0 ? running_ns / (budget_ns / 100 + 1) : 0;
+}

@@ -42,15 +42,15 @@ hl_fills hl_watch_fills(const hl_partition *partition)
     return fills;
 }
 
-static bool blocks(const hl_partition *partition)
+bool hl_watch_blocks(const hl_partition *partition)
 {
     return partition->domain->config.full_policy == HL_FULL_BLOCK;
 }
 
-static bool executor_blocks(const hl_executor *executor)
+bool hl_watch_executor_blocks(const hl_executor *executor)
 {
     for (uint32_t i = 0; i < executor->partition_count; i++)
-        if (blocks(executor->partitions[i]))
+        if (hl_watch_blocks(executor->partitions[i]))
             return true;
     return false;
 }
@@ -74,13 +74,13 @@ hl_load_sample hl_watch_sample(const hl_partition *partition, const hl_fills *fi
 {
     hl_load_sample sample = {.now_ns = now_ns, .order_delay_ns = order_delay_ns};
     hl_fill fullest = {0, 0, 0};
-    for (uint32_t p = 0; p < HL_PRIORITIES && !blocks(partition); p++)
+    for (uint32_t p = 0; p < HL_PRIORITIES && !hl_watch_blocks(partition); p++)
         if (fills->lanes[p].slots != 0 &&
             is_fuller(fills->lanes[p].used, fills->lanes[p].slots, &fullest))
             fullest = fills->lanes[p];
     sample.lane_used = fullest.used;
     sample.lane_slots = fullest.slots;
-    if (!executor_blocks(partition->executor))
+    if (!hl_watch_executor_blocks(partition->executor))
         sample.busy_ns = hl_executor_busy_ns(partition->executor);
     count_traffic(partition, &sample);
     return sample;

@@ -32,6 +32,10 @@ hl_fills hl_watch_fills(const hl_partition *partition);
 hl_load_sample hl_watch_sample(const hl_partition *partition, const hl_fills *fills,
                                uint64_t order_delay_ns, uint64_t now_ns);
 
+/* Whether a partition's publishers block, and whether an executor turns one whose do. */
+bool hl_watch_blocks(const hl_partition *partition);
+bool hl_watch_executor_blocks(const hl_executor *executor);
+
 /* Whether a lane has just passed one of its domain's watermarks. *is_above: the state, at first
  * false. Pure. */
 bool hl_watch_mark(const hl_domain_config *domain, const hl_fill *fill, bool *is_above);

@@ -176,6 +176,14 @@ const hl_part hl_journals_part = {
 
 /* ---- reading ---- */
 
+uint64_t hl_journals_in_flight(const hl_bus *bus, uint32_t partition)
+{
+    const hl_feed *const feed = &bus->journals->feeds[partition];
+    /* Relaxed both: figures; what is done first, so that no more is done than was filled. */
+    const uint64_t done = hl_load_relaxed_u64(&feed->done);
+    return hl_load_relaxed_u64(&feed->filled) - done;
+}
+
 hl_status hl_bus_journal_stats(const hl_bus *bus, uint32_t partition,
                                hl_partition_journal_stats *ret_stats)
 {

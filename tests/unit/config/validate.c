@@ -466,3 +466,51 @@ Test(validate, checks_the_names_of_publishers)
     config.max_publishers = 256;
     expect_invalid(&config, "publishers", "use 0");
 }
+
+Test(validate, checks_the_rules_of_alerts)
+{
+    hl_alert_rule rules[2] = {HL_ALERT_RULE_INIT, HL_ALERT_RULE_INIT};
+    hl_config config = HL_CONFIG_INIT;
+    rules[0].name = "a";
+    rules[1].name = "b";
+    rules[0].counter = "lane.rejected";
+    rules[1].counter = "journal.in_flight";
+    config.alerts = rules;
+    config.alert_count = 2;
+    expect_valid(&config);
+    rules[0].of = "order/critical";
+    rules[1].of = "order";
+    expect_valid(&config);
+    rules[0].of = "orders/critical";
+    expect_invalid(&config, "alerts[0].of", "did you mean \"order\"?");
+    rules[0].of = "";
+    rules[1].of = "order/critical"; /* a journal is of all its lanes */
+    expect_invalid(&config, "alerts[1].of", "is not a domain");
+    rules[1].of = NULL;
+    rules[1].name = "a";
+    expect_invalid(&config, "alerts[1].name", "alerts[0]");
+    rules[1].name = NULL;
+    expect_invalid(&config, "alerts[1].name", "use letters");
+    config.alert_count = 257;
+    expect_invalid(&config, "alerts", "at most 256");
+    config.alert_count = 1;
+    config.alerts = NULL;
+    expect_invalid(&config, "alerts", "use 0");
+}
+
+Test(validate, checks_the_thresholds_of_the_health)
+{
+    hl_config config = HL_CONFIG_INIT;
+    config.health.lane_pct = (hl_threshold){0, 0};
+    config.health.failures_per_s = (hl_threshold){UINT64_MAX, UINT64_MAX};
+    expect_valid(&config);
+    config.health.thread_busy_pct.degraded = 101;
+    expect_invalid(&config, "health.thread_busy_pct.degraded", "1 to 100");
+    config.health.thread_busy_pct = (hl_threshold){50, 40};
+    expect_invalid(&config, "health.thread_busy_pct.critical", "40 is under degraded (50)");
+    config.health.thread_busy_pct = (hl_threshold){50, 0};
+    config.health.clear_pct = 0;
+    expect_invalid(&config, "health.clear_pct", "1 to 100");
+    config.health.size = 1;
+    expect_invalid(&config, "health.size", "HL_HEALTH_OPTIONS_INIT");
+}

@@ -116,6 +116,8 @@ Test(yaml, the_example_states_the_defaults)
     cr_assert_eq(config->snapshot_events, plain.snapshot_events);
     cr_assert_eq(config->snapshot_interval_ns, plain.snapshot_interval_ns);
     cr_assert_eq(config->snapshots_kept, plain.snapshots_kept);
+    cr_assert_eq(memcmp(&config->health, &plain.health, sizeof plain.health), 0);
+    cr_assert_eq(config->alert_count, 0);
     cr_assert_eq(config->guard_interval, plain.guard_interval);
     cr_assert_eq(config->spin_before_park_ns, plain.spin_before_park_ns);
     cr_assert_eq(config->max_keys_per_state_topic, plain.max_keys_per_state_topic);
@@ -140,7 +142,19 @@ static bool has_key(const char *text, const char *key)
 
 Test(yaml, the_example_has_every_key)
 {
-    static const char *const keys[] = {"domains",
+    static const char *const keys[] = {"health",
+                                       "raise_after_ns",
+                                       "clear_after_ns",
+                                       "clear_pct",
+                                       "thread_stalled_ns",
+                                       "thread_busy_pct",
+                                       "lane_pct",
+                                       "handler_budget_pct",
+                                       "failures_per_s",
+                                       "given_up_per_s",
+                                       "journal_pct",
+                                       "alerts",
+                                       "domains",
                                        "default_domain",
                                        "lcores",
                                        "publishers",
@@ -711,4 +725,68 @@ Test(yaml, a_place_is_found_afterwards)
 Test(yaml, freeing_nothing_is_allowed)
 {
     hl_config_free(NULL);
+}
+
+Test(yaml, alerts_and_thresholds_are_read)
+{
+    hl_config *const config = load("health:\n"
+                                   "  clear_pct: 50\n"
+                                   "  lane_pct: {degraded: 10, critical: 20}\n"
+                                   "alerts:\n"
+                                   "  - name: refused\n"
+                                   "    counter: lane.rejected\n"
+                                   "    of: order/critical\n"
+                                   "    when: rate_over\n"
+                                   "    limit: 10\n"
+                                   "    clear: 2\n"
+                                   "    for_ns: 5\n"
+                                   "    clear_for_ns: 6\n"
+                                   "    severity: critical\n"
+                                   "  - name: idle\n"
+                                   "    counter: thread.events\n"
+                                   "    when: rate_under\n"
+                                   "    limit: 1\n");
+    cr_assert(config->health.enabled);
+    cr_assert_eq(config->health.clear_pct, 50);
+    cr_assert_eq(config->health.lane_pct.degraded, 10);
+    cr_assert_eq(config->health.lane_pct.critical, 20);
+    cr_assert_eq(config->health.journal_pct.critical, 95);
+    cr_assert_eq(config->alert_count, 2);
+    const hl_alert_rule *const rule = config->alerts;
+    cr_assert_str_eq(rule[0].name, "refused");
+    cr_assert_str_eq(rule[0].counter, "lane.rejected");
+    cr_assert_str_eq(rule[0].of, "order/critical");
+    cr_assert_eq(rule[0].when, HL_ALERT_RATE_OVER);
+    cr_assert_eq(rule[0].limit, 10);
+    cr_assert_eq(rule[0].clear, 2);
+    cr_assert_eq(rule[0].for_ns, 5);
+    cr_assert_eq(rule[0].clear_for_ns, 6);
+    cr_assert_eq(rule[0].severity, HL_HEALTH_CRITICAL);
+    cr_assert_null(rule[1].of);
+    cr_assert_eq(rule[1].clear, HL_ALERT_CLEAR_DEFAULT);
+    cr_assert_eq(rule[1].clear_for_ns, HL_SECOND);
+    cr_assert_eq(rule[1].severity, HL_HEALTH_DEGRADED);
+    hl_config_free(config);
+}
+
+Test(yaml, bad_rules_are_refused_with_their_line)
+{
+    EXPECT_BAD("alerts:\n  - name: a\n    counter: lane.rejectd\n",
+               ":3:14: alerts[0].counter: there is none named \"lane.rejectd\": did you mean "
+               "\"lane.rejected\"?");
+    EXPECT_BAD("alerts:\n  - name: a\n    counter: lane.shed\n    of: ordr\n",
+               ":4:9: alerts[0].of: \"ordr\" is not a domain: did you mean \"order\"?");
+    EXPECT_BAD("alerts:\n  - name: a\n    counter: lane.shed\n    limit: 3\n    clear: 4\n",
+               ":5:12: alerts[0].clear: 4 is above the limit, where it is raised: use 0 to 3");
+    EXPECT_BAD("alerts:\n  - name: a\n    counter: lane.shed\n    when: ovre\n",
+               ":4:11: alerts[0].when: \"ovre\" is none of its values: did you mean \"over\"?");
+    EXPECT_BAD("alerts:\n  - name: a\n    counter: lane.shed\n  - name: a\n"
+               "    counter: lane.shed\n",
+               ":4:11: alerts[1].name: \"a\" is the name of alerts[0] too: use another one");
+    EXPECT_BAD("health:\n  lane_pct:\n    degraded: 90\n    critical: 80\n",
+               ":4:15: health.lane_pct.critical: 80 is under degraded (90): use that or more, or 0 "
+               "to switch it off");
+    EXPECT_BAD("health:\n  journal_pct:\n    degraded: 101\n",
+               ":3:15: health.journal_pct.degraded: 101 is out of range: use 1 to 100, or 0 to "
+               "switch it off");
 }

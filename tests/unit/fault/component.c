@@ -144,7 +144,10 @@ static hl_status listen(const hl_event *event, hl_publisher *out, void *context)
     heard *const self = context;
     (void)out;
     const hl_topic topic = {event->topic};
-    snprintf(self->topics[self->count], 64, "%s", hl_topic_name(self->bus, topic));
+    const char *const name = hl_topic_name(self->bus, topic);
+    if (strncmp(name, "system.component_", 17) != 0)
+        return HL_OK; /* its health is told, too */
+    snprintf(self->topics[self->count], 64, "%s", name);
     self->events[self->count++] = *(const hl_system_component *)hl_payload(event);
     return HL_OK;
 }
