@@ -23,11 +23,12 @@
 #include "run_parts.h"
 #include "run_report.h"
 
-#define SETTLE_TIMEOUT_NS (5 * HL_SECOND)
-#define STOP_TIMEOUT_NS   (10 * HL_SECOND)
-#define LOOK_NS           (20 * HL_MILLISECOND) /* how often the main thread looks up */
-#define PROGRESS_NS       (250 * HL_MILLISECOND)
-#define SIMULATION_STEPS  20000u
+#define SETTLE_TIMEOUT_NS   (5 * HL_SECOND)
+#define STOP_TIMEOUT_NS     (10 * HL_SECOND)
+#define SNAPSHOT_TIMEOUT_NS (60 * HL_SECOND)
+#define LOOK_NS             (20 * HL_MILLISECOND) /* how often the main thread looks up */
+#define PROGRESS_NS         (250 * HL_MILLISECOND)
+#define SIMULATION_STEPS    20000u
 
 typedef struct run_state {
     run_options options;
@@ -266,12 +267,22 @@ static hl_status run_simulation(run_state *run, hl_error *error)
     return hl_error_set(error, status, "the feeds cannot publish: %s", hl_status_text(status));
 }
 
+static hl_status rebuild(run_state *run, hl_error *error)
+{
+    const hl_status status = run_journal_rebuild(run->bus, &run->options.reading, error);
+    if (status != HL_OK || !run->options.make_snapshots)
+        return status;
+    return hl_bus_snapshot(run->bus, SNAPSHOT_TIMEOUT_NS, error);
+}
+
 static hl_status start(run_state *run, hl_error *error)
 {
     hl_status status = hl_components_start(run->bus, error);
     if (status == HL_OK && run->options.replay_dir != NULL)
-        status = run_journal_replay(run->bus, run->options.replay_dir, run->options.recompute,
-                                    run->options.speed, error);
+        status = run->options.rebuild
+                     ? rebuild(run, error)
+                     : run_journal_replay(run->bus, &run->options.reading, run->options.recompute,
+                                          run->options.speed, error);
     if (status != HL_OK)
         return status;
     status = hl_bus_start(run->bus);
@@ -370,6 +381,20 @@ static hl_exit execute(run_state *run)
     return status == HL_OK ? HL_EXIT_OK : HL_EXIT_FAILED;
 }
 
+hl_exit run_with(const run_options *options)
+{
+    run_state *const run = calloc(1, sizeof *run); /* too large for a stack */
+    if (run == NULL) {
+        fputs("hotlane run: out of memory\n", stderr);
+        return HL_EXIT_FAILED;
+    }
+    run->options = *options;
+    run->options.reading.directory = options->replay_dir;
+    const hl_exit answer = execute(run);
+    free(run);
+    return answer;
+}
+
 hl_exit hl_command_run(int argc, char **argv)
 {
     run_options options;
@@ -382,13 +407,5 @@ hl_exit hl_command_run(int argc, char **argv)
     case RUN_PARSE_OK:
         break;
     }
-    run_state *const run = calloc(1, sizeof *run); /* too large for a stack */
-    if (run == NULL) {
-        fputs("hotlane run: out of memory\n", stderr);
-        return HL_EXIT_FAILED;
-    }
-    run->options = options;
-    const hl_exit answer = execute(run);
-    free(run);
-    return answer;
+    return run_with(&options);
 }

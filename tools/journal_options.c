@@ -10,6 +10,8 @@
 
 #include <hotlane/event.h>
 
+#include "speed.h"
+
 #define NS_PER_SECOND (uint64_t)1000000000
 
 /* letter, name, whether it has a value, what it does. A subcommand takes those of its letters. */
@@ -39,6 +41,12 @@ static const journal_option table[] = {
     {'q', "sqlite", NULL, "into an SQLite database, only what is new"},
     {'z', "zstd", NULL, "compress the files"},
     {'r', "replace", NULL, "write files anew that are there"},
+    {'S', "speed", "S", "1x (default), 10x, 0.5x of the original pace, or max"},
+    {'P', "pipeline", NULL, "into the reference pipeline, which reports its books and positions"},
+    {'O', "recompute", NULL, "feed it external events only, and compare what it publishes"},
+    {'M', "make", NULL, "rebuild the reference pipeline from the newest, snapshot it now"},
+    {'R', "rebuild", NULL, "rebuild it as of --to or --to-sequence, and report it"},
+    {'i', "input", "SPEC", "an input it was fed, as of hotlane run; once for each"},
     {'g', "keep", "TIME", "remove segments older than this: 30d, 12h, 90m, 10s"},
     {'G', "keep-bytes", "SIZE", "remove the oldest above this size: 500M, 20G"},
     {'F', "force", NULL, "remove even what a cursor or snapshot needs, and say so"},
@@ -231,6 +239,25 @@ static bool take(parsing *this, char letter, const char *value)
     case 'r':
         options->replace = true;
         return true;
+    case 'S':
+        return speed_parse(value, &options->speed);
+    case 'P':
+        options->into_pipeline = true;
+        return true;
+    case 'O':
+        options->recompute = true;
+        return true;
+    case 'M':
+        options->make = true;
+        return true;
+    case 'R':
+        options->rebuild = true;
+        return true;
+    case 'i':
+        if (options->input_count == JOURNAL_INPUTS_MAX)
+            return false;
+        options->inputs[options->input_count++] = value;
+        return true;
     case 'g':
         return parse_age(value, &options->keep_ns);
     case 'G':
@@ -316,7 +343,7 @@ static hl_exit read_keys(const char *path, journal_options *options)
 hl_exit journal_options_parse(const journal_command *command, int argc, char **argv,
                               journal_options *ret_options, bool *ret_help)
 {
-    journal_options options = {.reading = HL_JOURNAL_READER_OPTIONS_INIT};
+    journal_options options = {.reading = HL_JOURNAL_READER_OPTIONS_INIT, .speed = 1.0};
     parsing this = {.options = &options};
     *ret_help = false;
     hl_exit outcome = read_options(command, argc, argv, &this, ret_help);

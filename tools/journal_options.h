@@ -15,6 +15,8 @@
 
 #include "command.h"
 
+#define JOURNAL_INPUTS_MAX 16
+
 typedef struct journal_options {
     hl_journal_reader_options reading; /* directory, partition, filter, cursor, salvage, follow */
     const char *operand;               /* behind the directory; NULL: none */
@@ -26,6 +28,14 @@ typedef struct journal_options {
     bool sqlite;
     bool compress;
     bool replace;
+    /* replay, snapshot */
+    double speed; /* of the original pace; 0: as fast as possible */
+    bool into_pipeline;
+    bool recompute;
+    bool make;
+    bool rebuild;
+    const char *inputs[JOURNAL_INPUTS_MAX]; /* that name the pipeline's instruments */
+    uint32_t input_count;
     /* compact */
     uint64_t keep_ns;
     uint64_t keep_bytes;
@@ -65,6 +75,8 @@ hl_exit journal_verify(const journal_options *options);
 hl_exit journal_stat(const journal_options *options);
 hl_exit journal_export(const journal_options *options);
 hl_exit journal_import(const journal_options *options);
+hl_exit journal_replay(const journal_options *options);
+hl_exit journal_snapshot(const journal_options *options);
 hl_exit journal_repair(const journal_options *options);
 hl_exit journal_compact(const journal_options *options);
 

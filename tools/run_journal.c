@@ -65,12 +65,12 @@ static double now_s(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-hl_status run_journal_replay(hl_bus *bus, const char *directory, bool recompute, double speed,
-                             hl_error *error)
+hl_status run_journal_replay(hl_bus *bus, const hl_journal_reader_options *reading, bool recompute,
+                             double speed, hl_error *error)
 {
     hl_replay_options options = HL_REPLAY_OPTIONS_INIT;
     hl_replay_report report;
-    options.reading.directory = directory;
+    options.reading = *reading;
     options.mode = recompute ? HL_REPLAY_RECOMPUTE : HL_REPLAY_STATE;
     options.speed = speed;
     const double began_s = now_s();
@@ -79,7 +79,7 @@ hl_status run_journal_replay(hl_bus *bus, const char *directory, bool recompute,
     fprintf(stderr,
             "%s: %" PRIu64 " events replayed in %.3f s (%.2f M/s), %" PRIu64 " external, %" PRIu64
             " missing, %" PRIu64 " of other domains",
-            directory, report.events, elapsed_s, (double)report.events / elapsed_s / 1e6,
+            reading->directory, report.events, elapsed_s, (double)report.events / elapsed_s / 1e6,
             report.external, report.missing, report.foreign);
     if (recompute)
         fprintf(stderr,
@@ -95,10 +95,12 @@ static void say(void *context, const char *sentence)
     fprintf(stderr, "%s\n", sentence);
 }
 
-hl_status run_journal_rebuild(hl_bus *bus, const char *directory, hl_error *error)
+hl_status run_journal_rebuild(hl_bus *bus, const hl_journal_reader_options *reading,
+                              hl_error *error)
 {
     hl_rebuild_options options = HL_REBUILD_OPTIONS_INIT;
     hl_rebuild_report report;
+    options.reading = *reading;
     options.told = say;
     const double began_s = now_s();
     const hl_status status = hl_bus_rebuild(bus, &options, &report, error);
@@ -106,7 +108,7 @@ hl_status run_journal_rebuild(hl_bus *bus, const char *directory, hl_error *erro
             "%s: %" PRIu32 " states from snapshots, %" PRIu32 " without, %" PRIu64
             " events replayed in %.3f s, %" PRIu64 " missing, %" PRIu64
             " that were on their way published again\n",
-            directory, report.loaded, report.from_start, report.events, now_s() - began_s,
+            reading->directory, report.loaded, report.from_start, report.events, now_s() - began_s,
             report.missing, report.published);
     return status;
 }

@@ -16,16 +16,13 @@ hl_status run_journal_durability(const char *list, hl_domain_config *domains, ui
 
 /* Brings the state of what is subscribed up from a journal, and says on stderr what was done; with
  * `recompute` compares. Before the bus starts. As hl_bus_replay. */
-hl_status run_journal_replay(hl_bus *bus, const char *directory, bool recompute, double speed,
-                             hl_error *error);
+hl_status run_journal_replay(hl_bus *bus, const hl_journal_reader_options *reading, bool recompute,
+                             double speed, hl_error *error);
 
-/* Adds the component "journal", which needs nothing: it refuses to start where a partition's
- * journal has failed, and tells of their health. What hl_component_add answers. */
-hl_status run_journal_add(hl_bus *bus, hl_error *error);
-
-/* Brings the aggregates up from their snapshots and the journal that the bus goes on with, and says
- * on stderr what was done. Before the bus starts. As hl_bus_rebuild. */
-hl_status run_journal_rebuild(hl_bus *bus, const char *directory, hl_error *error);
+/* Brings the aggregates up from their snapshots and the journal behind them, and says on stderr
+ * what was done. Before the bus starts. As hl_bus_rebuild. */
+hl_status run_journal_rebuild(hl_bus *bus, const hl_journal_reader_options *reading,
+                              hl_error *error);
 
 /* A line for each journaled partition; nothing where there is none. */
 void run_journal_print(const hl_bus *bus, FILE *stream);
@@ -33,5 +30,9 @@ void run_journal_print(const hl_bus *bus, FILE *stream);
 /* An object by partition, "order" or "order.3"; *ret_json NULL: there is no journal. False: no
  * memory. */
 bool run_journal_json(const hl_bus *bus, json_t **ret_json);
+
+/* Adds the component "journal", which needs nothing: it refuses to start where a partition's
+ * journal has failed, and tells of their health. What hl_component_add answers. */
+hl_status run_journal_add(hl_bus *bus, hl_error *error);
 
 #endif

@@ -3,13 +3,13 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_INPUT "synthetic:1"
-#define MOST_SECONDS  1e9
+#include "speed.h"
+
+#define MOST_SECONDS 1e9
 
 enum {
     OPTION_INPUT = 256,
@@ -75,7 +75,7 @@ void run_options_print_usage(FILE *stream)
         "  --input SPEC        itch:FILE, lobster:FILE, dbn:FILE (each plain, .gz or .zst) or\n"
         "                      synthetic:SEED; several times for several feeds, each with a "
         "thread\n"
-        "                      of its own (default " DEFAULT_INPUT ")\n"
+        "                      of its own (default " RUN_DEFAULT_INPUT ")\n"
         "  --config FILE       configuration of the bus, YAML (see hotlane check)\n"
         "  --lcores PLAN       placement by hand, as 'order@2,market_data@4,housekeeping@0'\n"
         "  --dlq FILE          keep dead letters in FILE, too (see hotlane dlq)\n"
@@ -147,23 +147,6 @@ static bool parse_count(const char *text, uint64_t *ret_count)
     return true;
 }
 
-/* "max", or a positive number and "x". */
-static bool parse_speed(const char *text, double *ret_speed)
-{
-    if (strcmp(text, "max") == 0) {
-        *ret_speed = 0.0;
-        return true;
-    }
-    if (!isdigit((unsigned char)text[0]) && text[0] != '.')
-        return false;
-    char *end;
-    const double speed = strtod(text, &end);
-    if (end == text || strcmp(end, "x") != 0 || !isfinite(speed) || speed < 1e-6 || speed > 1e9)
-        return false;
-    *ret_speed = speed;
-    return true;
-}
-
 /* Seconds, or a number with its unit. */
 static bool parse_duration(const char *text, uint64_t *ret_ns)
 {
@@ -217,7 +200,7 @@ static run_parse take_count(const char *option, const char *text, uint64_t least
 
 static run_parse take_speed(run_options *options, const char *text)
 {
-    if (!parse_speed(text, &options->speed))
+    if (!speed_parse(text, &options->speed))
         return refuse("--speed: '%s' is no speed: say max, 1x, 10x or 0.5x", text);
     return RUN_PARSE_OK;
 }
@@ -325,9 +308,16 @@ static run_parse check(const run_options *options)
     return RUN_PARSE_OK;
 }
 
+void run_options_init(run_options *ret_options)
+{
+    const hl_journal_reader_options reading = HL_JOURNAL_READER_OPTIONS_INIT;
+    *ret_options = (run_options){.passes = 1, .seed = 1, .audit = true, .reading = reading};
+}
+
 run_parse run_options_parse(int argc, char **argv, run_options *ret_options)
 {
-    run_options options = {.passes = 1, .seed = 1, .audit = true};
+    run_options options;
+    run_options_init(&options);
     optind = 0; /* anew: the command line was looked at before */
     opterr = 0;
     int option;
@@ -340,7 +330,7 @@ run_parse run_options_parse(int argc, char **argv, run_options *ret_options)
     if (optind < argc)
         return refuse("'%s' is not expected here: inputs are named with --input", argv[optind]);
     if (options.input_count == 0)
-        options.inputs[options.input_count++] = DEFAULT_INPUT;
+        options.inputs[options.input_count++] = RUN_DEFAULT_INPUT;
     const run_parse checked = check(&options);
     if (options.burst != 0 && options.speed <= 0.0)
         options.speed = 1.0;

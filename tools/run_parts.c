@@ -12,7 +12,9 @@
 static hl_status recover(void *context, hl_error *error)
 {
     const run_recovery *const recovery = context;
-    return run_journal_rebuild(recovery->bus, recovery->directory, error);
+    hl_journal_reader_options reading = HL_JOURNAL_READER_OPTIONS_INIT;
+    reading.directory = recovery->directory;
+    return run_journal_rebuild(recovery->bus, &reading, error);
 }
 
 hl_status run_recovery_add(run_recovery *recovery, hl_error *error)

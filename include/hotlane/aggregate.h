@@ -178,7 +178,9 @@ HL_API size_t hl_state_left(const hl_state_reader *reader);
  * A snapshot of every aggregate now, beside those that the configuration has taken
  * (snapshot_events, snapshot_interval_ns); returns when they are written. One thread at a time.
  * With HL_THREADS_MANUAL it does itself what the executors are asked for, so no other thread may
- * turn them. Also before the start, of what was rebuilt: into the journal it was rebuilt from.
+ * turn them. Also before the start, of what was rebuilt: into the journal it was rebuilt from;
+ * there not of partitions whose last outputs that journal lacks: they would be lost to who
+ * recovers.
  * - HL_OK; none is written where nothing has changed since the last one.
  * - HL_TIMEOUT: not all are written yet; the sentence names one, and what it waits for.
  * - HL_NO_SPACE, HL_SYSTEM: it cannot be written; the older ones are as they were.

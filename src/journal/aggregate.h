@@ -55,6 +55,8 @@ struct hl_aggregates {
     hl_captures *captures; /* capture.h; NULL: not made yet */
     uint64_t rebuilt_ns;   /* bus time of the last event of a rebuild; 0: none */
     char *rebuilt_from;    /* the directory it was rebuilt from; NULL: it was not */
+    bool *unsettled; /* by partition: what it has published is not all in that journal; NULL: none
+                        is */
 };
 
 /* The name of a shard's snapshots: "positions", or where the domain has shards "positions.3". */

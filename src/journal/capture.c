@@ -187,7 +187,7 @@ static bool is_due(const hl_capture *capture, uint64_t now_ns)
     if (capture->stored_sequence < capture->goal)
         return true;
     const uint64_t fresh = sequence_now(capture) - capture->stored_sequence;
-    return fresh != 0 && now_ns >= capture->retry_ns &&
+    return fresh != 0 && capture->partition->recorder != NULL && now_ns >= capture->retry_ns &&
            ((config->snapshot_events != 0 && fresh >= config->snapshot_events) ||
             (config->snapshot_interval_ns != 0 && now_ns >= capture->due_ns));
 }
@@ -465,8 +465,10 @@ static hl_captures *new_captures(hl_bus *bus)
 static bool is_whole(const hl_bus *bus, const hl_partition *partition)
 {
     const bool is_rebuilt = bus->aggregates->rebuilt_from != NULL;
-    return partition->recorder != NULL ? is_rebuilt || partition->sequence_base == 0
-                                       : is_rebuilt && partition->sequence != 0;
+    if (partition->recorder != NULL)
+        return is_rebuilt || partition->sequence_base == 0;
+    /* From elsewhere: who recovers from that journal has its last outputs to publish. */
+    return is_rebuilt && partition->sequence != 0 && !bus->aggregates->unsettled[partition->number];
 }
 
 /* One for each partition that has a journal, or was rebuilt from one. Under the lock. */
@@ -520,8 +522,8 @@ static hl_status stop(hl_bus *bus, hl_error *error)
     for (uint32_t i = 0; i < captures->count; i++) {
         hl_capture *const one = &captures->list[i];
         uint32_t state = SHORT;
-        if (sequence_now(one) == one->stored_sequence)
-            continue;
+        if (one->partition->recorder == NULL || sequence_now(one) == one->stored_sequence)
+            continue; /* of another's journal only what is asked for */
         /* Nobody turns the partition any more. */
         for (uint32_t tries = 0; tries < 2 && state == SHORT && make_room(one); tries++) {
             take(one->partition->executor, &one->call);

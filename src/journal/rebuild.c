@@ -207,6 +207,13 @@ static hl_status plan_partition(rebuild *self, const hl_partition *partition)
     return status;
 }
 
+static bool goes_to_end(const rebuild *self)
+{
+    const hl_journal_reader_options *const reading = &self->options->reading;
+    return reading->filter.to_sequence == 0 && reading->filter.to_ns == 0 &&
+           reading->partition == NULL;
+}
+
 static hl_status make_plan(rebuild *self)
 {
     hl_bus *const bus = self->bus;
@@ -219,7 +226,7 @@ static hl_status make_plan(rebuild *self)
         status = plan_partition(self, &bus->partitions[i]);
         any_from_start |= self->plan.after[i] == 0 && has_events(self, &bus->partitions[i]);
     }
-    if (status == HL_OK && self->is_own && !self->options->no_outputs) {
+    if (status == HL_OK && !self->options->no_outputs && goes_to_end(self)) {
         self->plan.unconfirmed = hl_unconfirmed_make(bus);
         status = self->plan.unconfirmed != NULL ? HL_OK : HL_NO_MEMORY;
         /* What the events behind a snapshot have caused lies nowhere before it was taken. */
@@ -252,17 +259,21 @@ static hl_status replay(rebuild *self)
 static hl_status finish(rebuild *self)
 {
     hl_aggregates *const aggregates = self->bus->aggregates;
-    if (self->plan.unconfirmed != NULL)
+    if (self->plan.unconfirmed != NULL && self->is_own)
         hl_unconfirmed_publish(self->plan.unconfirmed, &self->report->published);
     if (aggregates == NULL)
         return HL_OK;
+    aggregates->unsettled = calloc(self->bus->partition_count, sizeof *aggregates->unsettled);
+    for (uint32_t i = 0; aggregates->unsettled != NULL && i < self->bus->partition_count; i++)
+        aggregates->unsettled[i] = self->plan.unconfirmed != NULL && !self->is_own &&
+                                   hl_unconfirmed_any_from(self->plan.unconfirmed, i);
     for (const hl_aggregate *one = aggregates->first; one != NULL; one = one->next)
         for (uint32_t i = 0; i < one->domain->config.shards; i++)
             self->report->from_start += one->shards[i].loaded_sequence == 0 &&
                                         has_events(self, one->shards[i].partition) &&
                                         is_wanted(self, one->shards[i].partition);
     aggregates->rebuilt_from = strdup(self->directory);
-    return aggregates->rebuilt_from != NULL
+    return aggregates->rebuilt_from != NULL && aggregates->unsettled != NULL
                ? HL_OK
                : hl_error_set(self->error, HL_NO_MEMORY, "rebuild: no memory");
 }

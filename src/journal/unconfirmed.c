@@ -159,6 +159,28 @@ void hl_unconfirmed_confirm(hl_unconfirmed *unconfirmed, const hl_partition *par
         of->last = &of->first;
 }
 
+typedef struct search {
+    uint32_t partition;
+    bool found;
+} search;
+
+static void look_for(const void *node, VISIT visit, void *context)
+{
+    search *const of = context;
+    if (visit == preorder || visit == leaf)
+        of->found |= (*(const output *const *)node)->from == of->partition;
+}
+
+bool hl_unconfirmed_any_from(const hl_unconfirmed *unconfirmed, uint32_t partition)
+{
+    search of = {.partition = partition};
+    for (uint32_t to = 0; to < unconfirmed->bus->partition_count; to++)
+        for (uint32_t priority = 0; priority < HL_PRIORITIES; priority++)
+            of.found |= queue_of(unconfirmed, partition, to, priority)->first != NULL;
+    twalk_r(unconfirmed->newest, look_for, &of);
+    return of.found;
+}
+
 /* As the handler did that the event had come from. */
 static void publish(hl_unconfirmed *unconfirmed, const output *one)
 {

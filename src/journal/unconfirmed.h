@@ -25,6 +25,9 @@ bool hl_unconfirmed_see(hl_unconfirmed *unconfirmed, uint32_t from, const hl_out
 void hl_unconfirmed_confirm(hl_unconfirmed *unconfirmed, const hl_partition *partition,
                             const hl_event *event);
 
+/* Whether any of what a partition's handlers have published is left. */
+bool hl_unconfirmed_any_from(const hl_unconfirmed *unconfirmed, uint32_t partition);
+
 /* Publishes the rest again, each with its cause, through the partitions' own outputs; no handler of
  * theirs runs. *ret_count: how many. What finds no room is left out. */
 void hl_unconfirmed_publish(hl_unconfirmed *unconfirmed, uint64_t *ret_count);

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 HOTLANE = sys.argv[1]
 EVENTS = 3000
@@ -53,6 +54,26 @@ def make(directory):
     result = run_json("import", target, path)
     expect(result["events"] == 2 * EVENTS and result["partitions"] == 2, result)
     return target
+
+
+def check_replay_and_snapshots(target):
+    listed = run_json("snapshot", target)
+    expect(listed["snapshots"] == [] and listed["damaged"] == 0, listed)
+    expect(journal("snapshot", target + "-not-there").returncode == 1, "no such journal")
+    for wrong in (["snapshot", "--to-sequence", "5"], ["snapshot", "--make", "--to", "2026-11-21"],
+                  ["replay", "--recompute"], ["replay", "--pipeline", "--limit", "3"],
+                  ["replay", "--speed", "fast"]):
+        result = journal(*wrong, target)
+        expect(result.returncode == 2 and "journal" in result.stderr, f"{wrong}: {result.stderr}")
+    shown = journal("replay", "--speed", "max", "--topic", "order.*", "--to-sequence", "20", "--json",
+                    target)
+    events = [json.loads(line) for line in shown.stdout.splitlines()]
+    expect([event["sequence"] for event in events] == list(range(1, 21)), events)
+    begin = time.monotonic()
+    shown = journal("replay", "--speed", "10x", "--partition", "order", "--limit", "1001", target)
+    # The events are a millisecond apart: a second, ten times as fast. Never faster.
+    expect(len(shown.stdout.splitlines()) == 1001, shown.stderr)
+    expect(time.monotonic() - begin >= 0.1, "at its pace")
 
 
 def check_reading(target):
@@ -141,6 +162,7 @@ def main():
     try:
         target = make(directory)
         check_reading(target)
+        check_replay_and_snapshots(target)
         check_exchange(directory, target)
         repaired = run_json("repair", target)
         expect(repaired["partitions"]["order"]["was_clean"], repaired)

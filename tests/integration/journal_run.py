@@ -121,5 +121,95 @@ class Kill(Case):
         hotlane("run", "--replay", self.journal)
 
 
+class Recover(Case):
+    """Killed and started again with --recover it goes on where it was: from its snapshots and the
+    journal behind them it comes to what the whole journal gives."""
+
+    STATE = ["books", "positions", "orders", "output_hash"]
+
+    def killed(self, *arguments, after):
+        with subprocess.Popen([HOTLANE, "run", "--journal", self.journal, *arguments],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            time.sleep(after)
+            process.send_signal(signal.SIGKILL)
+
+    def of_journal(self, *arguments):
+        return json.loads(hotlane("journal", *arguments, self.journal, "--json").stdout)
+
+    def snapshots(self):
+        return self.of_journal("snapshot")["snapshots"]
+
+    def assert_same(self, one, other):
+        for part in self.STATE:
+            self.assertEqual(one[part], other[part], part)
+
+    def test_what_snapshots_and_their_tail_give_is_what_the_whole_journal_gives(self):
+        draw = random.Random(SEED)
+        print(f"HOTLANE_SEED={SEED}", file=sys.stderr)
+        for _ in range(max(2, KILLS // 2)):
+            self.killed("--recover", "--repeat", "--rate", "200000", "--snapshot-interval", "50ms",
+                        after=0.6 + draw.random() * 0.6)
+            if not self.snapshots():
+                continue
+            self.assert_same(self.of_journal("snapshot", "--rebuild"),
+                             self.of_journal("replay", "--pipeline", "--speed", "max"))
+        live = report("--journal", self.journal, "--recover", "--repeat", "--duration", "200ms")
+        self.assertEqual(live["conservation"], "ok")
+        self.assert_same(live, report("--replay", self.journal))
+        self.assertTrue(all(one["whole"] for one in self.snapshots()))
+
+    def test_the_feed_goes_on_behind_its_last_message(self):
+        self.killed("--limit", "100000", "--rate", "100000", "--snapshot-interval", "50ms",
+                    after=0.7)
+        done = hotlane("run", "--journal", self.journal, "--recover", "--limit", "100000", "--json")
+        self.assertEqual(json.loads(done.stdout)["books"], report("--limit", "100000")["books"])
+        again = hotlane("run", "--journal", self.journal, "--recover", "--limit", "100000",
+                        "--json")
+        self.assertIn("goes on behind message 100000", again.stderr)
+        self.assertEqual(json.loads(again.stdout)["books"], json.loads(done.stdout)["books"])
+
+    def test_a_damaged_snapshot_is_passed_over(self):
+        options = ["--journal", self.journal, "--deterministic", "--recover"]
+        report(*options, "--limit", "10000")
+        first = report(*options, "--limit", "20000")
+        newest = max((one for one in self.snapshots() if one["name"] == "books"),
+                     key=lambda one: one["sequence"])
+        with open(newest["path"], "r+b") as file:
+            file.seek(200)
+            byte = file.read(1)
+            file.seek(200)
+            file.write(bytes([byte[0] ^ 1]))
+        self.assertEqual(self.of_journal("snapshot")["damaged"], 1)
+        done = hotlane("run", *options, "--limit", "20000", "--json")
+        self.assertIn("the snapshot's CRC is wrong", done.stderr)
+        self.assert_same(json.loads(done.stdout), first)
+
+    def test_make_and_rebuild(self):
+        report("--journal", self.journal, "--deterministic", "--limit", "10000",
+               "--snapshot-interval", "1h")
+        shutil.rmtree(self.folder / "journal" / "snapshots.d")
+        whole = self.of_journal("replay", "--pipeline", "--speed", "max")
+        self.assert_same(self.of_journal("snapshot", "--make"), whole)
+        made = hotlane("journal", "snapshot", "--rebuild", self.journal, "--json")
+        self.assert_same(json.loads(made.stdout), whole)
+        self.assertIn(", 0 without, 0 events replayed", made.stderr)
+        then = self.of_journal("snapshot", "--rebuild", "--to-sequence", "500")
+        self.assertNotEqual(then["books"], whole["books"])
+        self.assertEqual(then["books"], self.of_journal(
+            "replay", "--pipeline", "--speed", "max", "--to-sequence", "500")["books"])
+
+    def test_retention_keeps_what_the_snapshots_need(self):
+        options = ["--journal", self.journal, "--deterministic", "--recover"]
+        for limit in ("5000", "10000", "15000"):
+            last = report(*options, "--limit", limit)
+        compacted = self.of_journal("compact", "--keep-bytes", "1K")
+        self.assertGreaterEqual(compacted["removed"], 1)
+        done = report(*options, "--limit", "15000")
+        self.assert_same(done, last)
+        shutil.rmtree(self.folder / "journal" / "snapshots.d")
+        done = hotlane("run", *options, "--limit", "15000", expected=1)
+        self.assertIn("what its aggregates were is not to be known", done.stderr)
+
+
 if __name__ == "__main__":
     unittest.main(argv=[sys.argv[0], *sys.argv[2:]])

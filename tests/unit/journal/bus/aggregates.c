@@ -418,6 +418,22 @@ Test(aggregates, there_is_no_snapshot_while_an_event_waits_for_a_retry)
     manual_stop(one.bus);
 }
 
+static hl_status count_one(void *context, const char *path, const hl_snapshot *snapshot)
+{
+    (void)path, (void)snapshot;
+    ++*(uint32_t *)context;
+    return HL_OK;
+}
+
+static uint32_t count_snapshots(void)
+{
+    uint32_t count = 0;
+    hl_error error = {.text = ""};
+    cr_assert_eq(hl_snapshot_each(hl_io_posix(), directory, count_one, &count, &error), HL_OK, "%s",
+                 error.text);
+    return count;
+}
+
 Test(aggregates, are_shown_as_they_were_at_a_sequence_and_at_a_time)
 {
     desk one = {0};
@@ -434,6 +450,7 @@ Test(aggregates, are_shown_as_they_were_at_a_sequence_and_at_a_time)
     hl_config config = journaled(false);
     hl_rebuild_report report;
     hl_error error = {.text = ""};
+    const uint32_t before = count_snapshots();
     for (int by_time = 0; by_time < 2; by_time++) {
         desk then = {0};
         hl_rebuild_options options = HL_REBUILD_OPTIONS_INIT;
@@ -442,10 +459,13 @@ Test(aggregates, are_shown_as_they_were_at_a_sequence_and_at_a_time)
             options.reading.filter.to_ns = at_ns;
         else
             options.reading.filter.to_sequence = 17;
+        config.snapshot_events = 1;
         create(&then, &config);
         cr_assert_eq(hl_bus_rebuild(then.bus, &options, &report, &error), HL_OK, "%s", error.text);
         assert_state(&then, by_time ? 13 : 17);
-        hl_bus_destroy(then.bus);
+        cr_assert_eq(hl_bus_start(then.bus), HL_OK);
+        manual_stop(then.bus);
+        cr_assert_eq(count_snapshots(), before, "looking leaves nothing behind");
     }
     desk live = {0};
     hl_rebuild_options options = HL_REBUILD_OPTIONS_INIT;
@@ -456,22 +476,26 @@ Test(aggregates, are_shown_as_they_were_at_a_sequence_and_at_a_time)
     hl_bus_destroy(live.bus);
 }
 
-/* Dies with the fills of the last two orders still in their ring. */
-static void die_with_fills_on_their_way(void)
+/* Orders 1 to 5, or those behind what there was; then dies with the fills of two more in their
+ * ring. */
+static void die_with_fills_on_their_way_after(uint64_t had)
 {
     const pid_t child = fork();
     cr_assert_geq(child, 0);
     if (child == 0) {
         desk of = {0};
-        start(&of);
-        order(&of, 1, 5);
+        rebuild(&of, NULL);
+        cr_assert_eq(hl_bus_start(of.bus), HL_OK);
+        if (had == 0)
+            order(&of, 1, 5);
         snapshot(&of);
+        const uint64_t done = had == 0 ? 5 : had;
         hl_publisher *const publisher = open_publisher(of.bus, "desk", NULL);
-        for (uint64_t i = 6; i <= 7; i++)
+        for (uint64_t i = done + 1; i <= done + 2; i++)
             publish(publisher, topic(of.bus, "order.new"), i % 4, i);
         for (int i = 0; i < 8; i++)
             turn(of.bus, "order", 0);
-        _exit(of.sum == 28 ? 0 : 1);
+        _exit(of.sum == (done + 2) * (done + 3) / 2 ? 0 : 1);
     }
     int status;
     cr_assert_eq(waitpid(child, &status, 0), child);
@@ -481,7 +505,7 @@ static void die_with_fills_on_their_way(void)
 Test(aggregates, what_was_on_its_way_in_a_crash_is_published_again_once)
 {
     static recorder fills;
-    die_with_fills_on_their_way();
+    die_with_fills_on_their_way_after(0);
     desk of = {0};
     const hl_rebuild_report report = rebuild(&of, NULL);
     assert_state(&of, 7);
@@ -599,4 +623,38 @@ Test(aggregates, refuses_what_is_no_aggregate_with_a_sentence)
     cr_assert_eq(hl_bus_start(of.bus), HL_OK);
     cr_assert_eq(hl_bus_snapshot(of.bus, HL_SECOND, &error), HL_NOT_FOUND);
     manual_stop(of.bus);
+}
+
+Test(aggregates, are_saved_into_the_journal_they_were_rebuilt_from_when_asked)
+{
+    run_and_die(5, 12);
+    die_with_fills_on_their_way_after(12);
+    hl_config config = journaled(false);
+    hl_rebuild_options options = HL_REBUILD_OPTIONS_INIT;
+    hl_rebuild_report report;
+    hl_error error = {.text = ""};
+    options.reading.directory = directory;
+    desk of = {0};
+    create(&of, &config);
+    cr_assert_eq(hl_bus_rebuild(of.bus, &options, &report, &error), HL_OK, "%s", error.text);
+    snapshot(&of);
+    cr_assert_eq(stats(of.total).snapshots, 0, "its last fills are nowhere but in it");
+    hl_bus_destroy(of.bus);
+    desk recovered = {0};
+    cr_assert_eq(rebuild(&recovered, NULL).published, 2);
+    assert_state(&recovered, 14);
+    cr_assert_eq(hl_bus_start(recovered.bus), HL_OK);
+    turn_all(recovered.bus);
+    manual_stop(recovered.bus);
+    desk again = {0};
+    config = journaled(false);
+    create(&again, &config);
+    cr_assert_eq(hl_bus_rebuild(again.bus, &options, &report, &error), HL_OK, "%s", error.text);
+    snapshot(&again);
+    cr_assert_eq(stats(again.total).snapshots, 1);
+    hl_bus_destroy(again.bus);
+    desk last = {0};
+    cr_assert_eq(rebuild(&last, NULL).events, 0);
+    assert_state(&last, 14);
+    hl_bus_destroy(last.bus);
 }
