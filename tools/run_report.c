@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "run_journal.h"
+#include "run_slowest.h"
 #include "run_parts.h"
 
 static const char *const priority_names[HL_PRIORITIES] = {"CRITICAL", "HIGH", "NORMAL", "LOW",
@@ -171,6 +172,7 @@ void run_report_print(const run_report *report, FILE *stream)
     hl_bus_print_plan(report->bus, stream);
     print_inputs(report, stream);
     print_domains(report, stream);
+    run_slowest_print(report->bus, stream);
     print_books(report, stream);
     print_trading(report, stream);
     if (report->ladder != NULL)
@@ -448,6 +450,7 @@ hl_status run_report_print_json(const run_report *report, FILE *stream)
     market_pipeline_tick_to_order(report->pipeline, &tick);
     int bad = failed(root, "inputs", inputs_json(report));
     bad |= set_domains(report, root);
+    bad |= failed(root, "slowest", run_slowest_json(report->bus));
     bad |= set_subscriptions(report, root);
     bad |= set_books(report, root);
     bad |= set_quotes(report, root);

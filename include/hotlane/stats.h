@@ -63,6 +63,29 @@ typedef struct hl_latency {
     uint64_t count, min, p50, p90, p99, p999, p9999, max;
 } hl_latency;
 
+/* So many are kept of each domain and thread. */
+#define HL_SLOWEST_MOST 8
+
+/* One of the events that waited longest for their handlers, of those whose latency is measured
+ * (hl_latency; of async handlers, one call in eight). Times are bus times, as
+ * hl_event.published_ns; what the bus does not know is UINT64_MAX. */
+typedef struct hl_slow_event {
+    uint64_t event_id, key;
+    uint64_t published_ns;
+    uint64_t taken_ns;  /* its partition took it; 0: it is an async handler's, who got a copy */
+    uint64_t began_ns;  /* its first handler was called; of an async handler, that one */
+    uint64_t ended_ns;  /* the last of those handlers had returned (a batch may still wait) */
+    uint64_t waited_ns; /* published to began */
+    /* Of its thread, in the time between two looks in which it was noted; some 10 ms or more. */
+    uint64_t window_ns;            /* how long that time was; 0: it is not over yet */
+    uint64_t involuntary_switches; /* the kernel put the thread aside */
+    uint64_t migrations;           /* the kernel moved it to another CPU */
+    int32_t cpu;                   /* where the thread was when it noted the event */
+    int32_t priority;
+    char thread[64];
+    char topic[128];
+} hl_slow_event;
+
 typedef struct hl_lane_stats {
 #define HL_FIELD(name, meaning) uint64_t name;
     HL_LANE_COUNTERS(HL_FIELD)
@@ -140,6 +163,15 @@ HL_API hl_status hl_bus_journal_stats(const hl_bus *bus, uint32_t partition,
  * HL_NOT_FOUND: no such domain. */
 HL_API hl_status hl_bus_lane_stats(const hl_bus *bus, const char *domain, int priority,
                                    hl_lane_stats *ret_stats);
+
+/*
+ * Why events of a domain were slow: those of the whole run that waited longest, the slowest first;
+ * at most `room` of them and HL_SLOWEST_MOST. Any thread; takes no lock.
+ * - HL_OK: *ret_count of them are in ret_events.
+ * - HL_NOT_FOUND: no such domain.
+ */
+HL_API hl_status hl_bus_slowest(const hl_bus *bus, const char *domain, hl_slow_event *ret_events,
+                                uint32_t room, uint32_t *ret_count);
 
 /* Where a partition stands on the ladder. HL_NOT_FOUND: no such domain or shard. */
 HL_API hl_status hl_bus_ladder_stats(const hl_bus *bus, const char *domain, uint32_t shard,

@@ -7,8 +7,9 @@
 #include "bus/guard.h"
 #include "bus/hold.h"
 
-#define NOBODY      0
-#define PATIENCE_NS HL_SECOND /* how long an event waits in its place for its output's room */
+#define NOBODY         0
+#define MEASURED_EVERY 8         /* calls of handlers: one in so many, as in dispatch.c */
+#define PATIENCE_NS    HL_SECOND /* how long an event waits in its place for its output's room */
 
 bool hl_async_must_stop(const hl_worker *worker, const hl_async *async)
 {
@@ -24,6 +25,20 @@ bool hl_async_is_flushed(const hl_async *async)
 
 /* ---- the handler ---- */
 
+/* Of a batch its first event, which has waited longest. */
+static void note_when_slow(const hl_worker *worker, const hl_subscription *subscription,
+                           uint64_t id, const hl_event *event, uint64_t began_ns)
+{
+    const uint32_t partition = hl_id_partition(id);
+    const hl_domain *const domain = subscription->bus->partitions[partition].domain;
+    hl_slowest *const slowest = &worker->executor->slowest[domain->index];
+    /* News has no time of its own. */
+    if (event->published_ns != 0 && began_ns > event->published_ns &&
+        began_ns - event->published_ns > slowest->least_ns)
+        hl_slowest_note(slowest, worker->executor, event,
+                        hl_event_id_of(partition, event->sequence), 0, began_ns);
+}
+
 /* What the handler published stands or falls with its status. The watchdog looks at calls, event
  * and event_id: relaxed, hints. */
 static hl_status call(hl_worker *worker, const hl_async *async, uint64_t id,
@@ -34,6 +49,8 @@ static hl_status call(hl_worker *worker, const hl_async *async, uint64_t id,
     const hl_event *const last = events[count - 1];
     hl_status status;
     hl_count(&worker->calls, 1);
+    const uint64_t began_ns =
+        worker->calls % MEASURED_EVERY == 0 ? hl_bus_now(worker->executor->bus) : 0;
     hl_store_relaxed_u64(&out->event_id, id); /* Relaxed both: as said. */
     hl_store_relaxed_ptr((void **)(void *)&out->event, (void *)(uintptr_t)last);
     out->full = NULL;
@@ -46,6 +63,8 @@ static hl_status call(hl_worker *worker, const hl_async *async, uint64_t id,
     } else {
         status = subscription->handler(last, out, subscription->context);
     }
+    if (began_ns != 0)
+        note_when_slow(worker, subscription, id, events[0], began_ns);
     const bool published = out->staged != NULL || out->batch_taken != 0;
     if (out->staged != NULL)
         hl_publisher_settle(out, status == HL_OK);

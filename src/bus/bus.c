@@ -310,6 +310,22 @@ static bool make_executors(hl_bus *bus)
     return hl_pools_make(bus);
 }
 
+static bool make_slowest(hl_bus *bus)
+{
+    for (uint32_t i = 0; i < bus->executor_count; i++) {
+        hl_executor *const executor = &bus->executors[i];
+        executor->slowest = hl_allocate(bus->config.domain_count, sizeof *executor->slowest);
+        if (executor->slowest == NULL)
+            return false;
+    }
+    for (uint32_t i = 0; i < bus->partition_count; i++) {
+        hl_partition *const partition = &bus->partitions[i];
+        for (int p = 0; p < HL_PRIORITIES; p++)
+            partition->lanes[p].slowest = &partition->executor->slowest[partition->domain->index];
+    }
+    return true;
+}
+
 hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *error)
 {
     const hl_config defaults = HL_CONFIG_INIT;
@@ -332,7 +348,7 @@ hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *err
         status = make_plan(bus, config, error);
     if (whole && status == HL_OK) {
         hl_clock_init(&bus->clock, config->clock, config->clock_context);
-        whole = make_executors(bus);
+        whole = make_executors(bus) && make_slowest(bus);
     }
     if (whole && status == HL_OK && !make_gate(bus))
         status = hl_error_set(error, HL_SYSTEM,
@@ -539,8 +555,10 @@ void hl_bus_destroy(hl_bus *bus)
     for (uint32_t i = 0; bus->partitions != NULL && i < bus->partition_count; i++)
         free_partition(&bus->partitions[i]);
     hl_pools_free(bus);
-    for (uint32_t i = 0; i < bus->executor_count; i++)
+    for (uint32_t i = 0; i < bus->executor_count; i++) {
         free(bus->executors[i].partitions);
+        free(bus->executors[i].slowest);
+    }
     hl_bus_free_sources(bus);
     hl_plan_free(bus->plan);
     hl_topology_free(bus->topology);

@@ -270,13 +270,17 @@ bool hl_dispatch_late(hl_partition *partition, hl_lane *lane, hl_event *event)
 
 /* How long an event of `level` has waited until its dispatch began; recorded when its handlers have
  * it behind them. Its slot is still the partition's. */
-static inline void record_latency(hl_executor *executor, const hl_lane *lane, uint32_t level,
-                                  const hl_event *event, uint64_t began_ns)
+static inline void record_latency(hl_executor *executor, const hl_partition *partition,
+                                  uint32_t level, const hl_event *event, uint64_t began_ns)
 {
+    const hl_lane *const lane = &partition->lanes[level];
     if ((event->flags & HL_EVENT_PADDING) != 0)
         return;
     const uint64_t waited_ns = began_ns > event->published_ns ? began_ns - event->published_ns : 0;
     hl_histogram_record(lane->latency, waited_ns);
+    if (__builtin_expect(waited_ns > lane->slowest->least_ns, 0))
+        hl_slowest_note(lane->slowest, executor, event,
+                        hl_event_id_of(partition->number, event->sequence), began_ns, began_ns);
     /* DELAY: (executor.h) relaxed. */
     if (level <= HL_HIGH && waited_ns > hl_load_relaxed_u64(&executor->order_delay_ns))
         hl_store_relaxed_u64(&executor->order_delay_ns, waited_ns);
@@ -291,15 +295,15 @@ bool hl_dispatch_sequenced(hl_partition *partition, const hl_event *event)
         return false;
     if (route != NULL && (route->needs & HL_ROUTE_KEEP_LAST) != 0)
         keep_last(partition, route->topic, event);
-    if (event->sequence % LATENCY_EVERY == 0)
-        record_latency(partition->executor, lane, event->priority, event,
-                       partition->executor->now_ns);
+    const uint64_t began_ns = partition->executor->now_ns;
     partition->in_flight--;
     lane->withheld--;
     if (route != NULL)
         hand_out(partition, lane, route, event);
     else
         hl_count(&lane->unrouted, 1);
+    if (event->sequence % LATENCY_EVERY == 0)
+        record_latency(partition->executor, partition, event->priority, event, began_ns);
     /* DRAINED: release, after what the handlers published is counted. */
     hl_store_release_u64(&lane->dispatched, lane->dispatched + 1);
     return true;
@@ -385,7 +389,7 @@ uint32_t hl_dispatch_run(hl_executor *executor, hl_inlet *inlet, void *first, ui
             break;
         }
         if (measured)
-            record_latency(executor, lane, level, event, executor->now_ns);
+            record_latency(executor, partition, level, event, executor->now_ns);
         taken++;
         slot += inlet->slot_size_bytes;
         interrupted = must_stop(executor, level);
@@ -421,7 +425,7 @@ uint32_t hl_dispatch_conflated(hl_executor *executor, hl_inlet *inlet, uint32_t 
             break;
         }
         if (measured)
-            record_latency(executor, lane, level, event, executor->now_ns);
+            record_latency(executor, partition, level, event, executor->now_ns);
         taken++;
         interrupted = must_stop(executor, level);
     }

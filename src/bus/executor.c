@@ -16,6 +16,7 @@
 #include "bus/hold.h"
 #include "bus/pool.h"
 #include "bus/recorder.h"
+#include "observe/thread_switches.h"
 
 #define LOOK_AT_ALL_EVERY   64 /* looks: then all rings are looked at, whatever is announced */
 #define QUIESCENT_EVERY     16 /* looks between two quiescent states: each costs a shared line */
@@ -622,6 +623,7 @@ void *hl_executor_main(void *argument)
     const hl_status status =
         executor->cpu < 0 ? HL_OK : hl_pin_self((uint32_t)executor->cpu, &executor->start_error);
     note_cpu(executor);
+    hl_store_release_u32(&executor->tid, hl_thread_number()); /* START: release, for slowest.c */
     /* START: release, start_error and running_cpu are seen with it. */
     hl_store_release_u32(&executor->start_state,
                          status == HL_OK ? HL_START_READY : HL_START_FAILED);

@@ -34,6 +34,7 @@
 #include "bus/publisher.h"
 #include "bus/ready.h"
 #include "bus/route.h"
+#include "bus/slowest.h"
 #include "observe/histogram.h"
 
 #define HL_RUN_MAX                                                                \
@@ -54,6 +55,13 @@ typedef struct hl_intake hl_intake;
 typedef struct hl_recorder hl_recorder;
 typedef struct hl_ward hl_ward;
 
+/* What the scheduler has done to a thread so far (observe/thread_switches.h), as the housekeeper
+ * saw it last. */
+typedef struct hl_switches_seen {
+    uint64_t at_ns; /* 0: never */
+    uint64_t involuntary, migrations;
+} hl_switches_seen;
+
 /* What the partition counts of a lane. */
 struct hl_lane {
     uint64_t dispatched;      /* DRAINED */
@@ -63,6 +71,7 @@ struct hl_lane {
     uint64_t padding; /* aborted claims stepped over */
     uint32_t running; /* whether a run of it is being dispatched */
     hl_histogram *latency;
+    hl_slowest *slowest; /* of its domain, on its executor; shared with its other lanes there */
 };
 
 struct hl_partition {
@@ -107,6 +116,9 @@ struct hl_executor {
     hl_worker *worker; /* NULL: it turns partitions */
     pthread_t thread;
     bool thread_started;
+    uint32_t tid;        /* START: of its thread, for the kernel; 0: none of its own runs */
+    hl_slowest *slowest; /* by domain */
+    alignas(128) hl_switches_seen seen; /* the housekeeper writes, the turning thread reads */
 
     /* The turning thread writes. */
     alignas(128) uint64_t watched[HL_PRIORITIES]; /* ready.h */

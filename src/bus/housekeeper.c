@@ -6,6 +6,7 @@
 
 #include "affinity/pin.h"
 #include "bus/bus.h"
+#include "bus/slowest.h"
 
 #define TICK_NS         (10 * HL_MILLISECOND)
 #define FLUSH_NS        (100 * HL_MILLISECOND) /* a callback of the application may hold it up */
@@ -33,6 +34,7 @@ static void keep_house(hl_bus *bus, uint64_t tick)
     for (const hl_part *const *part = hl_parts; *part != NULL; part++)
         if ((*part)->tick != NULL)
             (*part)->tick(bus, hl_bus_now(bus));
+    hl_slowest_look(bus, tick);
     hl_notices_publish(bus);
     if (tick % TICKS_PER_SWEEP != 0)
         return;

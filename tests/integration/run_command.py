@@ -26,8 +26,9 @@ GOOG = ("lobster", "lobster/GOOG_2012-06-21_34200000_57600000_message_10.csv.zst
 ESH4 = ("dbn", "databento/esh4-glbx-mdp3-20231225.mbo.dbn.zst")
 ITCH = ("itch", "itch/itch50_session_start_1000.itch")
 
-TOP_KEYS = ["inputs", "domains", "lanes", "subscriptions", "books", "quotes", "orders", "positions",
-            "tick_to_order_ns", "components", "elapsed_s", "events_per_s", "conservation", "output_hash"]
+TOP_KEYS = ["inputs", "domains", "lanes", "slowest", "subscriptions", "books", "quotes", "orders",
+            "positions", "tick_to_order_ns", "components", "elapsed_s", "events_per_s",
+            "conservation", "output_hash"]
 DOMAINS = ["market_data", "signal", "order", "fill", "account", "system"]
 PRIORITIES = ["CRITICAL", "HIGH", "NORMAL", "LOW", "BACKGROUND"]
 LANE_KEYS = {"attempts", "committed", "rejected", "throttled", "aborted", "dispatched", "conflated",
@@ -66,9 +67,21 @@ class Case(unittest.TestCase):
         self.check_report(report, audited="--no-hash" not in arguments)
         return report
 
+    def check_slowest(self, report):
+        """Each domain's, the slowest first, and none slower than the slowest measured."""
+        self.assertEqual(list(report["slowest"]), DOMAINS)
+        for domain, events in report["slowest"].items():
+            waited = [event["waited_ns"] for event in events]
+            self.assertEqual(waited, sorted(waited, reverse=True))
+            for event in events:
+                self.assertEqual(event["waited_ns"], event["began_ns"] - event["published_ns"])
+                self.assertGreaterEqual(event["ended_ns"], event["began_ns"])
+                self.assertTrue(event["topic"].startswith(domain + "."), event)
+
     def check_report(self, report, audited=True):
         self.assertEqual([key for key in report if key != "ladder"], TOP_KEYS)
         self.assertEqual(report["conservation"], "ok")
+        self.check_slowest(report)
         for entry in report["inputs"]:
             self.assertEqual(sum(entry["by_type"].values()), entry["messages"])
         self.assertEqual(list(report["domains"]), DOMAINS)
