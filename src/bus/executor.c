@@ -685,8 +685,10 @@ uint32_t hl_executor_turn(hl_executor *executor, uint32_t max_events)
     }
     if (executor->worker != NULL)
         hl_worker_rest(executor->worker);
-    /* By the readings of the clock that were made anyway. */
-    count_busy(executor, executor->now_ns);
+    /* Not by the last reading that was made anyway: it came before the last few events, which in a
+     * short turn are all. */
+    if (executor->busy_since_ns != UINT64_MAX)
+        count_busy(executor, hl_bus_now(executor->bus));
     rest_recorders(executor);
     note_cpu(executor);
     set_state(executor, HL_EXECUTOR_IDLE);

@@ -104,18 +104,28 @@ static hl_load_parts parts_now(hl_ladder *ladder, const hl_load_sample *sample)
     return parts;
 }
 
-/* One stage up, when a part of the load that may lead there is full and it is time. */
-static void step_up(hl_ladder *ladder, hl_load_parts parts, uint64_t now_ns)
+/* The worst part of the load that may lead as high as `stage`. */
+static hl_load load_for(const hl_load_parts *parts, hl_stage stage)
 {
+    hl_load_parts leading = *parts;
     for (int cause = 0; cause < HL_LOAD_CAUSES; cause++) {
-        if (highest[cause] <= ladder->stage)
-            parts.permille[cause] = 0;
+        if (highest[cause] < stage)
+            leading.permille[cause] = 0;
     }
-    const hl_load worst = hl_load_worst(&parts);
+    return hl_load_worst(&leading);
+}
+
+/* One stage up, when a part of the load that may lead there is full and it is time. */
+static void step_up(hl_ladder *ladder, const hl_load_parts *parts, uint64_t now_ns)
+{
+    const hl_load worst = load_for(parts, ladder->stage + 1);
     if (worst.permille < HL_LOAD_FULL ||
         (ladder->stage > 0 && now_ns - ladder->stepped_up_ns < ladder->options.step_up_ns))
         return;
-    ladder->stage++;
+    /* What was foreseen has come: that is the step which was taken then, and it has its time to
+     * show from now. Else a forecast would bring the refusing nearer too. */
+    if (ladder->cause != HL_LOAD_FORECAST)
+        ladder->stage++;
     ladder->stepped_up_ns = now_ns;
     ladder->cause = worst.cause;
 }
@@ -141,14 +151,15 @@ hl_ladder_change hl_ladder_step(hl_ladder *ladder, const hl_load_sample *sample)
         ladder->is_low = false;
         return (hl_ladder_change){from, from, load, ladder->cause};
     }
-    const bool is_low = load.permille < ladder->options.down_pct * 10;
+    /* What may not lead to a stage does not keep it there either. */
+    const bool is_low = load_for(&parts, ladder->stage).permille < ladder->options.down_pct * 10;
     if (is_low && !ladder->is_low)
         ladder->low_since_ns = sample->now_ns;
     ladder->is_low = is_low;
     if (is_low)
         step_down(ladder, sample->now_ns);
     else
-        step_up(ladder, parts, sample->now_ns);
+        step_up(ladder, &parts, sample->now_ns);
     return (hl_ladder_change){from, ladder->stage, load, ladder->cause};
 }
 

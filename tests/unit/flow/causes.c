@@ -14,10 +14,10 @@ typedef struct world {
     hl_config config;
     hl_bus *bus;
     hl_publisher *feed;
-    hl_topic delta, order, low;
+    hl_topic delta, order;
     hl_system_throttle told[TOLD_MAX];
     uint32_t told_count;
-    uint64_t work_ns;  /* that a handler takes, but of LOW */
+    uint64_t work_ns;  /* that a handler takes */
     uint64_t arrivals; /* of the next tick */
 } world;
 
@@ -32,9 +32,9 @@ static hl_status note_change(const hl_event *event, hl_publisher *out, void *con
 
 static hl_status work(const hl_event *event, hl_publisher *out, void *context)
 {
+    (void)event;
     (void)out;
-    if (event->priority != HL_LOW)
-        manual_now_ns += ((const world *)context)->work_ns;
+    manual_now_ns += ((const world *)context)->work_ns;
     return HL_OK;
 }
 
@@ -58,9 +58,6 @@ static void make(world *w, const char *domain)
     snprintf(name, sizeof name, "%s.order", domain);
     options.priority = HL_HIGH;
     cr_assert_eq(hl_topic_declare(w->bus, name, &options, &w->order), HL_OK);
-    snprintf(name, sizeof name, "%s.low", domain);
-    options.priority = HL_LOW;
-    cr_assert_eq(hl_topic_declare(w->bus, name, &options, &w->low), HL_OK);
     snprintf(name, sizeof name, "%s.*", domain);
     hl_subscription_options everywhere = HL_SUBSCRIPTION_OPTIONS_INIT;
     everywhere.concurrent = true;
@@ -97,14 +94,12 @@ static void let_an_order_wait(world *w)
     flow_tick(w->bus, 1);
 }
 
-/* A tick after which the executor had work for all of its time, 10 ms; the last event is one more
- * reading of the clock. */
+/* A tick after which the executor had work for all of its time, 10 ms. */
 static void be_busy(world *w)
 {
     w->work_ns = 5 * HL_MILLISECOND;
     publish(w->feed, w->order, 1, 1);
     publish(w->feed, w->delta, 1, 1);
-    publish(w->feed, w->low, 1, 1);
     turn_all(w->bus);
     w->work_ns = 0;
     cr_assert_eq(hl_bus_housekeep(w->bus), HL_OK);

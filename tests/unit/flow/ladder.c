@@ -75,6 +75,26 @@ Test(ladder, a_cause_leads_as_high_as_it_says_something)
     cr_assert_eq(late.cause, HL_LOAD_ORDER_DELAY);
 }
 
+/* From REFUSE, with the CPU as busy as can be and nothing too late any more. */
+Test(ladder, what_does_not_lead_to_a_stage_does_not_keep_it_there)
+{
+    hl_ladder_options options = HL_LADDER_OPTIONS_INIT;
+    options.step_up_ns = 0;
+    options.predictive = false;
+    hl_ladder ladder;
+    hl_ladder_init(&ladder, &options);
+    hl_load_sample sample = {.now_ns = BEGIN_MS * HL_MILLISECOND, .lane_slots = 10};
+    for (int i = 0; i < 300; i++) {
+        sample.now_ns += 10 * HL_MILLISECOND;
+        sample.busy_ns += 10 * HL_MILLISECOND;
+        sample.lane_used = i < 20 ? 10 : 0;
+        hl_ladder_step(&ladder, &sample);
+        if (i == 19)
+            cr_assert_eq(ladder.stage, 4);
+    }
+    cr_assert_eq(ladder.stage, 3, "busy, and no more than that");
+}
+
 Test(ladder, stays_between_the_thresholds)
 {
     hl_ladder ladder = make();
@@ -203,6 +223,37 @@ Test(ladder, the_forecast_steps_up_before_the_lane_is_full)
     cr_assert_neq(reactive_ms, UINT64_MAX);
     cr_assert_lt(predictive_ms, reactive_ms);
     cr_assert_geq(predictive_ms + 150, reactive_ms, "about the horizon earlier, no more");
+}
+
+/* Arrivals that grow, then a lane that is full: at the second stage no sooner for having been at
+ * the first before. */
+Test(ladder, what_was_foreseen_and_comes_is_the_same_step)
+{
+    hl_ladder_options options = HL_LADDER_OPTIONS_INIT;
+    options.cpu_pct = 0;
+    options.arrivals_per_s = 1000000;
+    hl_ladder ladder;
+    hl_ladder_init(&ladder, &options);
+    hl_load_sample sample = {.now_ns = BEGIN_MS * HL_MILLISECOND, .lane_slots = 10};
+    for (uint64_t rate = 100; ladder.stage == 0 && rate < 10000; rate += 500) {
+        sample.now_ns += 10 * HL_MILLISECOND;
+        sample.arrivals += rate;
+        hl_ladder_step(&ladder, &sample);
+    }
+    cr_assert_eq(ladder.stage, 1);
+    cr_assert_eq(ladder.cause, HL_LOAD_FORECAST);
+    sample.lane_used = 10;
+    for (uint64_t ms = 0; ms <= 110; ms += 10) {
+        sample.now_ns += 10 * HL_MILLISECOND;
+        hl_ladder_step(&ladder, &sample);
+    }
+    cr_assert_eq(ladder.stage, 1, "the step that was foreseen");
+    cr_assert_eq(ladder.cause, HL_LOAD_OCCUPANCY);
+    for (uint64_t ms = 0; ms <= 110; ms += 10) {
+        sample.now_ns += 10 * HL_MILLISECOND;
+        hl_ladder_step(&ladder, &sample);
+    }
+    cr_assert_eq(ladder.stage, 2);
 }
 
 Test(ladder, the_forecast_of_a_rate_that_stays_adds_no_load)

@@ -13,25 +13,13 @@
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "market/reader.h"
-#include "../market/shared_data.h"
+#include "recorded_arrivals.h"
 
 #define STEP_NS   (100 * HL_MICROSECOND)
 #define TICK_NS   (10 * HL_MILLISECOND)
 #define LANE_MAX  65536u
 #define WINDOW_NS (100 * HL_MILLISECOND)
-
-typedef struct arrival {
-    uint64_t at_ns;
-    uint64_t key;
-} arrival;
-
-typedef struct arrivals {
-    arrival *list;
-    size_t count;
-} arrivals;
 
 typedef struct waiting {
     uint64_t since_ns;
@@ -154,46 +142,6 @@ static outcome simulate(const arrivals *of, double service_per_s, const hl_ladde
     return result;
 }
 
-/* A recording, `speed` times as fast, from 0 on; what bears no order is left out. */
-static arrivals recorded(const char *format, const char *file, double speed)
-{
-    char spec[512];
-    shared_data(format, file, spec, sizeof spec);
-    market_recording recording;
-    hl_error error = {0};
-    const market_reader_options options = {.max_errors = 1000};
-    cr_assert_eq(market_reader_read_all(spec, &options, &recording, &error), HL_OK, "%s",
-                 error.text);
-    arrivals of = {calloc(recording.count, sizeof(arrival)), 0};
-    cr_assert_not_null(of.list);
-    uint64_t first_ns = 0;
-    for (size_t i = 0; i < recording.count; i++) {
-        const market_message *const message = &recording.messages[i];
-        if (message->action == MARKET_STATUS || (message->flags & MARKET_SNAPSHOT) != 0)
-            continue;
-        if (of.count == 0)
-            first_ns = message->exchange_ns;
-        const uint64_t since_ns =
-            message->exchange_ns > first_ns ? message->exchange_ns - first_ns : 0;
-        of.list[of.count++] =
-            (arrival){(uint64_t)((double)since_ns / speed), (uint64_t)message->price};
-    }
-    market_recording_free(&recording);
-    return of;
-}
-
-/* Events a second in the busiest 100 ms. */
-static double busiest(const arrivals *of)
-{
-    size_t most = 0;
-    for (size_t first = 0, last = 0; last < of->count; last++) {
-        while (of->list[last].at_ns > of->list[first].at_ns + 100 * HL_MILLISECOND)
-            first++;
-        most = last - first + 1 > most ? last - first + 1 : most;
-    }
-    return (double)most * 2 * 10;
-}
-
 typedef struct total {
     double lost, late, delay_ns;
 } total;
@@ -212,9 +160,9 @@ static void compare(const char *format, const char *file, hl_ladder_options opti
 {
     static const double speeds[] = {20, 100, 500}, shares[] = {0.3, 0.5, 0.7, 0.9};
     for (size_t s = 0; s < sizeof speeds / sizeof *speeds; s++) {
-        const arrivals of = recorded(format, file, speeds[s]);
+        arrivals of = arrivals_recorded(format, file, speeds[s]);
         for (size_t k = 0; k < sizeof shares / sizeof *shares; k++) {
-            const double service_per_s = busiest(&of) * shares[k];
+            const double service_per_s = arrivals_busiest(&of) * shares[k];
             options.predictive = false;
             const outcome without = simulate(&of, service_per_s, &options);
             options.predictive = true;
@@ -227,7 +175,7 @@ static void compare(const char *format, const char *file, hl_ladder_options opti
                         without.late, with.late, without.delay_max_ns / HL_MILLISECOND,
                         with.delay_max_ns / HL_MILLISECOND, without.changes, with.changes);
         }
-        free(of.list);
+        arrivals_free(&of);
     }
 }
 
