@@ -112,13 +112,13 @@ typedef struct hl_subscription_stats {
 /* One of the bus's threads (or an executor that the application turns). */
 typedef struct hl_thread_status {
     char name[64];
-    char role[16];   /* "executor", "worker", "housekeeper" */
+    char role[16];   /* "executor", "worker", "housekeeper", "journal" */
     int cpu;         /* planned, OS index; -1: none (turned by the application) */
     int running_cpu; /* where it last found itself; -1: not started */
     char wait[8];    /* "spin", "backoff", "park" */
     char state[8];   /* "idle", "busy", "asleep", "stopped" */
-    uint64_t turns;  /* looks at its lanes */
-    uint64_t events; /* dispatched */
+    uint64_t turns;  /* looks at its lanes; journal: at what its partitions have handed over */
+    uint64_t events; /* dispatched; journal: written down */
     uint64_t parks;  /* times it went to sleep */
     uint32_t partitions;
 } hl_thread_status;

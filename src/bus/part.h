@@ -7,6 +7,7 @@
 #define HL_BUS_PART_H
 
 #include <hotlane/bus.h>
+#include <hotlane/stats.h>
 
 typedef struct hl_part {
     /* Makes what the part needs in this bus; partitions and executors are there, no thread runs.
@@ -27,6 +28,8 @@ typedef struct hl_part {
      * bus's lock. */
     hl_status (*name_topic)(hl_bus *bus, uint32_t topic, const char *name);
     hl_status (*name_source)(hl_bus *bus, uint16_t source, const char *name);
+    /* The part's thread of this index, from 0; HL_NOT_FOUND behind the last. Any thread. */
+    hl_status (*thread_status)(const hl_bus *bus, uint32_t index, hl_thread_status *ret_status);
     /* The bus has stopped: no thread runs, and what waited was cancelled. Under the bus's lock. */
     void (*stopped)(hl_bus *bus);
     /* The bus is to be destroyed; all that was ever opened on it is still there. */

@@ -6,6 +6,7 @@
 
 #include "bus/bus.h"
 #include "bus/hold.h"
+#include "bus/part.h"
 
 /* ---- lanes ---- */
 
@@ -228,14 +229,28 @@ static void read_housekeeper(const hl_bus *bus, hl_thread_status *ret_status)
     hl_bus_unlock(bus);
 }
 
+/* The threads of the parts, one part's behind another's. */
+static hl_status read_of_parts(const hl_bus *bus, uint32_t index, hl_thread_status *ret_status)
+{
+    for (const hl_part *const *part = hl_parts; *part != NULL; part++)
+        for (uint32_t i = 0;
+             (*part)->thread_status != NULL && (*part)->thread_status(bus, i, ret_status) == HL_OK;
+             i++)
+            if (index-- == 0)
+                return HL_OK;
+    return HL_NOT_FOUND;
+}
+
 hl_status hl_bus_thread_status(const hl_bus *bus, uint32_t index, hl_thread_status *ret_status)
 {
     if (index < bus->executor_count)
         read_executor(&bus->executors[index], ret_status);
-    else if (index == bus->executor_count && bus->plan != NULL)
+    else if (bus->plan == NULL)
+        return HL_NOT_FOUND;
+    else if (index == bus->executor_count)
         read_housekeeper(bus, ret_status);
     else
-        return HL_NOT_FOUND;
+        return read_of_parts(bus, index - bus->executor_count - 1, ret_status);
     return HL_OK;
 }
 

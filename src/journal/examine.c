@@ -16,6 +16,20 @@ typedef struct examination {
     uint64_t sealed_last;  /* the footer's last sequence */
 } examination;
 
+/* What a footer of a segment without damage says that is not so; NULL: nothing. */
+static const char *find_lie(const hl_footer *footer, const hl_segment_findings *findings)
+{
+    if (footer->events != findings->events || footer->gaps != findings->gaps ||
+        footer->payload_bytes != findings->payload_bytes)
+        return "its footer counts other records than it holds";
+    if (footer->first_sequence != findings->first_sequence ||
+        footer->last_sequence != findings->next_sequence - 1)
+        return "its footer names other sequences than it holds";
+    if (footer->first_ns != findings->first_ns || footer->last_ns != findings->last_ns)
+        return "its footer names other times than its events have";
+    return NULL;
+}
+
 static hl_status read_failed(const hl_segment_walk *walk, hl_error *error)
 {
     return hl_io_error(error, walk->read_error, walk->path, "read");
@@ -213,6 +227,8 @@ static bool take_seal(examination *this, hl_record_kind kind)
     if (footer.reserved_through > findings->reserved_through)
         findings->reserved_through = footer.reserved_through;
     this->sealed_last = footer.last_sequence;
+    if (findings->damages == 0 && (footer.flags & HL_FOOTER_DAMAGED) == 0)
+        findings->footer_lie = find_lie(&footer, findings);
     return true;
 }
 

@@ -35,6 +35,8 @@ typedef struct hl_segment_findings {
     uint64_t first_sequence, last_sequence; /* of the events; 0 and 0: none */
     uint64_t first_ns, last_ns;             /* smallest and largest published_ns */
     uint32_t footer_flags;                  /* HL_FOOTER_..., when sealed */
+    const char *footer_lie; /* when sealed, without damage: what its footer says that its records do
+                               not, static memory; NULL: nothing. By it a reader finds a time */
     uint64_t damages;
     uint64_t damaged_bytes;
     hl_damaged_range damaged[HL_DAMAGED_RANGES]; /* the first min(damages, HL_DAMAGED_RANGES) */

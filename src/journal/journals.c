@@ -61,6 +61,7 @@ static void make_scribes(hl_bus *bus)
     for (uint32_t i = 0; i < journals->scribe_count; i++) {
         hl_scribe *const scribe = &journals->scribes[i];
         scribe->bus = bus;
+        scribe->running_cpu = (uint32_t)-1;
         scribe->cpu = bus->plan->threads[first + i].cpu;
         hl_sleeper_init(&scribe->sleeper);
         snprintf(scribe->name, sizeof scribe->name, "%.63s", bus->plan->threads[first + i].name);
@@ -171,8 +172,21 @@ static void destroy(hl_bus *bus)
     free(journals);
 }
 
-const hl_part hl_journals_part = {
-    .create = create, .start = start, .halt = halt, .stop = stop, .tick = tick, .destroy = destroy};
+static hl_status thread_status(const hl_bus *bus, uint32_t index, hl_thread_status *ret_status)
+{
+    if (bus->journals == NULL || index >= bus->journals->scribe_count)
+        return HL_NOT_FOUND;
+    hl_scribe_status(&bus->journals->scribes[index], ret_status);
+    return HL_OK;
+}
+
+const hl_part hl_journals_part = {.create = create,
+                                  .start = start,
+                                  .halt = halt,
+                                  .stop = stop,
+                                  .tick = tick,
+                                  .thread_status = thread_status,
+                                  .destroy = destroy};
 
 /* ---- reading ---- */
 

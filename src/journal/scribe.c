@@ -244,6 +244,8 @@ bool hl_scribe_turn(hl_feed *feed, bool commit)
             break;
     }
     const bool moved = feed->appended != before;
+    if (feed->scribe != NULL)
+        hl_count(&feed->scribe->events, feed->appended - before);
     status = commit ? hl_journal_writer_commit(feed->writer)
                     : hl_journal_writer_turn(feed->writer, !moved);
     release(feed);
@@ -333,6 +335,21 @@ static bool is_stuck(const hl_scribe *scribe)
     return stuck;
 }
 
+/* Relaxed both: for statistics. */
+static void say_state(hl_scribe *scribe, hl_scribe_state state)
+{
+    hl_store_relaxed_u32(&scribe->state, state);                           /* Relaxed: as said. */
+    hl_store_relaxed_u32(&scribe->running_cpu, (uint32_t)hl_thread_cpu()); /* Relaxed: as said. */
+}
+
+static void sleep_awhile(hl_scribe *scribe, uint32_t ticket, uint64_t left_ns)
+{
+    hl_count(&scribe->sleeps, 1);
+    say_state(scribe, HL_SCRIBE_ASLEEP);
+    hl_sleeper_sleep(&scribe->sleeper, ticket, left_ns);
+    say_state(scribe, HL_SCRIBE_BUSY);
+}
+
 static void sleep_until_woken(hl_scribe *scribe)
 {
     const uint64_t left_ns = time_left_ns(scribe);
@@ -340,7 +357,7 @@ static void sleep_until_woken(hl_scribe *scribe)
     if (has_news(scribe) && !is_stuck(scribe))
         hl_sleeper_cancel(&scribe->sleeper);
     else if (!halted(scribe))
-        hl_sleeper_sleep(&scribe->sleeper, ticket, left_ns);
+        sleep_awhile(scribe, ticket, left_ns);
     else
         hl_sleeper_cancel(&scribe->sleeper);
 }
@@ -372,15 +389,34 @@ static void *scribe_main(void *argument)
     if (scribe->cpu >= 0)
         (void)hl_pin_self((uint32_t)scribe->cpu, &ignored);
     uint32_t idle = 0;
+    say_state(scribe, HL_SCRIBE_BUSY);
     while (!halted(scribe)) {
         bool moved = false;
         for (uint32_t i = 0; i < scribe->feed_count; i++)
             moved |= hl_scribe_turn(scribe->feeds[i], false);
+        hl_count(&scribe->turns, 1);
         idle = moved ? 0 : idle + (idle < UINT32_MAX);
         if (!moved)
             wait(scribe, idle);
     }
+    say_state(scribe, HL_SCRIBE_STOPPED);
     return NULL;
+}
+
+void hl_scribe_status(const hl_scribe *scribe, hl_thread_status *ret_status)
+{
+    static const char *const states[] = {"stopped", "busy", "asleep"};
+    *ret_status = (hl_thread_status){.cpu = scribe->cpu, .partitions = scribe->feed_count};
+    snprintf(ret_status->name, sizeof ret_status->name, "%s", scribe->name);
+    snprintf(ret_status->role, sizeof ret_status->role, "journal");
+    snprintf(ret_status->wait, sizeof ret_status->wait, "park");
+    /* Relaxed all: for statistics. */
+    snprintf(ret_status->state, sizeof ret_status->state, "%s",
+             states[hl_load_relaxed_u32(&scribe->state)]);
+    ret_status->running_cpu = (int)hl_load_relaxed_u32(&scribe->running_cpu);
+    ret_status->turns = hl_load_relaxed_u64(&scribe->turns);
+    ret_status->events = hl_load_relaxed_u64(&scribe->events);
+    ret_status->parks = hl_load_relaxed_u64(&scribe->sleeps);
 }
 
 hl_status hl_scribe_start(hl_scribe *scribe, hl_error *error)

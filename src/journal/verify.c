@@ -127,6 +127,8 @@ static hl_status examine(verification *this, hl_segment_walk *walk, bool is_last
     }
     if (!is_last && !findings.sealed && findings.damages == 0)
         tell_about(this, walk->path, "it has no end: its footer is missing");
+    if (findings.footer_lie != NULL && findings.damages == 0)
+        tell_about(this, walk->path, findings.footer_lie);
     if (findings.sealed && !findings.finished && !is_last)
         tell_about(this, walk->path, "there is something behind its end");
     add_findings(this->partition, &findings);

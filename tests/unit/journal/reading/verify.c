@@ -144,6 +144,64 @@ Test(verify, every_flipped_bit_is_found, .timeout = 300)
     cr_assert(is_unnoticed(&whole));
 }
 
+/* The CRC is right all the same: a defect wrote it, not a disk. */
+static void change_footer(const char *path, void (*change)(hl_footer *footer))
+{
+    size_t size;
+    uint8_t *const bytes = written_read_file(path, &size);
+    hl_segment_header header;
+    hl_trailer trailer;
+    hl_record_word word;
+    cr_assert_eq(hl_segment_header_decode(bytes, path, &header, NULL), HL_OK);
+    memcpy(&trailer, bytes + size - sizeof trailer, sizeof trailer);
+    uint8_t *const footer = bytes + trailer.footer_offset;
+    memcpy(&word, footer, sizeof word);
+    change((hl_footer *)(void *)footer);
+    hl_record_finish(hl_record_seed(header.salt), footer, HL_RECORD_FOOTER, hl_record_length(word));
+    written_write_file(path, bytes, size);
+    free(bytes);
+}
+
+static void end_later(hl_footer *footer)
+{
+    footer->last_ns += 1;
+}
+
+static void begin_later(hl_footer *footer)
+{
+    footer->first_ns += 1;
+}
+
+static void count_one_more(hl_footer *footer)
+{
+    footer->events++;
+}
+
+static void know_another_sequence(hl_footer *footer)
+{
+    footer->first_sequence++;
+}
+
+Test(verify, a_footer_that_does_not_agree_with_its_records_is_found)
+{
+    static void (*const changes[])(hl_footer *) = {end_later, begin_later, count_one_more,
+                                                   know_another_sequence};
+    char paths[2][HL_JOURNAL_PATH_SIZE];
+    hl_verified_partition total;
+    write_small(paths);
+    for (size_t i = 0; i < 2; i++) {
+        size_t size;
+        uint8_t *const bytes = written_read_file(paths[i], &size);
+        for (size_t c = 0; c < sizeof changes / sizeof *changes; c++) {
+            change_footer(paths[i], changes[c]);
+            cr_assert_eq(verify(&total), 1, "segment %zu, change %zu", i, c);
+            written_write_file(paths[i], bytes, size);
+        }
+        free(bytes);
+    }
+    cr_assert_eq(verify(&total), 0);
+}
+
 Test(verify, every_truncation_is_found, .timeout = 300)
 {
     char paths[2][HL_JOURNAL_PATH_SIZE];
