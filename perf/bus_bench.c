@@ -31,9 +31,13 @@ hl_status perf_bus_open(const perf_bus_options *options, perf_bus *ret_bus, hl_e
     if (options->conflate_keys != 0)
         domains[0].conflates = "normal";
     domains[0].conflate_keys = options->conflate_keys;
-    char lcores[64];
-    snprintf(lcores, sizeof lcores, "market_data@%u,housekeeping@%u", options->cores->consumer,
-             options->cores->publisher);
+    char lcores[96];
+    const perf_cores *const cores = options->cores;
+    const uint32_t near = options->beside_publisher ? cores->publisher : cores->consumer;
+    const int length =
+        snprintf(lcores, sizeof lcores, "market_data@%u,housekeeping@%u", near, cores->publisher);
+    if (options->beside_publisher && options->journal_dir != NULL)
+        snprintf(lcores + length, sizeof lcores - (size_t)length, ",journals@%u", cores->consumer);
     hl_config config = HL_CONFIG_INIT;
     config.domains = domains;
     config.domain_count = options->two_domains ? 2 : 1;

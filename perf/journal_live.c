@@ -18,7 +18,7 @@
 /* Where the journal's thread has no CPU of its own the publisher must not keep one: its events come
  * in packets, as a feed's do, and it sleeps between them. */
 #define PACKET   10u
-#define AWAKE_NS 20000.0 /* so long before a packet it is awake */
+#define AWAKE_NS 5000.0 /* so long before a packet it is awake */
 
 typedef struct live {
     perf_run *run;
@@ -161,6 +161,7 @@ static hl_status run_bus(live *self, perf_live_result *result, hl_error *error)
     /* With two CPUs the journal's thread needs one of those that would else spin. */
     const perf_bus_options options = {.cores = cores,
                                       .wait = cores->allowed > 2 ? HL_WAIT_SPIN : HL_WAIT_PARK,
+                                      .beside_publisher = cores->allowed <= 2,
                                       .journal_dir = asked->journal_dir,
                                       .durability = asked->durability,
                                       .journal_slots = asked->journal_slots};

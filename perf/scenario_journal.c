@@ -137,13 +137,14 @@ static hl_status run_paced(journal_context *self, const char *directory, hl_dura
                            hl_histogram *publish_ns, hl_histogram *handle_ns,
                            perf_live_result *ret_result, hl_error *error)
 {
-    const perf_live_options options = {.journal_dir = directory,
-                                       .durability = durability,
-                                       .journal_slots = SYNC_SLOTS,
-                                       .per_s = RATE_PER_S,
-                                       .seconds = self->run->options->seconds,
-                                       .publish_ns = publish_ns,
-                                       .handle_ns = handle_ns};
+    const perf_live_options options = {
+        .journal_dir = directory,
+        .durability = durability,
+        .journal_slots = durability == HL_DURABILITY_SYNC ? SYNC_SLOTS : ASYNC_SLOTS,
+        .per_s = RATE_PER_S,
+        .seconds = self->run->options->seconds,
+        .publish_ns = publish_ns,
+        .handle_ns = handle_ns};
     return perf_live_run(self->run, &options, ret_result, error);
 }
 
