@@ -34,8 +34,9 @@ typedef struct perf_bus_options {
     const char *journal_dir; /* NULL: no journal; and then of all domains: */
     hl_durability durability;
     uint32_t journal_slots; /* 0: the default */
-    bool beside_publisher;  /* the executor is on the publisher's CPU, the journal's threads on the
-                               consumer's: where there are no more CPUs than two */
+    bool journal_io_uring;
+    bool beside_publisher; /* the executor is on the publisher's CPU, the journal's threads on the
+                              consumer's: where there are no more CPUs than two */
 } perf_bus_options;
 
 typedef struct perf_bus {

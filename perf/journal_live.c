@@ -164,7 +164,8 @@ static hl_status run_bus(live *self, perf_live_result *result, hl_error *error)
                                       .beside_publisher = cores->allowed <= 2,
                                       .journal_dir = asked->journal_dir,
                                       .durability = asked->durability,
-                                      .journal_slots = asked->journal_slots};
+                                      .journal_slots = asked->journal_slots,
+                                      .journal_io_uring = asked->io_uring};
     const perf_thread threads[] = {{"publisher", cores->publisher, publish, self}};
     hl_partition_journal_stats before = {0}, after = {0};
     hl_status status = perf_bus_open(&options, &self->bus, error);

@@ -14,6 +14,7 @@ typedef struct perf_live_options {
     const char *journal_dir; /* NULL: no journal */
     hl_durability durability;
     uint32_t journal_slots;
+    bool io_uring;
     double per_s;    /* 0: flat out, in runs of 32 */
     uint64_t events; /* flat out: so many; else `seconds` */
     double seconds;

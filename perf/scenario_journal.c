@@ -16,6 +16,7 @@
 
 #include "base/allocate.h"
 #include "base/error.h"
+#include "journal/io_uring.h"
 #include "perf/bus_bench.h"
 #include "perf/journal_live.h"
 #include "perf/journal_place.h"
@@ -39,6 +40,7 @@ typedef struct journal_context {
     const char *disk;
     perf_place records; /* a journal to read; path[0] == '\0': not written yet */
     uint64_t record_count;
+    bool has_uring;
     const char *memory; /* where it lies; NULL: there is no memory-backed storage */
 } journal_context;
 
@@ -67,8 +69,8 @@ static const perf_metric async_metrics[ASYNC_VALUES] = {
 };
 
 /* Plainly before and after, as many bytes. */
-static hl_status measure_flat_out(journal_context *self, const char *parent, double *ret_values,
-                                  hl_error *error)
+static hl_status measure_flat_out(journal_context *self, const char *parent, bool io_uring,
+                                  double *ret_values, hl_error *error)
 {
     perf_run *const run = self->run;
     const uint64_t events = (uint64_t)(run->options->seconds * EVENTS_PER_S);
@@ -82,6 +84,7 @@ static hl_status measure_flat_out(journal_context *self, const char *parent, dou
     const perf_live_options options = {.journal_dir = place.path,
                                        .durability = HL_DURABILITY_ASYNC,
                                        .journal_slots = ASYNC_SLOTS,
+                                       .io_uring = io_uring,
                                        .events = events};
     status = perf_place_write(&place, &run->timer, bytes, &plain[0], error);
     if (status == HL_OK)
@@ -100,13 +103,19 @@ static hl_status measure_flat_out(journal_context *self, const char *parent, dou
 static hl_status measure_async_disk(void *context, double *ret_values, hl_error *error)
 {
     journal_context *const self = context;
-    return measure_flat_out(self, self->disk, ret_values, error);
+    return measure_flat_out(self, self->disk, false, ret_values, error);
+}
+
+static hl_status measure_async_uring(void *context, double *ret_values, hl_error *error)
+{
+    journal_context *const self = context;
+    return measure_flat_out(self, self->disk, true, ret_values, error);
 }
 
 static hl_status measure_async_memory(void *context, double *ret_values, hl_error *error)
 {
     journal_context *const self = context;
-    return measure_flat_out(self, self->memory, ret_values, error);
+    return measure_flat_out(self, self->memory, false, ret_values, error);
 }
 
 /* ---- async, on a schedule, beside a bus without a journal ---- */
@@ -134,13 +143,14 @@ static const perf_metric paced_metrics[PACED_VALUES] = {
 };
 
 static hl_status run_paced(journal_context *self, const char *directory, hl_durability durability,
-                           hl_histogram *publish_ns, hl_histogram *handle_ns,
+                           bool io_uring, hl_histogram *publish_ns, hl_histogram *handle_ns,
                            perf_live_result *ret_result, hl_error *error)
 {
     const perf_live_options options = {
         .journal_dir = directory,
         .durability = durability,
         .journal_slots = durability == HL_DURABILITY_SYNC ? SYNC_SLOTS : ASYNC_SLOTS,
+        .io_uring = io_uring,
         .per_s = RATE_PER_S,
         .seconds = self->run->options->seconds,
         .publish_ns = publish_ns,
@@ -148,13 +158,15 @@ static hl_status run_paced(journal_context *self, const char *directory, hl_dura
     return perf_live_run(self->run, &options, ret_result, error);
 }
 
-static hl_status measure_paced_in(journal_context *self, const perf_place *place,
+static hl_status measure_paced_in(journal_context *self, const perf_place *place, bool io_uring,
                                   hl_histogram *const ns[4], double *ret_values, hl_error *error)
 {
     perf_live_result result;
-    hl_status status = run_paced(self, NULL, HL_DURABILITY_OFF, ns[0], ns[1], &result, error);
+    hl_status status =
+        run_paced(self, NULL, HL_DURABILITY_OFF, false, ns[0], ns[1], &result, error);
     if (status == HL_OK)
-        status = run_paced(self, place->path, HL_DURABILITY_ASYNC, ns[2], ns[3], &result, error);
+        status = run_paced(self, place->path, HL_DURABILITY_ASYNC, io_uring, ns[2], ns[3], &result,
+                           error);
     ret_values[PUBLISH_OFF_P99] = at(ns[0], 99);
     ret_values[PUBLISH_P99] = at(ns[2], 99);
     ret_values[PUBLISH_BY_OFF] = at(ns[2], 99) / at(ns[0], 99);
@@ -166,9 +178,9 @@ static hl_status measure_paced_in(journal_context *self, const perf_place *place
     return status;
 }
 
-static hl_status measure_paced(void *context, double *ret_values, hl_error *error)
+static hl_status measure_paced(journal_context *self, bool io_uring, double *ret_values,
+                               hl_error *error)
 {
-    journal_context *const self = context;
     perf_place place;
     hl_histogram *ns[4] = {NULL, NULL, NULL, NULL};
     hl_status status = perf_place_make(self->disk, &place, error);
@@ -177,13 +189,24 @@ static hl_status measure_paced(void *context, double *ret_values, hl_error *erro
     for (int i = 0; i < 4 && status == HL_OK; i++)
         status = (ns[i] = make_histogram(error)) != NULL ? HL_OK : HL_NO_MEMORY;
     if (status == HL_OK)
-        status = measure_paced_in(self, &place, ns, ret_values, error);
+        status = measure_paced_in(self, &place, io_uring, ns, ret_values, error);
     if (status == HL_OK)
-        perf_result_add_distribution(self->run->result, "paced_async", ns[3]);
+        perf_result_add_distribution(self->run->result, io_uring ? "paced_uring" : "paced_async",
+                                     ns[3]);
     for (int i = 0; i < 4; i++)
         free(ns[i]);
     perf_place_remove(&place);
     return status;
+}
+
+static hl_status measure_paced_async(void *context, double *ret_values, hl_error *error)
+{
+    return measure_paced(context, false, ret_values, error);
+}
+
+static hl_status measure_paced_uring(void *context, double *ret_values, hl_error *error)
+{
+    return measure_paced(context, true, ret_values, error);
 }
 
 /* ---- sync ---- */
@@ -216,7 +239,7 @@ static hl_status measure_sync_in(journal_context *self, const perf_place *place,
     perf_run *const run = self->run;
     perf_live_result result;
     hl_status status =
-        run_paced(self, place->path, HL_DURABILITY_SYNC, NULL, handle_ns, &result, error);
+        run_paced(self, place->path, HL_DURABILITY_SYNC, false, NULL, handle_ns, &result, error);
     if (status != HL_OK)
         return status;
     const uint64_t syncs = result.syncs != 0 ? result.syncs : 1;
@@ -416,8 +439,10 @@ static hl_status measure_pack(void *context, double *ret_values, hl_error *error
 
 static const perf_task journal_tasks[] = {
     {"async_disk", measure_async_disk, NULL, async_metrics, ASYNC_VALUES, PERF_FLOOR_NONE},
+    {"uring_disk", measure_async_uring, NULL, async_metrics, ASYNC_VALUES, PERF_FLOOR_NONE},
     {"async_memory", measure_async_memory, NULL, async_metrics, ASYNC_VALUES, PERF_FLOOR_NONE},
-    {"paced_async", measure_paced, NULL, paced_metrics, PACED_VALUES, PERF_FLOOR_NONE},
+    {"paced_async", measure_paced_async, NULL, paced_metrics, PACED_VALUES, PERF_FLOOR_NONE},
+    {"paced_uring", measure_paced_uring, NULL, paced_metrics, PACED_VALUES, PERF_FLOOR_NONE},
     {"paced_sync", measure_sync, NULL, sync_metrics, SYNC_VALUES, PERF_FLOOR_NONE},
     {"flat_out_sync", measure_sync_flood, NULL, flood_metrics, FLOOD_VALUES, PERF_FLOOR_NONE},
     {"replay", measure_replay, NULL, replay_metrics, 1, PERF_FLOOR_NONE},
@@ -429,6 +454,8 @@ static const perf_task journal_tasks[] = {
 
 static bool can_be_measured(const journal_context *self, const perf_task *task)
 {
+    if (task->measure == measure_async_uring || task->measure == measure_paced_uring)
+        return self->has_uring;
     return task->measure != measure_async_memory || self->memory != NULL;
 }
 
@@ -442,6 +469,12 @@ hl_status perf_scenario_journal(perf_run *run, hl_error *error)
         context.memory = MEMORY;
     else
         perf_result_note(run->result, "async_memory: %s is not to be written to", MEMORY);
+    hl_io_uring *uring = NULL;
+    hl_error refused;
+    context.has_uring = hl_io_uring_create(-1, &uring, &refused) == HL_OK;
+    if (!context.has_uring)
+        perf_result_note(run->result, "uring_disk, paced_uring: %s", refused.text);
+    hl_io_uring_free(uring);
     for (size_t i = 0; i < TASKS; i++)
         if (can_be_measured(&context, &journal_tasks[i])) {
             tasks[count] = journal_tasks[i];

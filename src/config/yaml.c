@@ -134,6 +134,7 @@ typedef struct file_config {
     file_sampling *sampling;
     char *journal_dir;
     uint64_t *journal_segment_bytes;
+    bool *journal_io_uring;
     bool *journal_salvage;
     uint64_t *snapshot_events;
     uint64_t *snapshot_interval_ns;
@@ -335,6 +336,7 @@ static const cyaml_schema_field_t config_fields[] = {
                             sampling_fields),
     CYAML_FIELD_STRING_PTR("journal_dir", TEXT, file_config, journal_dir, 0, CYAML_UNLIMITED),
     CYAML_FIELD_UINT_PTR("journal_segment_bytes", OPTIONAL, file_config, journal_segment_bytes),
+    CYAML_FIELD_BOOL_PTR("journal_io_uring", OPTIONAL, file_config, journal_io_uring),
     CYAML_FIELD_BOOL_PTR("journal_salvage", OPTIONAL, file_config, journal_salvage),
     CYAML_FIELD_UINT_PTR("snapshot_events", OPTIONAL, file_config, snapshot_events),
     CYAML_FIELD_UINT_PTR("snapshot_interval_ns", OPTIONAL, file_config, snapshot_interval_ns),
@@ -598,6 +600,7 @@ static void take_settings(hl_config *config, const file_config *file)
     TAKE(config, file, worker_pause_ns);
     config->journal_dir = file->journal_dir;
     TAKE(config, file, journal_segment_bytes);
+    TAKE(config, file, journal_io_uring);
     TAKE(config, file, journal_salvage);
     TAKE(config, file, snapshot_events);
     TAKE(config, file, snapshot_interval_ns);

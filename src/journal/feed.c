@@ -288,5 +288,6 @@ hl_status hl_feed_init(hl_feed *feed, hl_partition *partition, hl_error *error)
 
 void hl_feed_free(hl_feed *feed)
 {
+    hl_io_uring_free(feed->uring);
     hl_memory_unmap(&feed->memory);
 }

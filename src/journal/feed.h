@@ -24,6 +24,7 @@
 #include "affinity/memory.h"
 #include "bus/bus.h"
 #include "bus/recorder.h"
+#include "journal/io_uring.h"
 #include "journal/writer.h"
 
 typedef struct hl_scribe hl_scribe;
@@ -61,10 +62,12 @@ typedef struct hl_feed {
     uint64_t last_sequence;     /* the last one the writer has taken or passed over */
     uint64_t refused;           /* others may read: events that no journal can hold */
     hl_journal_writer *writer;  /* NULL: closed */
+    hl_io_uring *uring;         /* what it writes through; NULL: another table */
     hl_journal_writer_options options;
     hl_journal_state told;    /* the state that was last announced */
     uint64_t reopen_at_ticks; /* of a journal that failed */
     char directory[HL_JOURNAL_PATH_SIZE];
+    char io_refused[120]; /* why it does not write through what it should; empty: it does */
     uint8_t topic_detail[2];
     hl_recovery recovery; /* read-only once the bus starts */
 

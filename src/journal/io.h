@@ -49,6 +49,11 @@ typedef struct hl_io {
     /* What was written to the file, and its size, lie on the disk when it gives 0. An error says
      * that something may be lost for good: it must not be tried again and believed. */
     int (*sync)(void *context, hl_io_file file);
+    /* The same without waiting, one at a time; both NULL: there is no such way. `sync_begin` gives
+     * 0, or -errno and nothing has begun. `sync_end` gives the sync's result: it is about what was
+     * written before it began; or -EINPROGRESS, unless it is to `wait`. */
+    int (*sync_begin)(void *context, hl_io_file file);
+    int (*sync_end)(void *context, hl_io_file file, bool wait);
     /* A hint that these bytes may go down now, so that a later sync has less to wait for. Does not
      * wait, and promises nothing. */
     void (*flush_ahead)(void *context, hl_io_file file, uint64_t offset, uint64_t size);

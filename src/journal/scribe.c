@@ -50,13 +50,31 @@ static bool name_of(void *context, hl_dictionary_entry entry, uint32_t number, u
 
 /* ---- opening, and opening anew ---- */
 
+/* The bus's own table, or the best that the system lets it have. A `sync` domain's group is waited
+ * for at once, and then io_uring is the longer way. */
+static const hl_io *choose_io(hl_feed *feed)
+{
+    const hl_config *const config = &feed->partition->bus->config;
+    hl_error error;
+    if (config->journal_io != NULL)
+        return config->journal_io;
+    if (feed->is_sync || !config->journal_io_uring)
+        return hl_io_posix();
+    const int cpu = feed->scribe != NULL ? feed->scribe->cpu : -1;
+    if (feed->uring != NULL || hl_io_uring_create(cpu, &feed->uring, &error) == HL_OK)
+        return hl_io_uring_table(feed->uring);
+    snprintf(feed->io_refused, sizeof feed->io_refused, "%.80s: its syncs are waited for",
+             error.text);
+    return hl_io_posix();
+}
+
 static void options_of(hl_feed *feed)
 {
     const hl_bus *const bus = feed->partition->bus;
     const hl_domain_config *const domain = &feed->partition->domain->config;
     hl_journal_writer_options *const options = &feed->options;
     *options = (hl_journal_writer_options)HL_JOURNAL_WRITER_OPTIONS_INIT;
-    options->io = bus->config.journal_io != NULL ? bus->config.journal_io : hl_io_posix();
+    options->io = choose_io(feed);
     options->directory = bus->config.journal_dir;
     options->domain = domain->name;
     options->shard = (uint16_t)feed->partition->shard;
@@ -76,6 +94,7 @@ static void options_of(hl_feed *feed)
         options->write_interval_ns = options->commit_events = options->commit_interval_ns = 0;
         options->zero_fill = true;
     }
+    options->overlap_syncs = !feed->is_sync;
 }
 
 hl_status hl_scribe_open(hl_feed *feed, hl_error *error)
@@ -389,6 +408,8 @@ static void *scribe_main(void *argument)
     if (scribe->cpu >= 0)
         (void)hl_pin_self((uint32_t)scribe->cpu, &ignored);
     uint32_t idle = 0;
+    if (scribe->feeds[0]->io_refused[0] != '\0') /* the same for all: said once */
+        tell(scribe->feeds[0], HL_JOURNAL_RUNNING, scribe->feeds[0]->io_refused);
     say_state(scribe, HL_SCRIBE_BUSY);
     while (!halted(scribe)) {
         bool moved = false;

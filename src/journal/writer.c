@@ -26,6 +26,7 @@
 /* A mark on a quiet journal: until then a bad last record could be taken for a torn tail. */
 #define MARK_DELAY_NS   10000000ull
 #define REST_NS         50000000ull /* nothing synced for so long: zeros go on ahead of their time */
+#define LOOK_AGAIN_NS   200000ull   /* after a sync that runs */
 #define FLUSH_AHEAD_MIN (256u << 10)
 #define GROUP_ROOM      (ALIGNMENT_MAX + sizeof(hl_group))
 
@@ -86,6 +87,12 @@ struct hl_journal_writer {
     bool has_unsynced; /* something that someone waits for */
     uint64_t unsynced_since_ticks;
     uint64_t synced_at_ticks;
+
+    /* A sync that has begun, and what will be durable by it. */
+    bool is_syncing;
+    uint64_t syncing_offset;
+    uint64_t syncing_sequence;
+    uint64_t syncing_reserve;
 
     uint64_t last_now_ns; /* never goes back */
     uint64_t last_raw_ns;
@@ -220,28 +227,75 @@ static hl_status write_group(hl_journal_writer *writer)
     return HL_OK;
 }
 
+static hl_status sync_failed(hl_journal_writer *writer, int result)
+{
+    /* For want of space too: what the kernel could not write it may have dropped, and a second
+     * sync would give 0 all the same. */
+    stopped_by_io(writer, result, writer->path, "sync");
+    return stopped_by(writer, HL_SYSTEM);
+}
+
+/* All up to here is on the disk. */
+static void synced(hl_journal_writer *writer, uint64_t offset, uint64_t sequence, uint64_t reserve)
+{
+    hl_journal_progress *const progress = writer->progress;
+    writer->synced_offset = offset;
+    writer->durable_sequence = sequence;
+    writer->reserved_through = reserve;
+    writer->synced_at_ticks = ticks(writer);
+    hl_progress_publish(&progress->syncs, hl_progress_read(&progress->syncs) + 1);
+    hl_progress_publish(&progress->reserved_through, reserve);
+    hl_progress_publish(&progress->durable_sequence, sequence);
+}
+
+/* All that is written is, or will be, covered by a sync. */
+static void nothing_waits(hl_journal_writer *writer)
+{
+    writer->unsynced_events = 0;
+    writer->has_unsynced = false;
+}
+
+/* Looks after the sync that has begun, if one has. */
+static hl_status end_sync(hl_journal_writer *writer, bool wait)
+{
+    if (!writer->is_syncing)
+        return HL_OK;
+    const int result = writer->io->sync_end(writer->io->context, writer->file, wait);
+    if (result == -EINPROGRESS)
+        return HL_OK;
+    writer->is_syncing = false;
+    if (result < 0)
+        return sync_failed(writer, result);
+    synced(writer, writer->syncing_offset, writer->syncing_sequence, writer->syncing_reserve);
+    return HL_OK;
+}
+
 /* Syncs what is written. */
 static hl_status sync_written(hl_journal_writer *writer)
 {
-    if (writer->synced_offset == writer->offset)
-        return HL_OK;
+    hl_status status = end_sync(writer, true);
+    if (status != HL_OK || writer->synced_offset == writer->offset)
+        return status;
     const int result = writer->io->sync(writer->io->context, writer->file);
-    if (result < 0) {
-        /* For want of space too: what the kernel could not write it may have dropped, and a second
-         * sync would give 0 all the same. */
-        stopped_by_io(writer, result, writer->path, "sync");
-        return stopped_by(writer, HL_SYSTEM);
-    }
-    hl_journal_progress *const progress = writer->progress;
-    writer->synced_offset = writer->offset;
-    writer->durable_sequence = writer->written_sequence;
-    writer->reserved_through = writer->reserve_written;
-    writer->unsynced_events = 0;
-    writer->has_unsynced = false;
-    writer->synced_at_ticks = ticks(writer);
-    hl_progress_publish(&progress->syncs, hl_progress_read(&progress->syncs) + 1);
-    hl_progress_publish(&progress->reserved_through, writer->reserved_through);
-    hl_progress_publish(&progress->durable_sequence, writer->durable_sequence);
+    if (result < 0)
+        return sync_failed(writer, result);
+    nothing_waits(writer);
+    synced(writer, writer->offset, writer->written_sequence, writer->reserve_written);
+    return HL_OK;
+}
+
+/* Has what is written synced, and waits for it only where there is no other way. */
+static hl_status begin_sync(hl_journal_writer *writer)
+{
+    const hl_io *const io = writer->io;
+    if (!writer->options.overlap_syncs || io->sync_begin == NULL ||
+        io->sync_begin(io->context, writer->file) < 0)
+        return sync_written(writer);
+    writer->is_syncing = true;
+    writer->syncing_offset = writer->offset;
+    writer->syncing_sequence = writer->written_sequence;
+    writer->syncing_reserve = writer->reserve_written;
+    nothing_waits(writer);
     return HL_OK;
 }
 
@@ -584,7 +638,8 @@ hl_status hl_journal_writer_commit(hl_journal_writer *writer)
     if (writer->state != HL_JOURNAL_RUNNING)
         return HL_FAILED;
     const hl_status status = write_group(writer);
-    return status == HL_OK && writer->has_unsynced ? sync_written(writer) : status;
+    return status == HL_OK && (writer->has_unsynced || writer->is_syncing) ? sync_written(writer)
+                                                                           : status;
 }
 
 /* The disk was full. Goes on where it stopped; runs again only when the next segment has its blocks
@@ -649,10 +704,12 @@ static hl_status do_due(hl_journal_writer *writer, bool idle)
         (writer->used >= options->write_bytes ||
          ticks_now - writer->buffered_since_ticks >= options->write_interval_ns))
         status = write_group(writer);
-    if (status == HL_OK && writer->has_unsynced &&
+    if (status == HL_OK)
+        status = end_sync(writer, false);
+    if (status == HL_OK && writer->has_unsynced && !writer->is_syncing &&
         (writer->unsynced_events >= options->commit_events ||
          ticks_now - writer->unsynced_since_ticks >= options->commit_interval_ns))
-        status = sync_written(writer);
+        status = begin_sync(writer);
     if (status == HL_OK && idle && mark_is_wanted(writer) &&
         ticks_now - writer->synced_at_ticks >= MARK_DELAY_NS)
         status = put_mark(writer);
@@ -682,10 +739,11 @@ uint64_t hl_journal_writer_due(const hl_journal_writer *writer)
         return writer->retry_at_ticks;
     if (writer->state != HL_JOURNAL_RUNNING)
         return UINT64_MAX;
-    uint64_t due = UINT64_MAX;
+    uint64_t due = writer->is_syncing ? ticks(writer) + LOOK_AGAIN_NS : UINT64_MAX;
     if (writer->used > 0)
         due = writer->buffered_since_ticks + options->write_interval_ns;
-    if (writer->has_unsynced && writer->unsynced_since_ticks + options->commit_interval_ns < due)
+    if (writer->has_unsynced && !writer->is_syncing &&
+        writer->unsynced_since_ticks + options->commit_interval_ns < due)
         due = writer->unsynced_since_ticks + options->commit_interval_ns;
     if (mark_is_wanted(writer) && writer->synced_at_ticks + MARK_DELAY_NS < due)
         due = writer->synced_at_ticks + MARK_DELAY_NS;
@@ -895,6 +953,8 @@ static hl_status allocate(hl_journal_writer *writer, hl_error *error)
 static void destroy(hl_journal_writer *writer)
 {
     const hl_io *const io = writer->io;
+    if (writer->is_syncing)
+        (void)io->sync_end(io->context, writer->file, true);
     if (writer->is_open)
         io->close(io->context, writer->file);
     if (writer->spare.is_open)

@@ -6,7 +6,8 @@
  * hl_journal_writer_progress, whose numbers anyone reads through <hotlane/journal.h>. No call
  * allocates between open and close.
  *
- * It blocks in the I/O table's write and sync, nowhere else. What it promises:
+ * It blocks in the I/O table's write and sync, nowhere else; with `overlap_syncs` and a table that
+ * has them, in a sync only when a segment ends or all is to be durable now. What it promises:
  *   - progress->written_sequence rises when the kernel has the bytes, durable_sequence when a sync
  *     that began after that has given 0; never before.
  *   - what was acknowledged as durable is recovered after a power cut, in order, and nothing that
@@ -67,6 +68,7 @@ typedef struct hl_journal_writer_options {
     uint64_t retry_ns;         /* how often it looks for room on a full disk; 0: 100 ms */
     bool zero_fill;            /* write zeros ahead: twice the bytes, but a sync need not mark
                                   blocks as written. For `sync` domains */
+    bool overlap_syncs;        /* write on while a sync runs, where the table has a way (io.h) */
     uint32_t dictionary_limit; /* dictionary records a segment; 0: 65536 */
     hl_damage_policy damage;
     hl_journal_name_of name_of; /* NULL: all names are empty */

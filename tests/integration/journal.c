@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <hotlane/journal_reader.h>
+#include <hotlane/system.h>
 
 #include "own_bus.h"
 
@@ -73,21 +74,24 @@ static bool allow_no_file_calls(void)
 
 static hl_bus *create(hl_durability market_data, hl_durability order, uint32_t order_slots)
 {
-    hl_domain_config domains[2];
-    for (int i = 0; i < 2; i++)
-        domains[i] = (hl_domain_config){.name = i == 0 ? "market_data" : "order",
-                                        .priority = i == 0 ? HL_NORMAL : HL_CRITICAL,
+    static const char *const names[] = {"market_data", "order", "system"};
+    static const hl_priority priorities[] = {HL_NORMAL, HL_CRITICAL, HL_LOW};
+    const hl_durability durabilities[] = {market_data, order, HL_DURABILITY_OFF};
+    hl_domain_config domains[3];
+    for (int i = 0; i < 3; i++)
+        domains[i] = (hl_domain_config){.name = names[i],
+                                        .priority = priorities[i],
                                         .shards = 1,
-                                        .slot_size_bytes = 128,
+                                        .slot_size_bytes = 512,
                                         .ring_slots = 64,
                                         .handler_ring_slots = 64,
                                         .publishes_to = "*",
                                         .wait = HL_WAIT_PARK,
-                                        .durability = i == 0 ? market_data : order,
-                                        .journal_slots = i == 0 ? 256 : order_slots};
+                                        .durability = durabilities[i],
+                                        .journal_slots = i == 1 ? order_slots : 256};
     hl_config config = HL_CONFIG_INIT;
     config.domains = domains;
-    config.domain_count = 2;
+    config.domain_count = 3;
     config.huge_pages = config.lock_memory = false;
     config.max_topics = 64;
     config.journal_dir = directory;
@@ -238,4 +242,53 @@ Test(journal, a_sync_domain_with_few_in_flight_holds_its_lanes_and_loses_nothing
 Test(journal, both_domains_may_be_sync, .timeout = 240)
 {
     run(HL_DURABILITY_SYNC, HL_DURABILITY_SYNC, 64, EVENTS / 8);
+}
+
+/* ---- where io_uring is refused ---- */
+
+typedef struct told {
+    uint64_t times;
+    hl_system_journal last;
+} told;
+
+static hl_status on_state(const hl_event *event, hl_publisher *out, void *context)
+{
+    told *const of = context;
+    (void)out;
+    memcpy(&of->last, hl_payload(event), sizeof of->last);
+    hl_store_release_u64(&of->times, of->times + 1);
+    return HL_OK;
+}
+
+/* As containers do. For this thread and those that it starts. */
+static bool refuse_io_uring(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    const struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0;
+}
+
+Test(journal, where_io_uring_is_refused_it_is_said_once_and_all_is_written, .timeout = 240)
+{
+    if (!refuse_io_uring())
+        cr_skip_test("no seccomp filter may be set here");
+    told of = {0};
+    hl_bus *const bus = create(HL_DURABILITY_ASYNC, HL_DURABILITY_ASYNC, 0);
+    const hl_topic trade = own_topic(bus, "market_data.trade", HL_DELTA);
+    own_subscribe(bus, HL_TOPIC_JOURNAL_STATE, on_state, &of);
+    cr_assert_eq(hl_bus_start(bus), HL_OK);
+    hl_publisher *const feed = own_publisher(bus, "feed", NULL);
+    for (uint64_t i = 0; i < 1000; i++)
+        own_publish(feed, trade, i % 7, i);
+    own_await(&of.times, 1);
+    own_stop(bus);
+    cr_assert_eq(of.times, 1, "two partitions, one thread");
+    cr_assert_not_null(strstr(of.last.text, "its syncs are waited for"), "%s", of.last.text);
+    cr_assert_eq(of.last.state, HL_JOURNAL_RUNNING);
+    cr_assert_geq(journaled("market_data"), 1000);
 }

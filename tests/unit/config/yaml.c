@@ -112,6 +112,7 @@ Test(yaml, the_example_states_the_defaults)
     cr_assert_eq(config->stall_backtrace, plain.stall_backtrace);
     cr_assert_null(config->journal_dir);
     cr_assert_eq(config->journal_segment_bytes, plain.journal_segment_bytes);
+    cr_assert_eq(config->journal_io_uring, plain.journal_io_uring);
     cr_assert_eq(config->journal_salvage, plain.journal_salvage);
     cr_assert_eq(config->snapshot_events, plain.snapshot_events);
     cr_assert_eq(config->snapshot_interval_ns, plain.snapshot_interval_ns);
@@ -220,6 +221,7 @@ Test(yaml, the_example_has_every_key)
                                        "closes_per_look",
                                        "journal_dir",
                                        "journal_segment_bytes",
+                                       "journal_io_uring",
                                        "journal_salvage",
                                        "snapshot_events",
                                        "snapshot_interval_ns",

@@ -31,6 +31,7 @@ typedef struct run {
     int subsets;     /* power cuts tried at each point */
     int depth;       /* crashes that this disk has behind it */
     uint64_t points; /* crash points looked at */
+    bool overlaps;   /* hl_journal_writer_options.overlap_syncs */
     char wrong[400];
 } run;
 
@@ -50,7 +51,8 @@ static uint64_t last_appended(const journal_story *story)
 
 static bool open_writer(run *this)
 {
-    const hl_journal_writer_options options = story_options(sim_io(this->disk));
+    hl_journal_writer_options options = story_options(sim_io(this->disk));
+    options.overlap_syncs = this->overlaps;
     hl_error error;
     hl_recovery recovery;
     sim_set_opening(this->disk, true);
@@ -220,7 +222,10 @@ static bool crashes_badly(uint64_t seed, sim_sync skipped, int subsets, char *re
     /* Thousands of recoveries: their buffers are not given back to the system each time. */
     mallopt(M_MMAP_THRESHOLD, 1 << 30);
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
-    run this = {.disk = sim_create(), .random = seed * 0x100000001b3u, .subsets = subsets};
+    run this = {.disk = sim_create(),
+                .random = seed * 0x100000001b3u,
+                .subsets = subsets,
+                .overlaps = seed % 2 == 0};
     uint64_t now_ns = 1750000000ull * 1000000000ull;
     sim_skip_sync(this.disk, skipped);
     sim_watch(this.disk, crash_here, &this);

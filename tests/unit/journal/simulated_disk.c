@@ -28,6 +28,10 @@ typedef struct file_node {
     uint64_t synced_size;
     file_change *log;
     size_t changes;
+    bool is_syncing; /* a sync has begun, about the first of the changes: */
+    size_t syncing;
+    sim_sync syncing_kind;
+    bool was_asked; /* after it, once: the next time it is done */
 } file_node;
 
 /* A change to the names that is not synced yet. */
@@ -293,6 +297,8 @@ void sim_kill(sim_disk *disk)
         disk->open_nodes[i] = -1;
         disk->lock_path[i][0] = '\0';
     }
+    for (int i = 0; i < disk->node_count; i++)
+        disk->nodes[i].is_syncing = false; /* it may be done or not: nobody was told */
     disk->fail_call = 0;
     disk->fail_sync = 0;
     disk->opening = false;
@@ -423,6 +429,27 @@ static int sim_fail_due(sim_disk *disk)
     return disk->fail_sync > 0 && --disk->fail_sync == 0 ? -disk->fail_sync_error : 0;
 }
 
+/* The first `count` of the logged changes go down. What an earlier failed sync has dropped stays
+ * dropped. */
+static void settle_changes(file_node *target, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const file_change *const change = &target->log[i];
+        if (change->is_size) {
+            resize(&target->synced, &target->synced_size, change->offset);
+            continue;
+        }
+        if (change->offset + change->size > target->synced_size)
+            resize(&target->synced, &target->synced_size, change->offset + change->size);
+        memcpy(target->synced + change->offset, change->bytes, change->size);
+        free(change->bytes);
+    }
+    target->changes -= count;
+    if (target->changes > 0)
+        memmove(target->log, target->log + count, target->changes * sizeof *target->log);
+    target->syncing = 0;
+}
+
 static int sim_sync_file(void *context, hl_io_file file)
 {
     sim_disk *const disk = context;
@@ -438,18 +465,46 @@ static int sim_sync_file(void *context, hl_io_file file)
     disk->syncs[kind]++;
     if (kind == disk->skipped)
         return 0;
-    /* What an earlier failed sync has dropped stays dropped: only the logged changes go down. */
-    for (size_t i = 0; i < target->changes; i++) {
-        const file_change *const change = &target->log[i];
-        if (change->is_size) {
-            resize(&target->synced, &target->synced_size, change->offset);
-            continue;
-        }
-        if (change->offset + change->size > target->synced_size)
-            resize(&target->synced, &target->synced_size, change->offset + change->size);
-        memcpy(target->synced + change->offset, change->bytes, change->size);
+    settle_changes(target, target->changes);
+    return 0;
+}
+
+static int sim_sync_begin(void *context, hl_io_file file)
+{
+    sim_disk *const disk = context;
+    const int result = enter(disk);
+    file_node *const target = node_of(disk, file);
+    if (result < 0)
+        return result;
+    assert(!target->is_syncing);
+    target->is_syncing = true;
+    target->was_asked = false;
+    target->syncing = target->changes;
+    target->syncing_kind = kind_of_sync(disk, file);
+    return 0;
+}
+
+/* Done when it is asked after for the second time, or waited for. */
+static int sim_sync_end(void *context, hl_io_file file, bool wait)
+{
+    sim_disk *const disk = context;
+    file_node *const target = node_of(disk, file);
+    assert(target->is_syncing);
+    const bool is_done = wait || target->was_asked;
+    target->was_asked = true;
+    if (!is_done)
+        return -EINPROGRESS;
+    int result = enter(disk);
+    if (result == 0)
+        result = sim_fail_due(disk);
+    target->is_syncing = false;
+    if (result < 0) {
+        settle_file(target, &disk->random);
+        return result;
     }
-    forget_log(target);
+    disk->syncs[target->syncing_kind]++;
+    if (target->syncing_kind != disk->skipped)
+        settle_changes(target, target->syncing);
     return 0;
 }
 
@@ -606,6 +661,8 @@ static hl_io table_of(sim_disk *disk)
                    .pread = sim_pread,
                    .preallocate = sim_preallocate,
                    .sync = sim_sync_file,
+                   .sync_begin = sim_sync_begin,
+                   .sync_end = sim_sync_end,
                    .flush_ahead = sim_flush_ahead,
                    .sync_directory = sim_sync_directory,
                    .size = sim_size,

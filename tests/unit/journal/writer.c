@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "journal/io_uring.h"
 #include "story.h"
 
 static hl_journal_writer *open_with(const hl_journal_writer_options *options)
@@ -352,6 +353,77 @@ Test(writer, a_changed_number_of_shards_opens_a_new_epoch)
     sim_destroy(disk);
 }
 
+/* ---- syncs that are not waited for ---- */
+
+static hl_journal_writer *open_overlapping(const hl_io *io)
+{
+    hl_journal_writer_options options = story_options(io);
+    options.write_interval_ns = options.commit_events = options.commit_interval_ns = 0;
+    options.overlap_syncs = true;
+    return open_with(&options);
+}
+
+Test(writer, a_sync_that_runs_makes_durable_what_was_written_before_it_began)
+{
+    sim_disk *const disk = sim_create();
+    journal_story story = {0};
+    hl_journal_writer *const writer = open_overlapping(sim_io(disk));
+    const hl_journal_progress *const progress = hl_journal_writer_progress(writer);
+    append(&story, writer, 1, 5);
+    cr_assert_eq(hl_journal_writer_turn(writer, false), HL_OK);
+    cr_assert_eq(hl_journal_durable(progress), 0, "it has only begun");
+    cr_assert_neq(hl_journal_writer_due(writer), UINT64_MAX, "it is to be asked after");
+    append(&story, writer, 6, 9);
+    cr_assert_eq(hl_journal_writer_turn(writer, false), HL_OK);
+    cr_assert_eq(hl_journal_written(progress), 9);
+    cr_assert_eq(hl_journal_durable(progress), 0);
+    cr_assert_eq(hl_journal_writer_turn(writer, false), HL_OK);
+    cr_assert_eq(hl_journal_durable(progress), 5, "the others came after it had begun");
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(hl_journal_writer_turn(writer, false), HL_OK);
+    cr_assert_eq(hl_journal_durable(progress), 9);
+    append(&story, writer, 10, 12);
+    cr_assert_eq(hl_journal_writer_turn(writer, false), HL_OK);
+    append(&story, writer, 13, 14);
+    cr_assert_eq(hl_journal_writer_commit(writer), HL_OK);
+    cr_assert_eq(hl_journal_durable(progress), 14, "a commit waits for both");
+    cr_assert_eq(hl_journal_writer_close(writer, NULL), HL_OK);
+    cr_assert_null(story_compare(&story, sim_io(disk), 14, NULL));
+    sim_destroy(disk);
+}
+
+Test(writer, a_sync_that_runs_and_fails_acknowledges_nothing)
+{
+    sim_disk *const disk = sim_create();
+    journal_story story = {0};
+    hl_journal_writer *const writer = open_overlapping(sim_io(disk));
+    const hl_journal_progress *const progress = hl_journal_writer_progress(writer);
+    append(&story, writer, 1, 5);
+    cr_assert_eq(hl_journal_writer_turn(writer, false), HL_OK);
+    sim_fail_sync(disk, 1, EIO);
+    cr_assert_eq(hl_journal_writer_turn(writer, false), HL_OK);
+    cr_assert_eq(hl_journal_writer_turn(writer, false), HL_FAILED);
+    cr_assert_eq(hl_journal_state_of(progress), HL_JOURNAL_FAILED);
+    cr_assert_eq(hl_journal_durable(progress), 0);
+    hl_journal_writer_abandon(writer);
+    sim_destroy(disk);
+}
+
+Test(writer, where_no_sync_can_begin_it_is_waited_for)
+{
+    sim_disk *const disk = sim_create();
+    journal_story story = {0};
+    hl_io io = *sim_io(disk);
+    io.sync_begin = NULL;
+    io.sync_end = NULL;
+    hl_journal_writer *const writer = open_overlapping(&io);
+    append(&story, writer, 1, 5);
+    cr_assert_eq(hl_journal_writer_turn(writer, false), HL_OK);
+    cr_assert_eq(hl_journal_durable(hl_journal_writer_progress(writer)), 5);
+    cr_assert_eq(hl_journal_writer_close(writer, NULL), HL_OK);
+    sim_destroy(disk);
+}
+
 /* ---- what fails ---- */
 
 Test(writer, a_failed_sync_is_never_tried_again_and_nothing_is_acknowledged_after_it)
@@ -643,13 +715,15 @@ Test(writer, groups_begin_at_multiples_of_the_alignment)
 
 /* ---- on the real disk ---- */
 
-Test(writer, on_a_real_disk_it_writes_what_is_read_back)
+static void write_and_read_back(const hl_io *io)
 {
     char directory[] = "/tmp/hotlane-journal-XXXXXX";
     cr_assert_not_null(mkdtemp(directory));
     char journal[64];
     snprintf(journal, sizeof journal, "%s/journal", directory);
     hl_journal_writer_options options = HL_JOURNAL_WRITER_OPTIONS_INIT;
+    options.io = io;
+    options.overlap_syncs = io != NULL;
     options.directory = journal;
     options.domain = "fill";
     options.segment_bytes = 1 << 20;
@@ -686,4 +760,19 @@ Test(writer, on_a_real_disk_it_writes_what_is_read_back)
     snprintf(command, sizeof command, "rm -rf %s", directory);
     cr_assert_eq(system(command), 0);
     free(names);
+}
+
+Test(writer, on_a_real_disk_it_writes_what_is_read_back)
+{
+    write_and_read_back(NULL);
+}
+
+Test(writer, by_io_uring_it_writes_what_is_read_back)
+{
+    hl_io_uring *uring;
+    hl_error error;
+    if (hl_io_uring_create(-1, &uring, &error) != HL_OK)
+        cr_skip_test("%s", error.text);
+    write_and_read_back(hl_io_uring_table(uring));
+    hl_io_uring_free(uring);
 }
