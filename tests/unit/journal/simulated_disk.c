@@ -447,6 +447,8 @@ static void settle_changes(file_node *target, size_t count)
     target->changes -= count;
     if (target->changes > 0)
         memmove(target->log, target->log + count, target->changes * sizeof *target->log);
+    else
+        forget_log(target);
     target->syncing = 0;
 }
 
