@@ -1,0 +1,300 @@
+/*
+ * The n-th failure: whichever call of the system fails while a bus is made, started, used, stopped,
+ * reopened, subscribed to, there is a status with a sentence, no crash, no hang, nothing leaks, and
+ * conservation holds.
+ *
+ * usage: nth [SCENARIO [KIND [N]]]
+ * For each kind of call some n, drawn evenly from all that there are, by a seed that is printed
+ * (HOTLANE_SEED sets it); with HOTLANE_LONG=1 n is 1, 2, 3, ... until the scenario passes unharmed.
+ * A process for each, so that nothing is left of the one before.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <execinfo.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "scenario.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define LIMIT_S 60u
+#else
+#define LIMIT_S 30u /* for a process that takes a tenth of a second: it hangs */
+#endif
+#define FIRST  50u
+#define SAMPLE 12u /* beyond it */
+#define SETTLE (2 * HL_SECOND)
+
+/* Of the process that plays, seen by the one that watches. */
+typedef struct watched {
+    uint64_t calls;
+    bool fired, harmed, done;
+    char broken[1024];
+    int frames;
+    void *place[NTH_FRAMES];
+} watched;
+
+static watched *seen;
+static char base[256];
+
+void nth_broken(const nth_run *run, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(seen->broken, sizeof seen->broken, format, arguments);
+    va_end(arguments);
+    seen->fired = run->is_apart ? run->fired : nth_fired();
+    seen->frames = nth_place(seen->place);
+    _exit(1);
+}
+
+bool nth_answered(nth_run *run, const char *call, hl_status status, const char *sentence)
+{
+    if (status == HL_OK)
+        return true;
+    if (strcmp(hl_status_name(status), hl_status_name((hl_status)-1)) == 0)
+        nth_broken(run, "%s answered %d, which is no status", call, (int)status);
+    if (status == HL_NOT_CONSERVED)
+        nth_broken(run, "%s: %s", call, sentence);
+    if (strlen(sentence) < 10)
+        nth_broken(run, "%s answered %s without a sentence (\"%s\")", call, hl_status_name(status),
+                   sentence);
+    if (!nth_fired())
+        nth_broken(run, "%s answered %s though nothing failed: %s", call, hl_status_name(status),
+                   sentence);
+    if (getenv("HOTLANE_VERBOSE") != NULL)
+        fprintf(stderr, "%s: %s: %s\n", call, hl_status_name(status), sentence);
+    run->harmed = true;
+    return false;
+}
+
+/* ---- folders ---- */
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *where)
+{
+    (void)status, (void)kind, (void)where;
+    return remove(path);
+}
+
+static void remove_tree(const char *path)
+{
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void make(const char *path)
+{
+    char command[1200];
+    snprintf(command, sizeof command, "mkdir -p '%s'", path);
+    if (system(command) != 0)
+        exit(1);
+}
+
+static void copy(const char *from, const char *to)
+{
+    char command[1200];
+    snprintf(command, sizeof command, "cp -r --sparse=always '%s' '%s'", from, to);
+    if (system(command) != 0)
+        exit(1);
+}
+
+static uint32_t count_entries(const char *path)
+{
+    uint32_t count = 0;
+    DIR *const folder = opendir(path);
+    while (folder != NULL && readdir(folder) != NULL)
+        count++;
+    if (folder != NULL)
+        closedir(folder);
+    return count;
+}
+
+/* ---- one process ---- */
+
+/* What liburcu's thread is still to free comes a moment later. */
+static void demand_nothing_is_left(nth_run *run, uint64_t blocks, uint64_t mapped, uint32_t files)
+{
+    const struct timespec nap = {0, 2000000};
+    for (uint64_t waited = 0; waited < SETTLE; waited += 2000000) {
+        if (nth_blocks() == blocks && nth_mapped_bytes() == mapped &&
+            count_entries("/proc/self/fd") == files)
+            return;
+        nanosleep(&nap, NULL);
+    }
+    nth_show_blocks(4);
+    nth_broken(run, "left behind: %" PRIu64 " blocks, %" PRIu64 " mapped bytes, %d files",
+               nth_blocks() - blocks, nth_mapped_bytes() - mapped,
+               (int)count_entries("/proc/self/fd") - (int)files);
+}
+
+static void play(const nth_scenario *scenario, nth_run *run)
+{
+    const uint64_t blocks = nth_blocks();
+    const uint64_t mapped = nth_mapped_bytes();
+    const uint32_t files = count_entries("/proc/self/fd");
+    alarm(LIMIT_S);
+    scenario->play(run);
+    const uint64_t calls = nth_disarm();
+    seen->calls = run->is_apart ? run->calls : calls;
+    seen->fired = run->is_apart ? run->fired : nth_fired();
+    seen->harmed = run->harmed;
+    seen->frames = nth_place(seen->place);
+    demand_nothing_is_left(run, blocks, mapped, files);
+    seen->done = true;
+    _exit(0);
+}
+
+static bool tell(const nth_scenario *scenario, const nth_run *run, const char *what)
+{
+    fprintf(stderr, "%s, %s (%s) number %" PRIu64 ": %s\n", scenario->name,
+            nth_kind_name(run->kind), nth_kind_calls(run->kind), run->n, what);
+    if (seen->frames > 0)
+        backtrace_symbols_fd(seen->place, seen->frames, STDERR_FILENO);
+    return false;
+}
+
+/* False: a demand does not hold, and was told. */
+static bool play_apart(const nth_scenario *scenario, nth_run *run)
+{
+    char own[512], copied[512], recorded[512];
+    snprintf(own, sizeof own, "%s/own", base);
+    snprintf(copied, sizeof copied, "%s/copy", base);
+    snprintf(recorded, sizeof recorded, "%s/recorded", base);
+    make(own);
+    if (strcmp(scenario->name, "recovery") == 0)
+        copy(recorded, copied);
+    run->directory = own;
+    run->recorded = copied;
+    memset(seen, 0, sizeof *seen);
+    const pid_t player = fork();
+    if (player == 0)
+        play(scenario, run);
+    int outcome = 0;
+    waitpid(player, &outcome, 0);
+    remove_tree(own);
+    remove_tree(copied);
+    if (WIFSIGNALED(outcome))
+        return tell(scenario, run,
+                    WTERMSIG(outcome) == SIGALRM ? "it hangs" : strsignal(WTERMSIG(outcome)));
+    if (seen->broken[0] != '\0')
+        return tell(scenario, run, seen->broken);
+    return seen->done || tell(scenario, run, "it ended by itself");
+}
+
+/* ---- all of them ---- */
+
+static uint64_t seed_state;
+
+static uint64_t draw(uint64_t below)
+{
+    seed_state ^= seed_state << 13;
+    seed_state ^= seed_state >> 7;
+    seed_state ^= seed_state << 17;
+    return seed_state % below;
+}
+
+typedef struct tally {
+    uint32_t played, harmed, broken;
+} tally;
+
+/* Whether the call came. */
+static bool play_one(const nth_scenario *scenario, nth_kind kind, uint64_t n, tally *to)
+{
+    nth_run run = {.kind = kind, .n = n};
+    to->broken += !play_apart(scenario, &run);
+    to->played += seen->fired;
+    to->harmed += seen->fired && seen->harmed;
+    return seen->fired;
+}
+
+static void play_every(const nth_scenario *scenario, nth_kind kind, tally *to)
+{
+    uint64_t n = 1;
+    while (play_one(scenario, kind, n, to))
+        n++;
+}
+
+/* One of each part of the calls; how many there are differs a little from time to time. */
+static void play_sample(const nth_scenario *scenario, nth_kind kind, uint64_t calls, tally *to)
+{
+    const uint64_t parts = calls < scenario->sample ? calls : scenario->sample;
+    for (uint64_t part = 0; part < parts; part++) {
+        const uint64_t from = calls * part / parts, until = calls * (part + 1) / parts;
+        play_one(scenario, kind, from + draw(until - from) + 1, to);
+    }
+}
+
+static uint32_t play_kind(const nth_scenario *scenario, nth_kind kind, bool every)
+{
+    nth_run counting = {.kind = kind, .n = 0};
+    if (!play_apart(scenario, &counting))
+        return 1;
+    const uint64_t calls = seen->calls;
+    tally counts = {0};
+    if (every)
+        play_every(scenario, kind, &counts);
+    else
+        play_sample(scenario, kind, calls, &counts);
+    printf("%-10s %-7s %6" PRIu64 " calls, %4u failed in turn, %4u of them were answered for\n",
+           scenario->name, nth_kind_name(kind), calls, counts.played, counts.harmed);
+    fflush(stdout);
+    return counts.broken;
+}
+
+static void record(void)
+{
+    char recorded[512];
+    snprintf(recorded, sizeof recorded, "%s/recorded", base);
+    make(recorded);
+    const pid_t writer = fork();
+    if (writer == 0)
+        nth_record(recorded);
+    int outcome;
+    waitpid(writer, &outcome, 0);
+    if (outcome != 0) {
+        fprintf(stderr, "recording: %s\n", seen->broken);
+        exit(1);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const char *const seed = getenv("HOTLANE_SEED");
+    const bool every = getenv("HOTLANE_LONG") != NULL;
+    seed_state = seed != NULL ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL) * 2654435761u;
+    seed_state |= 1;
+    printf("HOTLANE_SEED=%" PRIu64 "\n", seed_state);
+    fflush(stdout);
+    /* In memory where it can be: what is synced a thousand times need not survive. */
+    const char *const folder = getenv("TMPDIR");
+    snprintf(base, sizeof base, "%s/hotlane-nth-XXXXXX",
+             folder != NULL                  ? folder
+             : access("/dev/shm", W_OK) == 0 ? "/dev/shm"
+                                             : "/tmp");
+    seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (seen == MAP_FAILED || mkdtemp(base) == NULL)
+        return 1;
+    record();
+    uint32_t broken = 0;
+    for (uint32_t s = 0; s < nth_scenario_count; s++) {
+        if (argc > 1 && strcmp(argv[1], nth_scenarios[s].name) != 0)
+            continue;
+        for (int kind = 0; kind < NTH_KINDS; kind++) {
+            if (argc > 2 && strcmp(argv[2], nth_kind_name((nth_kind)kind)) != 0)
+                continue;
+            nth_run one = {.kind = (nth_kind)kind, .n = argc > 3 ? strtoull(argv[3], NULL, 10) : 0};
+            broken += argc > 3 ? !play_apart(&nth_scenarios[s], &one)
+                               : play_kind(&nth_scenarios[s], (nth_kind)kind, every);
+        }
+    }
+    remove_tree(base);
+    return broken != 0;
+}
