@@ -138,8 +138,9 @@ static hl_status make_topic(hl_bus *bus, const char *name, const hl_topic_option
     if (status == HL_OK && bus->control->state == HL_BUS_RUNNING)
         status = hl_handler_lanes_make(bus, topic);
     for (const hl_part *const *part = hl_parts; status == HL_OK && *part != NULL; part++)
-        if ((*part)->name_topic != NULL)
-            status = (*part)->name_topic(bus, topic->number, name);
+        if ((*part)->name_topic != NULL &&
+            (status = (*part)->name_topic(bus, topic->number, name)) != HL_OK)
+            hl_bus_fail(bus, status, "topic %s: no memory to note its name", name);
     if (status == HL_OK && !hl_route_build(bus, topic))
         status = hl_bus_fail(bus, HL_NO_MEMORY, "topic %s: no memory for its route", name);
     if (status != HL_OK) {
