@@ -498,9 +498,21 @@ static void take_by_breaker(hl_keeper *keeper, const hl_event *event)
     arm(keeper);
 }
 
+/* What waits in a batch has come before the next event, which its breaker may hold: were it to fail
+ * after that, it would have to wait behind a later event of its key. So it is delivered first. */
+static void deliver_batch_first(hl_keeper *keeper)
+{
+    hl_cell *const cell = keeper->cell;
+    const hl_breaker *const breaker = &keeper->fuse->breaker;
+    if (keeper->is_ordered && keeper->has_breaker && keeper->ward->strand == NULL &&
+        cell->queued != 0 && (breaker->state != HL_BREAKER_CLOSED || breaker->held != 0))
+        cell->delivery->flush(keeper->partition, cell);
+}
+
 static void take_one(hl_keeper *keeper, const hl_event *event)
 {
     hl_ward *const ward = keeper->ward;
+    deliver_batch_first(keeper);
     hl_kept *const head = keeper->is_ordered ? hl_ward_find(keeper, event->key) : NULL;
     if (head != NULL) {
         const bool is_held = head->place == HL_KEPT_HELD;

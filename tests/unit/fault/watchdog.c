@@ -91,6 +91,7 @@ static void set_up(yard *y, hl_subscription_options *options)
     config.domain_count = 2;
     config.handler_budget_ns = 50 * HL_MILLISECOND;
     config.turn_budget_ns = 200 * HL_MILLISECOND;
+    config.max_workers = 1;
     y->bus = y->sleeper.bus = manual_start(&config);
     y->order = topic(y->bus, "order.new");
     y->desk = open_publisher(y->bus, "desk", "order");
@@ -144,6 +145,38 @@ Test(watchdog, a_handler_past_its_budget_is_reported_while_it_runs)
         cr_assert_eq(y.heard.slow.running_ns, 50 * HL_MILLISECOND);
         cr_assert_eq(hl_id_sequence(y.heard.slow.event_id), 1);
         cr_assert_eq(stats_of(y.subscription).slow, 1);
+        manual_stop(y.bus);
+    }
+}
+
+Test(watchdog, a_handler_on_a_worker_has_a_budget_too)
+{
+    for (int batch = 0; batch < 2; batch++) {
+        static yard y;
+        memset(&y, 0, sizeof y);
+        hl_breaker_options breaker = HL_BREAKER_OPTIONS_INIT;
+        hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
+        breaker.open_when_slow = true;
+        options.async = HL_ASYNC_UNORDERED;
+        options.batch = batch != 0 ? sleep_on_batch : NULL;
+        options.batch_wait_ns = 0;
+        options.breaker = &breaker;
+        set_up(&y, &options);
+        y.sleeper.ticks = 6;
+        publish(y.desk, y.order, 1, 1);
+        run_out(&y);
+        cr_assert_eq(y.heard.slow_count, 1);
+        cr_assert_str_eq(y.heard.slow.subscription, "sleeper");
+        cr_assert_not_null(strstr(y.heard.slow.thread, "worker"), "%s", y.heard.slow.thread);
+        cr_assert_str_eq(y.heard.slow.topic, "order.new");
+        cr_assert_eq(y.heard.slow.running_ns, 50 * HL_MILLISECOND);
+        cr_assert_eq(hl_id_sequence(y.heard.slow.event_id), 1);
+        cr_assert_eq(stats_of(y.subscription).slow, 1);
+        cr_assert_eq(y.heard.breaker_count, 1);
+        cr_assert_eq(y.heard.breaker.to, HL_BREAKER_OPEN);
+        publish(y.desk, y.order, 1, 2);
+        run_out(&y);
+        cr_assert_eq(stats_of(y.subscription).dead_lettered, 1);
         manual_stop(y.bus);
     }
 }
