@@ -54,12 +54,12 @@ typedef struct hl_capture {
     uint64_t time_ns;  /* bus time: the copies hold nothing that was published later */
     uint64_t held_ns;  /* how long the partition waited for its copies */
     /* The taker's; under the captures' lock: */
-    uint64_t stored_sequence;
-    uint64_t goal;     /* asked for by hl_bus_snapshot: stored_sequence is to reach it */
-    uint64_t failures; /* to write */
-    uint64_t due_ns;   /* by time: the next one */
-    uint64_t retry_ns; /* not before, whatever asks for it */
-    hl_error error;    /* of the last of them */
+    uint64_t stored_sequence; /* 0: none */
+    uint64_t goal;            /* asked for by hl_bus_snapshot: stored_sequence is to reach it */
+    uint64_t failures;        /* to write */
+    uint64_t due_ns;          /* by time: the next one */
+    uint64_t retry_ns;        /* not before, whatever asks for it */
+    hl_error error;           /* of the last of them */
 } hl_capture;
 
 struct hl_captures {
@@ -325,7 +325,9 @@ static void step_one(hl_captures *captures, hl_capture *capture)
         hl_store_relaxed_u32(&capture->state, IDLE); /* Relaxed: the taker's own again. */
         break;
     case TAKEN:
-        if (waits_for(capture) == NULL)
+        if (capture->sequence == capture->stored_sequence)
+            hl_store_relaxed_u32(&capture->state, IDLE); /* Relaxed: as above. All was in flight. */
+        else if (waits_for(capture) == NULL)
             store(captures, capture);
         break;
     case ASKED:

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -14,6 +15,7 @@
 #include <hotlane/journal_reader.h>
 #include <hotlane/system.h>
 
+#include "journal/snapshot.h"
 #include "own_bus.h"
 
 #define EVENTS (20000u / OWN_SHARE)
@@ -291,4 +293,97 @@ Test(journal, where_io_uring_is_refused_it_is_said_once_and_all_is_written, .tim
     cr_assert_not_null(strstr(of.last.text, "its syncs are waited for"), "%s", of.last.text);
     cr_assert_eq(of.last.state, HL_JOURNAL_RUNNING);
     cr_assert_geq(journaled("market_data"), 1000);
+}
+
+/* ---- snapshots ---- */
+
+#define SNAPSHOT_EVENTS (EVENTS / 5)
+
+typedef struct tally {
+    uint64_t count, sum;
+} tally;
+
+static hl_status add_up(void *state, const hl_event *event, hl_publisher *out, void *context)
+{
+    tally *const of = state;
+    (void)out, (void)context;
+    of->count++;
+    of->sum += own_value(event);
+    return HL_OK;
+}
+
+/* Of one tally in a table: size, count, key, and the tally. */
+static hl_status check_snapshot(void *context, const char *path, const hl_snapshot *snapshot)
+{
+    uint64_t *const checked = context;
+    tally of;
+    cr_assert_not_null(snapshot, "%s is not whole", path);
+    if (strcmp(snapshot->name, "trades") != 0 && strcmp(snapshot->name, "orders") != 0)
+        return HL_OK; /* last values: there are none */
+    cr_assert_eq(snapshot->size, 4 + 4 + 8 + sizeof of);
+    memcpy(&of, (const char *)snapshot->payload + 16, sizeof of);
+    cr_assert_eq(of.count, snapshot->sequence, "%lu events in %s", of.count, path);
+    /* Trades are 0, 1, 2, ...; what waited for room became an order later than others. */
+    if (snapshot->name[0] == 't')
+        cr_assert_eq(of.sum, of.count * (of.count - 1) / 2, "%s", path);
+    ++*checked;
+    return HL_OK;
+}
+
+static void open_tally(hl_bus *bus, const char *name, const char *domain)
+{
+    hl_aggregate_options options = HL_AGGREGATE_OPTIONS_INIT;
+    hl_aggregate *aggregate;
+    hl_error error = {.text = ""};
+    options.name = name;
+    options.domain = domain;
+    options.apply = add_up;
+    options.state_size_bytes = sizeof(tally);
+    cr_assert_eq(hl_aggregate_open(bus, &options, &aggregate, &error), HL_OK, "%s", error.text);
+}
+
+typedef struct flood {
+    hl_publisher *feed;
+    hl_topic trade;
+} flood;
+
+static void *publish_all(void *context)
+{
+    const flood *const of = context;
+    for (uint64_t i = 0; i < SNAPSHOT_EVENTS; i++)
+        own_publish(of->feed, of->trade, i % 7, i);
+    return NULL;
+}
+
+Test(journal, snapshots_under_load_are_of_one_sequence_and_cost_a_partition_no_file_call,
+     .timeout = 240)
+{
+    pipeline of = {.bus = create(HL_DURABILITY_ASYNC, HL_DURABILITY_SYNC, 0),
+                   .order_is_sync = true};
+    flood to = {.trade = own_topic(of.bus, "market_data.trade", HL_DELTA)};
+    hl_error error = {.text = ""};
+    uint64_t checked = 0;
+    of.order = own_topic(of.bus, "order.new", HL_DELTA);
+    own_subscribe(of.bus, "market_data.trade", on_trade, &of);
+    own_subscribe(of.bus, "order.new", on_order, &of);
+    open_tally(of.bus, "trades", "market_data");
+    open_tally(of.bus, "orders", "order");
+    cr_assert_eq(hl_bus_start(of.bus), HL_OK);
+    to.feed = own_publisher(of.bus, "feed", NULL);
+    const pthread_t thread = own_thread(publish_all, &to);
+    /* Acquire, as own_await. */
+    while (hl_load_acquire_u64(&of.seen[0]) < SNAPSHOT_EVENTS) {
+        const hl_status status = hl_bus_snapshot(of.bus, 60 * HL_SECOND, &error);
+        cr_assert_eq(status, HL_OK, "%s", error.text);
+        cr_assert_eq(hl_snapshot_each(hl_io_posix(), directory, check_snapshot, &checked, &error),
+                     HL_OK, "%s", error.text);
+    }
+    own_join(thread);
+    own_await(&of.seen[1], SNAPSHOT_EVENTS / 4);
+    own_stop(of.bus);
+    cr_assert_gt(checked, 0);
+    checked = 0;
+    cr_assert_eq(hl_snapshot_each(hl_io_posix(), directory, check_snapshot, &checked, &error),
+                 HL_OK, "%s", error.text);
+    cr_assert_eq(checked, 4, "two of each are kept");
 }
