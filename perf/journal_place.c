@@ -12,7 +12,7 @@
 #include "base/error.h"
 
 #define STEP_BYTES      (1u << 20)
-#define SYNC_FILE_BYTES (64u << 20)
+#define SYNC_FILE_BYTES (16u << 20)
 
 static hl_status failed(hl_error *error, const char *path, const char *what)
 {
@@ -44,29 +44,6 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
 void perf_place_remove(const perf_place *place)
 {
     nftw(place->path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-/* nftw hands no context to its function. */
-static _Thread_local struct {
-    const char *ending;
-    uint64_t bytes;
-} adding;
-
-static int add_one(const char *path, const struct stat *status, int kind, struct FTW *where)
-{
-    (void)where;
-    const size_t length = strlen(path), ending = strlen(adding.ending);
-    if (kind == FTW_F && length >= ending && strcmp(path + length - ending, adding.ending) == 0)
-        adding.bytes += (uint64_t)status->st_size;
-    return 0;
-}
-
-uint64_t perf_place_bytes(const perf_place *place, const char *ending)
-{
-    adding.ending = ending;
-    adding.bytes = 0;
-    nftw(place->path, add_one, 16, FTW_PHYS);
-    return adding.bytes;
 }
 
 /* A new file of preallocated blocks, and something to write to it. */

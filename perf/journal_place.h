@@ -29,9 +29,6 @@ uint64_t perf_place_free_bytes(const char *path);
 /* All that lies in it, then itself. */
 void perf_place_remove(const perf_place *place);
 
-/* Sum of the sizes of the files in it and below whose names end in `ending`. */
-uint64_t perf_place_bytes(const perf_place *place, const char *ending);
-
 /*
  * One thread's plain writing: `bytes` (of a multiple of 1 MiB) into a file of preallocated blocks,
  * a MiB a pwrite, then one fdatasync, which counts. Bytes a second. The file is removed.

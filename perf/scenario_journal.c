@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <math.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,7 @@
 #define RATE_PER_S    1e5
 #define ASYNC_SLOTS   65536u
 #define SYNC_SLOTS    4096u
+#define WRONG_USAGE   2 /* exit status of a command that is not there */
 
 extern char **environ;
 
@@ -413,9 +415,11 @@ static hl_status run_pipeline(const perf_place *place, hl_error *error)
     int outcome;
     while (waitpid(child, &outcome, 0) == -1 && errno == EINTR)
         continue;
-    return WIFEXITED(outcome) && WEXITSTATUS(outcome) == 0
-               ? HL_OK
-               : hl_error_set(error, HL_SYSTEM, "hotlane run --deterministic --journal failed");
+    if (WIFEXITED(outcome) && WEXITSTATUS(outcome) == 0)
+        return HL_OK;
+    if (WIFEXITED(outcome) && WEXITSTATUS(outcome) == WRONG_USAGE)
+        return hl_error_set(error, HL_UNSUPPORTED, "built without the reference pipeline");
+    return hl_error_set(error, HL_SYSTEM, "hotlane run --deterministic --journal failed");
 }
 
 static hl_status measure_pack(void *context, double *ret_values, hl_error *error)
@@ -432,7 +436,10 @@ static hl_status measure_pack(void *context, double *ret_values, hl_error *error
     if (status == HL_OK)
         status = perf_journal_pack(journal, ret_values, error);
     perf_place_remove(&place);
-    return status;
+    if (status != HL_UNSUPPORTED)
+        return status;
+    ret_values[0] = NAN; /* no pipeline, or no zstd: no row */
+    return HL_OK;
 }
 
 /* ---- all of it ---- */
