@@ -150,6 +150,108 @@ Test(async, every_contract_keeps_its_word_beside_stalled_and_slow_ones)
     hl_bus_destroy(bus);
 }
 
+/* ---- each contract alone, and all of them, slow and then well ---- */
+
+static const hl_contract contracts[] = {HL_CONTRACT_LOSSLESS, HL_CONTRACT_LATEST, HL_CONTRACT_LOSSY,
+                                        HL_CONTRACT_EJECT};
+#define CONTRACTS 4u
+
+typedef struct patient {
+    hl_contract contract;
+    consumer consumer;
+    hl_subscription *subscription;
+} patient;
+
+/* It has nothing left to do, and is attached; one that was ejected is told so first. */
+static void await_health(const patient *of)
+{
+    hl_subscription_stats stats = stats_of(of->subscription);
+    for (uint32_t tries = 0; stats.queued != 0 || stats.running != 0 || stats.ejected; tries++) {
+        cr_assert_lt(tries, 60000, "contract %d: it does not get well", (int)of->contract);
+        if (stats.ejected) /* HL_BUSY: it was not told yet */
+            (void)hl_subscription_reattach(of->subscription);
+        pause_ns(HL_MILLISECOND);
+        stats = stats_of(of->subscription);
+    }
+}
+
+static void check_patient(const patient *of, uint64_t rounds)
+{
+    const hl_subscription_stats stats = stats_of(of->subscription);
+    const uint64_t events = rounds * KEYS;
+    cr_assert_eq(of->consumer.out_of_order, 0, "contract %d", (int)of->contract);
+    for (uint32_t key = 0; key < KEYS; key++)
+        cr_assert_eq(of->consumer.last[key], rounds, "contract %d: key %u", (int)of->contract, key);
+    cr_assert_eq(of->consumer.lost, of->contract == HL_CONTRACT_LOSSY ? stats.lost : 0);
+    switch (of->contract) {
+    case HL_CONTRACT_LOSSLESS:
+        cr_assert_eq(stats.handled, events);
+        break;
+    case HL_CONTRACT_LATEST:
+        cr_assert_gt(stats.conflated, 0, "it was not slow");
+        cr_assert_eq(stats.handled + stats.conflated, events);
+        break;
+    case HL_CONTRACT_LOSSY:
+        cr_assert_gt(stats.lost, 0, "it was not slow");
+        cr_assert_eq(stats.handled + stats.lost, events);
+        break;
+    case HL_CONTRACT_EJECT:
+        cr_assert_eq(of->consumer.ejected, stats.ejections);
+        cr_assert_gt(stats.ejections, 0, "it was not slow");
+        break;
+    }
+}
+
+/* A flood while they are stalled or slow, then one event of each key when they are well: which all
+ * of them get. Lossless ones are only slow, for the flood has to end. */
+static void be_slow_and_get_well(patient *patients, uint32_t count)
+{
+    const uint64_t rounds = 300 / OWN_SHARE + 20;
+    hl_bus *const bus = own_start_with_workers(HL_WAIT_PARK, count);
+    const hl_topic quote = own_topic(bus, "market_data.quote", HL_STATE);
+    for (uint32_t i = 0; i < count; i++) {
+        patient *const of = &patients[i];
+        const hl_subscription_options options = options_of(HL_ASYNC_ORDERED, of->contract);
+        const bool is_lossless = of->contract == HL_CONTRACT_LOSSLESS;
+        of->consumer.gaps = !is_lossless;
+        of->consumer.pause_ns = is_lossless ? 20000 : 0;
+        of->consumer.stalled = !is_lossless;
+        of->subscription =
+            subscribe_async(bus, "market_data.quote", consume, &of->consumer, &options);
+    }
+    hl_publisher *const feed = own_publisher(bus, "feed", "market_data");
+    flood(feed, quote, 1, rounds - 1);
+    const hl_lane_stats lane = own_lane(bus, "market_data");
+    cr_assert_eq(lane.committed, (rounds - 1) * KEYS, "nobody but a lossless one holds it up");
+    for (uint32_t i = 0; i < count; i++)
+        set_stalled(&patients[i].consumer, false);
+    while (own_lane(bus, "market_data").pending != 0)
+        pause_ns(HL_MILLISECOND);
+    for (uint32_t i = 0; i < count; i++)
+        await_health(&patients[i]);
+    flood(feed, quote, rounds, 1);
+    cr_assert_eq(hl_bus_stop(bus, 60 * HL_SECOND), HL_OK);
+    for (uint32_t i = 0; i < count; i++)
+        check_patient(&patients[i], rounds);
+    hl_bus_destroy(bus);
+}
+
+Test(async, each_contract_alone_gets_well_after_it_was_slow)
+{
+    for (uint32_t i = 0; i < CONTRACTS; i++) {
+        patient alone = {.contract = contracts[i]};
+        be_slow_and_get_well(&alone, 1);
+    }
+}
+
+Test(async, all_slow_at_once_get_well)
+{
+    patient all[CONTRACTS];
+    for (uint32_t i = 0; i < CONTRACTS; i++)
+        all[i] = (patient){.contract = contracts[i]};
+    be_slow_and_get_well(all, CONTRACTS);
+}
+
 Test(async, a_lossless_one_that_stalls_and_gets_well_has_lost_nothing)
 {
     const uint64_t rounds = 2000 / OWN_SHARE, before = 40;
