@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "config/nearest.h"
 #include "journal_options.h"
 
 #define FILTERS "ptkcabABK"
@@ -55,13 +54,7 @@ static hl_exit refuse_unknown(const char *word)
     const char *names[COMMANDS];
     for (size_t i = 0; i < COMMANDS; i++)
         names[i] = commands[i].name;
-    const char *const nearest = hl_nearest(word, names, COMMANDS);
-    fprintf(stderr, "journal: there is no subcommand \"%s\"", word);
-    if (nearest != NULL)
-        fprintf(stderr, ": did you mean \"%s\"?\n", nearest);
-    else
-        fputs(": `hotlane journal --help` lists them\n", stderr);
-    return HL_EXIT_USAGE;
+    return hl_refuse_unknown("hotlane journal", "subcommand", word, names, COMMANDS);
 }
 
 static hl_exit run(const journal_command *command, int argc, char **argv)

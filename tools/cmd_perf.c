@@ -9,7 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "config/nearest.h"
 #include "perf/compare.h"
 #include "perf/hgrm.h"
 #include "perf/instructions.h"
@@ -363,20 +362,16 @@ static hl_exit count_instructions(int argc, char **argv)
     return arguments.budget_path == NULL ? HL_EXIT_OK : hold_to_budget(&counts, &arguments);
 }
 
+#define NAMES_MAX 64
+
 static hl_exit refuse_unknown(const char *word)
 {
-    const char *names[16] = {"compare", "instructions", "peers"};
-    uint32_t count;
+    const char *names[NAMES_MAX] = {"compare", "instructions", "peers"};
+    uint32_t count, named = 3;
     const perf_scenario *const scenarios = perf_scenarios(&count);
-    for (uint32_t i = 0; i < count; i++)
-        names[i + 3] = scenarios[i].name;
-    const char *const nearest = hl_nearest(word, names, count + 3);
-    fprintf(stderr, "perf: there is no scenario \"%s\"", word);
-    if (nearest != NULL)
-        fprintf(stderr, ": did you mean \"%s\"?\n", nearest);
-    else
-        fputs(": `hotlane perf --help` lists them\n", stderr);
-    return HL_EXIT_USAGE;
+    for (uint32_t i = 0; i < count && named < NAMES_MAX; i++)
+        names[named++] = scenarios[i].name;
+    return hl_refuse_unknown("hotlane perf", "scenario", word, names, named);
 }
 
 hl_exit hl_command_perf(int argc, char **argv)

@@ -5,6 +5,8 @@
 #ifndef HL_TOOLS_COMMAND_H
 #define HL_TOOLS_COMMAND_H
 
+#include <stddef.h>
+
 /* What a subcommand answers. */
 typedef enum hl_exit {
     HL_EXIT_OK = 0,
@@ -18,6 +20,13 @@ typedef struct hl_command {
     /* argv[0] is the subcommand's name. Writes its result to stdout, everything else to stderr. */
     hl_exit (*run)(int argc, char **argv);
 } hl_command;
+
+/*
+ * "hotlane COMMAND: there is no WHAT "WORD": did you mean ...?" to stderr, with the nearest of the
+ * names; where none is near, with what `command` --help lists. Returns HL_EXIT_USAGE.
+ */
+hl_exit hl_refuse_unknown(const char *command, const char *what, const char *word,
+                          const char *const *names, size_t count);
 
 hl_exit hl_command_check(int argc, char **argv);
 hl_exit hl_command_dlq(int argc, char **argv);

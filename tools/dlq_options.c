@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "config/nearest.h"
+#include "command.h"
 
 static const char *const actions[] = {"ls", "show", "redrive", "purge"};
 
@@ -217,12 +217,7 @@ static dlq_parse take_action(const char *word, dlq_options *options)
             return DLQ_PARSE_OK;
         }
     }
-    const char *const nearest = hl_nearest(word, actions, ACTIONS);
-    fprintf(stderr, "dlq: there is no \"%s\": ", word);
-    if (nearest != NULL)
-        fprintf(stderr, "did you mean \"%s\"?\n", nearest);
-    else
-        fputs("use ls, show, redrive or purge\n", stderr);
+    hl_refuse_unknown("hotlane dlq", "action", word, actions, ACTIONS);
     return DLQ_PARSE_WRONG;
 }
 

@@ -8,8 +8,6 @@
 
 #include <hotlane/version.h>
 
-#include "config/nearest.h"
-
 static const hl_command commands[] = {
 #ifdef HL_HAVE_MARKET
     {"run", "the bus with the reference pipeline over real or synthetic market data",
@@ -20,7 +18,8 @@ static const hl_command commands[] = {
     {"check", "check a configuration file, and its plan on this machine", hl_command_check},
     {"dlq", "dead letters in a file: ls, show, redrive, purge", hl_command_dlq},
     {"journal",
-     "what a journal holds: ls, cat, tail, verify, stat, export, import, repair, compact",
+     "what a journal holds: ls, cat, tail, verify, stat, export, import, replay, snapshot, repair, "
+     "compact",
      hl_command_journal},
     {"perf", "measure this machine, the rings and the bus", hl_command_perf},
 };
@@ -43,13 +42,7 @@ static hl_exit refuse_unknown(const char *word)
     const char *names[COMMANDS];
     for (size_t i = 0; i < COMMANDS; i++)
         names[i] = commands[i].name;
-    const char *const nearest = hl_nearest(word, names, COMMANDS);
-    fprintf(stderr, "hotlane: there is no command \"%s\"", word);
-    if (nearest != NULL)
-        fprintf(stderr, ": did you mean \"%s\"?\n", nearest);
-    else
-        fputs(": `hotlane --help` lists them\n", stderr);
-    return HL_EXIT_USAGE;
+    return hl_refuse_unknown("hotlane", "command", word, names, COMMANDS);
 }
 
 static hl_exit dispatch(int argc, char **argv)

@@ -1,0 +1,20 @@
+#include "command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "config/nearest.h"
+
+hl_exit hl_refuse_unknown(const char *command, const char *what, const char *word,
+                          const char *const *names, size_t count)
+{
+    const char *const nearest = hl_nearest(word, names, count);
+    /* "hotlane journal" speaks as "journal". */
+    const char *const last = strrchr(command, ' ');
+    fprintf(stderr, "%s: there is no %s \"%s\"", last == NULL ? command : last + 1, what, word);
+    if (nearest != NULL)
+        fprintf(stderr, ": did you mean \"%s\"?\n", nearest);
+    else
+        fprintf(stderr, ": `%s --help` lists them\n", command);
+    return HL_EXIT_USAGE;
+}
