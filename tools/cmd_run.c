@@ -8,7 +8,6 @@
  */
 #include "command.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -22,6 +21,7 @@
 #include "run_options.h"
 #include "run_parts.h"
 #include "run_report.h"
+#include "run_signals.h"
 
 #define SETTLE_TIMEOUT_NS   (5 * HL_SECOND)
 #define STOP_TIMEOUT_NS     (10 * HL_SECOND)
@@ -51,7 +51,7 @@ typedef struct run_state {
     uint64_t progress_ns;
     bool shows_progress;
     bool started;
-    sigset_t signals; /* SIGINT and SIGTERM, blocked while the bus is there */
+    run_signals signals;
 } run_state;
 
 static uint64_t monotonic_ns(void)
@@ -145,6 +145,7 @@ static hl_status configure(run_state *run, hl_error *error)
         run->config.lcores = run->options.lcores;
     if (run->options.dlq_path != NULL)
         run->config.dlq_path = run->options.dlq_path;
+    run->config.log_level = run->options.log_level;
     run->config.stall_backtrace |= run->options.stall_backtrace;
     if (run->options.replay_dir != NULL) {
         run->config.threads = HL_THREADS_MANUAL;
@@ -206,6 +207,7 @@ static void unmake(run_state *run)
 {
     if (run->bus != NULL)
         hl_components_stop(run->bus);
+    run_signals_forget_bus(&run->signals);
     hl_bus_destroy(run->bus);
     market_pipeline_destroy(run->pipeline);
     hl_config_free(run->loaded);
@@ -239,8 +241,10 @@ static bool interrupted(run_state *run, uint64_t wait_ns)
         if (wait_ns > run->options.duration_ns - elapsed_ns)
             wait_ns = run->options.duration_ns - elapsed_ns;
     }
-    const struct timespec timeout = {.tv_nsec = (long)wait_ns};
-    return sigtimedwait(&run->signals, NULL, &timeout) > 0;
+    const struct timespec nap = {.tv_nsec = (long)wait_ns};
+    if (wait_ns != 0 && !run_signals_any(&run->signals))
+        nanosleep(&nap, NULL);
+    return run_signals_any(&run->signals);
 }
 
 static hl_status run_threads(run_state *run, hl_error *error)
@@ -293,7 +297,7 @@ static hl_status start(run_state *run, hl_error *error)
     return status;
 }
 
-static hl_status write_report(run_state *run, hl_error *error)
+static hl_status print_report(run_state *run, hl_error *error)
 {
     run_report report = {.bus = run->bus,
                          .pipeline = run->pipeline,
@@ -320,6 +324,13 @@ static hl_status write_report(run_state *run, hl_error *error)
     if (report.stop.conservation.status != HL_OK)
         *error = report.stop.conservation;
     return report.stop.conservation.status;
+}
+
+static hl_status write_report(run_state *run, hl_error *error)
+{
+    if (!run_signals_take_report(&run->signals))
+        pause(); /* it is being written already, and then the process ends */
+    return print_report(run, error);
 }
 
 /* Runs until the end, drains, reports. What fails first is the answer. */
@@ -351,13 +362,12 @@ static hl_status run_all(run_state *run, hl_error *error)
     return status;
 }
 
-/* For good: a second Ctrl-C must not undo the drain of the first. */
-static void block_signals(run_state *run)
+/* The report as things stand, of a run that is ended at once. */
+static void report_so_far(void *context)
 {
-    sigemptyset(&run->signals);
-    sigaddset(&run->signals, SIGINT);
-    sigaddset(&run->signals, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &run->signals, NULL);
+    run_state *const run = context;
+    hl_error ignored; /* what it would say is in the report */
+    print_report(run, &ignored);
 }
 
 static hl_exit execute(run_state *run)
@@ -371,13 +381,19 @@ static hl_exit execute(run_state *run)
         return status == HL_INVALID ? HL_EXIT_USAGE : HL_EXIT_FAILED;
     }
     /* From here on a signal ends the run in good order; before, it simply ends the process. */
-    block_signals(run);
+    run_signals_block();
     status = make(run, &error);
+    run->signals.bus = run->bus;
+    run->signals.report = report_so_far;
+    run->signals.context = run;
+    if (status == HL_OK)
+        status = run_signals_start(&run->signals, &error);
     if (status == HL_OK)
         status = run_all(run, &error);
     if (status != HL_OK)
         fprintf(stderr, "hotlane run: %s\n", error.text);
     unmake(run);
+    run_signals_finish(&run->signals);
     return status == HL_OK ? HL_EXIT_OK : HL_EXIT_FAILED;
 }
 

@@ -17,6 +17,7 @@ enum {
     OPTION_LCORES,
     OPTION_DLQ,
     OPTION_STALL_BACKTRACE,
+    OPTION_LOG,
     OPTION_JOURNAL,
     OPTION_DURABILITY,
     OPTION_RECOVER,
@@ -44,6 +45,7 @@ static const struct option long_options[] = {
     {"lcores", required_argument, NULL, OPTION_LCORES},
     {"dlq", required_argument, NULL, OPTION_DLQ},
     {"stall-backtrace", no_argument, NULL, OPTION_STALL_BACKTRACE},
+    {"log", required_argument, NULL, OPTION_LOG},
     {"journal", required_argument, NULL, OPTION_JOURNAL},
     {"durability", required_argument, NULL, OPTION_DURABILITY},
     {"recover", no_argument, NULL, OPTION_RECOVER},
@@ -79,6 +81,9 @@ void run_options_print_usage(FILE *stream)
         "  --config FILE       configuration of the bus, YAML (see hotlane check)\n"
         "  --lcores PLAN       placement by hand, as 'order@2,market_data@4,housekeeping@0'\n"
         "  --dlq FILE          keep dead letters in FILE, too (see hotlane dlq)\n"
+        "  --log LEVEL         what the bus says goes to stderr: nothing (default), error, "
+        "warning\n"
+        "                      or info\n"
         "  --stall-backtrace   say where a stalled thread is, in system.stalled\n"
         "  --journal DIR       write every event down there, and go on behind what is there\n"
         "  --durability LIST   how safely, by domain: off, async or sync, as "
@@ -116,7 +121,8 @@ void run_options_print_usage(FILE *stream)
         "  --no-hash           do not hash what is dispatched\n"
         "  --json              one JSON object on stdout\n"
         "  --help              this text\n\n"
-        "Ctrl-C drains, reports and exits 0. Exit status: 0 done, 1 failed (bad input, or the "
+        "Ctrl-C drains, reports and exits 0; a second one ends at once. Exit status: 0 done, 1 "
+        "failed (bad input, or the "
         "sums\n"
         "do not hold), 2 wrong usage.\n",
         stream);
@@ -180,6 +186,16 @@ static const char *repeat_argument(int argc, char **argv)
     return "0";
 }
 
+static run_parse take_log_level(run_options *options, const char *word)
+{
+    for (int level = HL_LOG_INFO; level <= HL_LOG_NOTHING; level++)
+        if (strcmp(word, hl_log_level_name((hl_log_level)level)) == 0) {
+            options->log_level = (hl_log_level)level;
+            return RUN_PARSE_OK;
+        }
+    return refuse("--log: '%.40s' is no level: use nothing, error, warning or info", word);
+}
+
 static run_parse take_input(run_options *options, const char *spec)
 {
     if (options->input_count == MARKET_INPUTS_MAX)
@@ -229,6 +245,8 @@ static run_parse take(run_options *options, int option, int argc, char **argv)
     case OPTION_STALL_BACKTRACE:
         options->stall_backtrace = true;
         return RUN_PARSE_OK;
+    case OPTION_LOG:
+        return take_log_level(options, optarg);
     case OPTION_JOURNAL:
         options->journal_dir = optarg;
         return RUN_PARSE_OK;
@@ -311,7 +329,8 @@ static run_parse check(const run_options *options)
 void run_options_init(run_options *ret_options)
 {
     const hl_journal_reader_options reading = HL_JOURNAL_READER_OPTIONS_INIT;
-    *ret_options = (run_options){.passes = 1, .seed = 1, .audit = true, .reading = reading};
+    *ret_options = (run_options){
+        .passes = 1, .seed = 1, .audit = true, .log_level = HL_LOG_NOTHING, .reading = reading};
 }
 
 run_parse run_options_parse(int argc, char **argv, run_options *ret_options)

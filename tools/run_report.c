@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "run_health.h"
 #include "run_journal.h"
 #include "run_slowest.h"
 #include "run_parts.h"
@@ -161,9 +162,7 @@ static void print_failures(const run_report *report, FILE *stream)
                     " became dead letters, %" PRIu64 " were skipped.\n",
                     s.name, s.failures, s.dead_lettered, s.skipped);
     }
-    if (!report->stop.drained)
-        fprintf(stream, "The stop's deadline passed: %" PRIu64 " events were left.\n",
-                report->stop.abandoned);
+    run_left_print(&report->stop, stream);
 }
 
 void run_report_print(const run_report *report, FILE *stream)
@@ -186,6 +185,7 @@ void run_report_print(const run_report *report, FILE *stream)
             quotes.told + quotes.late, quotes.seen, conflated);
     run_journal_print(report->bus, stream);
     run_parts_print(report->bus, stream);
+    run_health_print(report->bus, stream);
     hl_latency tick;
     market_pipeline_tick_to_order(report->pipeline, &tick);
     fprintf(stream,
@@ -461,6 +461,9 @@ hl_status run_report_print_json(const run_report *report, FILE *stream)
     bad |= failed(root, "tick_to_order_ns", latency_json(&tick));
     bad |= set_journal(report, root);
     bad |= failed(root, "components", run_parts_json(report->bus));
+    bad |= failed(root, "health", run_health_json(report->bus));
+    if (report->stop.left_count != 0)
+        bad |= failed(root, "left", run_left_json(&report->stop));
     bad |= failed(root, "elapsed_s", json_real(report->elapsed_s));
     bad |= failed(root, "events_per_s", json_real(events_per_second(report)));
     bad |= failed(root, "conservation", json_string(conservation(report)));

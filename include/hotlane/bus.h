@@ -18,12 +18,30 @@
 /* What a partition's thread turns; see hl_executor_turn. */
 typedef struct hl_executor hl_executor;
 
+/* What a stop left behind. */
+typedef enum hl_left_kind {
+    HL_LEFT_LANE = 0,     /* "order/critical": events unread, or claimed and never committed */
+    HL_LEFT_SUBSCRIPTION, /* events that waited for it: in a batch or queue, for a retry, held */
+    HL_LEFT_HANDLER       /* "strategy on order+fill": it still runs */
+} hl_left_kind;
+
+typedef struct hl_stop_left {
+    hl_left_kind kind;
+    uint64_t events; /* 0: of HL_LEFT_HANDLER */
+    char name[136];
+} hl_stop_left;
+
+#define HL_STOP_LEFT_MAX 16u
+
 /* What a stop found. */
 typedef struct hl_stop_report {
+    bool is_final;         /* the bus is stopped; false: a handler still runs, or the stop does */
     bool drained;          /* every lane ran empty before the deadline */
     uint64_t abandoned;    /* events left in lanes, or claimed and never committed */
     uint64_t elapsed_ns;   /* what the stop took */
-    hl_error conservation; /* HL_OK, or the sum that fails */
+    hl_error conservation; /* HL_OK, or the sum that fails; HL_WRONG_STATE: it cannot be said yet */
+    uint32_t left_count;   /* all that was left, of which `left` names the first */
+    hl_stop_left left[HL_STOP_LEFT_MAX];
 } hl_stop_report;
 
 #ifdef __cplusplus
@@ -50,8 +68,8 @@ HL_API hl_status hl_bus_start(hl_bus *bus);
  * threads; counts what is left as abandoned; checks the sums. In HL_THREADS_MANUAL the caller's
  * thread turns the executors meanwhile; no other thread may.
  * - HL_OK: all passed and the sums hold.
- * - HL_TIMEOUT: something was left, and is counted as abandoned; or a handler still runs (the
- *   sentence names its executor): stop again when it has ended.
+ * - HL_TIMEOUT: something was left, and is counted as abandoned; or a handler still runs: stop
+ *   again when it has ended. The sentence names the first of what was left, hl_bus_stop_report all.
  * - HL_NOT_CONSERVED: a sum fails; hl_bus_error and hl_bus_stop_report have the line.
  * - HL_WRONG_STATE: not started, stopped before, or another thread is stopping it.
  * - HL_WRONG_THREAD: called from a handler.
@@ -59,7 +77,15 @@ HL_API hl_status hl_bus_start(hl_bus *bus);
  */
 HL_API hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns);
 
-/* What the stop found; valid after hl_bus_stop. */
+/*
+ * Has an hl_bus_stop, of another thread or the next one, end at once: what is not through is left
+ * (HL_TIMEOUT), a handler that runs gets a tenth of a second. Any thread, a handler, and a signal
+ * handler (it is async-signal-safe).
+ */
+HL_API void hl_bus_stop_now(hl_bus *bus);
+
+/* What the stop found; of a bus that is not stopped yet, what would be left if it were now
+ * (is_final says which). Any thread. HL_WRONG_STATE: the bus was not started. */
 HL_API hl_status hl_bus_stop_report(const hl_bus *bus, hl_stop_report *ret_report);
 
 /* Frees everything, subscriptions and publishers that are still open too; stops first (without a

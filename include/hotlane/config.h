@@ -20,6 +20,7 @@
 #include <hotlane/flow.h>
 #include <hotlane/health.h>
 #include <hotlane/journal.h>
+#include <hotlane/log.h>
 #include <hotlane/status.h>
 
 /* How an idle thread waits. */
@@ -154,6 +155,9 @@ typedef struct hl_config {
     hl_health_options health;      /* from when on something is degraded, or critical */
     const hl_alert_rule *alerts;   /* rules over counters */
     uint32_t alert_count;          /* entries of it; 0..256 */
+    hl_log_handler on_log;         /* what is to be told to people; NULL: to stderr */
+    void *log_context;
+    hl_log_level log_level; /* and from which level on; not HL_LOG_DEBUG, see hl_log_debug */
 } hl_config;
 
 #define HL_CONFIG_INIT                                                                            \
@@ -163,7 +167,7 @@ typedef struct hl_config {
             5000, 0, 10, HL_SECOND, 0, 100 * HL_MILLISECOND, 4096, (uint64_t)16 << 20, NULL,      \
             100 * HL_MILLISECOND, HL_SECOND, false, HL_LADDER_OPTIONS_INIT,                       \
             HL_SAMPLING_OPTIONS_INIT, NULL, NULL, NULL, UINT64_C(67108864), NULL, true, false, 0, \
-            60 * HL_SECOND, 2, HL_HEALTH_OPTIONS_INIT, NULL, 0                                    \
+            60 * HL_SECOND, 2, HL_HEALTH_OPTIONS_INIT, NULL, 0, NULL, NULL, HL_LOG_WARNING        \
     }
 
 #ifdef __cplusplus

@@ -5,6 +5,7 @@
 #ifndef HOTLANE_H
 #define HOTLANE_H
 
+#include <hotlane/adapter.h>
 #include <hotlane/aggregate.h>
 #include <hotlane/bus.h>
 #include <hotlane/component.h>
@@ -18,6 +19,7 @@
 #include <hotlane/health.h>
 #include <hotlane/journal.h>
 #include <hotlane/journal_reader.h>
+#include <hotlane/log.h>
 #include <hotlane/publisher.h>
 #include <hotlane/replay.h>
 #include <hotlane/stats.h>

@@ -343,7 +343,7 @@ hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *err
     }
     pthread_mutex_init(&bus->control->lock, NULL);
     bool whole = copy_config(bus, config) && make_tables(bus) && make_partitions(bus) &&
-                 (bus->notices = hl_notices_make()) != NULL;
+                 (bus->notices = hl_notices_make()) != NULL && (bus->log = hl_log_make()) != NULL;
     if (whole && config->threads == HL_THREADS_OWN)
         status = make_plan(bus, config, error);
     if (whole && status == HL_OK) {
@@ -535,6 +535,7 @@ void hl_bus_destroy(hl_bus *bus)
     if (bus->gate != NULL)
         hl_store_relaxed_u32(bus->gate, HL_GATE_STOPPED); /* GATE: nobody else uses the bus. */
     if (control->state == HL_BUS_RUNNING || control->state == HL_BUS_STOPPING) {
+        control->stop_now = 0; /* every handler must have ended before its memory goes */
         hl_housekeeper_stop(bus);
         hl_executors_end(bus, UINT64_MAX);
     }
@@ -547,6 +548,9 @@ void hl_bus_destroy(hl_bus *bus)
         if ((*part)->destroy != NULL)
             (*part)->destroy(bus);
     end_outputs(bus);
+    if (bus->log != NULL)
+        hl_log_write(bus);
+    hl_log_free(bus->log);
     hl_notices_free(bus->notices);
     for (uint32_t i = 0; i < bus->topic_count; i++) {
         free(bus->routes[i]);

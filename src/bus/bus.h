@@ -28,6 +28,7 @@
 #include "bus/dispatch.h"
 #include "bus/executor.h"
 #include "bus/flow.h"
+#include "bus/log.h"
 #include "bus/notice.h"
 #include "bus/part.h"
 #include "bus/pool.h"
@@ -105,6 +106,7 @@ typedef struct hl_control {
     pthread_cond_t housekeeper_answer; /* to what was asked */
     bool stop_runs;                    /* a thread is in hl_bus_stop */
     hl_stop_report stop_report;
+    uint32_t stop_now; /* hl_bus_stop_now: relaxed, a request that is looked at again and again */
     char memory_note[256]; /* the first fallback of the rings' memory */
 } hl_control;
 
@@ -145,6 +147,7 @@ struct hl_bus {
     hl_plan *plan;
     hl_control *control;
     hl_notices *notices;
+    hl_log_ring *log;
     uint32_t topic_count; /* under the lock */
     hl_clock clock;
     /* Anyone adds. */

@@ -660,6 +660,26 @@ static void rest_recorders(hl_executor *executor)
             executor->partitions[i]->recorder->rest(executor->partitions[i]);
 }
 
+const hl_subscription *hl_executor_running(const hl_executor *executor)
+{
+    const hl_worker *const worker = executor->worker;
+    if (worker != NULL) {
+        /* Relaxed both: hints; a worker lets go of a subscription between two runs. */
+        const void *const event =
+            hl_load_relaxed_ptr((void *const *)(const void *)&worker->out->event);
+        return event != NULL ? hl_load_relaxed_ptr((void *const *)(const void *)&worker->serving)
+                             : NULL;
+    }
+    for (uint32_t i = 0; i < executor->partition_count; i++) {
+        const void *const place = &executor->partitions[i]->current;
+        /* Relaxed: a hint; under the bus's lock the cell is there (hl_cell_detach). */
+        const hl_cell *const cell = hl_load_relaxed_ptr((void *const *)place);
+        if (cell != NULL && hl_cell_running(cell) != 0)
+            return cell->subscription;
+    }
+    return NULL;
+}
+
 uint32_t hl_executor_turn(hl_executor *executor, uint32_t max_events)
 {
     if (!may_turn(executor))

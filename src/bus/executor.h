@@ -205,6 +205,10 @@ bool hl_executor_higher_waits(const hl_executor *executor, uint32_t level);
  * turning thread, online. */
 uint32_t hl_executor_look(hl_executor *executor, uint32_t max_events);
 
+/* Whose handler runs on it; NULL: nobody's. A hint of any moment; under the bus's lock, so that it
+ * is there. */
+const hl_subscription *hl_executor_running(const hl_executor *executor);
+
 /* Does what the control plane has commanded. The turning thread; or the control plane, when no
  * thread turns it any more. */
 void hl_executor_obey(hl_executor *executor);

@@ -36,6 +36,7 @@ static void keep_house(hl_bus *bus, uint64_t tick)
             (*part)->tick(bus, hl_bus_now(bus));
     hl_slowest_look(bus, tick);
     hl_notices_publish(bus);
+    hl_log_write(bus);
     if (tick % TICKS_PER_SWEEP != 0)
         return;
     hl_bus_lock(bus);

@@ -7,6 +7,8 @@
 
 #include "bus/async.h"
 #include "bus/bus.h"
+#include "bus/subscription.h"
+#include "config/domains.h"
 
 #define NAP_NS 200000
 
@@ -17,11 +19,24 @@ static uint64_t monotonic_ns(void)
     return (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
 }
 
+/* What a handler that has just begun gets to end in peace. */
+#define GRACE_NS (HL_SECOND / 10)
+
 /* The end of a wait that begins now; UINT64_MAX: never. */
 static uint64_t deadline_after(uint64_t timeout_ns)
 {
     const uint64_t now_ns = monotonic_ns();
     return timeout_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + timeout_ns;
+}
+
+static bool ends_now(const hl_bus *bus)
+{
+    return hl_load_relaxed_u32(&bus->control->stop_now) != 0; /* Relaxed: a request. */
+}
+
+void hl_bus_stop_now(hl_bus *bus)
+{
+    hl_store_relaxed_u32(&bus->control->stop_now, 1); /* Relaxed: as above. */
 }
 
 /* After the gate was stored. */
@@ -130,21 +145,25 @@ static void drain(hl_bus *bus, uint64_t deadline_ns)
             return;
         before = now;
         let_move(bus);
-        if (monotonic_ns() >= deadline_ns)
+        if (monotonic_ns() >= deadline_ns || ends_now(bus))
             return;
     }
 }
 
 /* ---- ending the threads ---- */
 
-/* Whether the executor's thread has ended, and is joined, in time. */
-static bool join_until(hl_executor *executor, uint64_t deadline_ns)
+/* Whether the executor's thread has ended, and is joined, in time; which becomes less when the stop
+ * is to end now. */
+static bool join_until(hl_executor *executor, uint64_t *deadline_ns)
 {
     const struct timespec nap = {0, NAP_NS};
     /* ENDED: acquire, all that it did is seen. */
     while (hl_load_acquire_u32(&executor->ended) == 0) {
-        if (monotonic_ns() >= deadline_ns)
+        const uint64_t now_ns = monotonic_ns();
+        if (now_ns >= *deadline_ns)
             return false;
+        if (ends_now(executor->bus) && *deadline_ns - now_ns > GRACE_NS)
+            *deadline_ns = now_ns + GRACE_NS;
         nanosleep(&nap, NULL);
     }
     return pthread_join(executor->thread, NULL) == 0;
@@ -153,7 +172,7 @@ static bool join_until(hl_executor *executor, uint64_t deadline_ns)
 hl_executor *hl_executors_end(hl_bus *bus, uint64_t timeout_ns)
 {
     hl_executor *stuck = NULL;
-    const uint64_t deadline_ns = deadline_after(timeout_ns);
+    uint64_t deadline_ns = deadline_after(timeout_ns);
     for (uint32_t i = 0; i < bus->executor_count; i++) {
         /* STOP: release, what was settled before is seen by the executor. */
         hl_store_release_u32(&bus->executors[i].stop, 1);
@@ -161,7 +180,7 @@ hl_executor *hl_executors_end(hl_bus *bus, uint64_t timeout_ns)
     }
     for (uint32_t i = 0; i < bus->executor_count; i++) {
         hl_executor *const executor = &bus->executors[i];
-        if (executor->thread_started && join_until(executor, deadline_ns))
+        if (executor->thread_started && join_until(executor, &deadline_ns))
             executor->thread_started = false;
         if (executor->thread_started)
             stuck = executor;
@@ -209,6 +228,96 @@ static uint64_t count_abandoned(hl_bus *bus)
     return abandoned;
 }
 
+/* ---- what is left, by name ---- */
+
+static void list(hl_stop_report *report, hl_left_kind kind, uint64_t events, const char *format,
+                 const char *name, const char *of)
+{
+    if (report->left_count++ >= HL_STOP_LEFT_MAX)
+        return;
+    hl_stop_left *const left = &report->left[report->left_count - 1];
+    left->kind = kind;
+    left->events = events;
+    snprintf(left->name, sizeof left->name, format, name, of);
+}
+
+static uint64_t left_in_lane(const hl_partition *partition, int priority)
+{
+    const hl_lane *const lane = &partition->lanes[priority];
+    uint64_t left = partition->closed_counts[priority].committed;
+    for (const hl_outlet *o = partition->outlets[priority]; o != NULL; o = o->next) {
+        const hl_door_counts counts = hl_outlet_counts(o);
+        left += counts.committed + hl_door_open(&counts);
+    }
+    /* Relaxed all: counters. */
+    const uint64_t gone = hl_load_relaxed_u64(&lane->dispatched) +
+                          hl_load_relaxed_u64(&lane->conflated) + hl_load_relaxed_u64(&lane->shed);
+    return left > gone ? left - gone : 0;
+}
+
+static void list_lanes(const hl_bus *bus, hl_stop_report *report)
+{
+    for (uint32_t i = 0; i < bus->partition_count; i++)
+        for (int p = 0; p < HL_PRIORITIES; p++) {
+            const uint64_t left = left_in_lane(&bus->partitions[i], p);
+            if (left != 0)
+                list(report, HL_LEFT_LANE, left, "%s/%s", bus->partitions[i].out->name,
+                     hl_priority_name((hl_priority)p));
+        }
+}
+
+static void list_subscriptions(const hl_bus *bus, hl_stop_report *report)
+{
+    for (const hl_subscription *s = bus->control->subscriptions; s != NULL; s = s->next) {
+        hl_subscription_stats stats;
+        hl_subscription_add_up(s, &stats);
+        const uint64_t left = stats.queued + stats.in_retry + stats.held;
+        if (left != 0)
+            list(report, HL_LEFT_SUBSCRIPTION, left, "%s%s", s->name, "");
+    }
+}
+
+static void list_handlers(const hl_bus *bus, hl_stop_report *report)
+{
+    for (uint32_t i = 0; i < bus->executor_count; i++) {
+        const hl_executor *const executor = &bus->executors[i];
+        const hl_subscription *const running =
+            executor->thread_started ? hl_executor_running(executor) : NULL;
+        if (running != NULL)
+            list(report, HL_LEFT_HANDLER, 0, "%s on %s", running->name, executor->name);
+    }
+}
+
+/* Handlers first: they are why the rest was left. Under the lock. */
+static void list_left(const hl_bus *bus, hl_stop_report *report)
+{
+    report->left_count = 0;
+    list_handlers(bus, report);
+    list_lanes(bus, report);
+    list_subscriptions(bus, report);
+}
+
+/* The first of them, for a sentence: "strategy on order still runs, 8 in order/critical". */
+static void name_left(const hl_stop_report *report, char *text, size_t room)
+{
+    enum { SHOWN = 4 };
+    size_t used = 0;
+    text[0] = '\0';
+    for (uint32_t i = 0; i < report->left_count && i < SHOWN && used < room; i++) {
+        const hl_stop_left *const left = &report->left[i];
+        const char *const comma = i == 0 ? "" : ", ";
+        if (left->kind == HL_LEFT_HANDLER)
+            used +=
+                (size_t)snprintf(text + used, room - used, "%s%s still runs", comma, left->name);
+        else
+            used += (size_t)snprintf(text + used, room - used, "%s%llu %s %s", comma,
+                                     (unsigned long long)left->events,
+                                     left->kind == HL_LEFT_LANE ? "in" : "waiting for", left->name);
+    }
+    if (report->left_count > SHOWN && used < room)
+        snprintf(text + used, room - used, " and %u more", report->left_count - SHOWN);
+}
+
 /* ---- the call ---- */
 
 static hl_status begin(hl_bus *bus)
@@ -237,6 +346,7 @@ static hl_status settle(hl_bus *bus, uint64_t begin_ns)
     hl_store_relaxed_u32(bus->gate, HL_GATE_STOPPED);
     make_gate_seen();
     /* Nothing moves any more: what the deadline did not give the time to see may be so. */
+    list_left(bus, report);
     hl_error journal_error;
     const hl_status parts = hl_parts_stop(bus, &journal_error);
     const bool waiting_left = cancel_waiting(bus);
@@ -245,6 +355,7 @@ static hl_status settle(hl_bus *bus, uint64_t begin_ns)
             (*part)->stopped(bus);
     report->abandoned = count_abandoned(bus);
     report->drained = report->abandoned == 0 && !waiting_left;
+    report->is_final = true;
     control->state = HL_BUS_STOPPED;
     hl_bus_reap(bus);
     const hl_status sums = hl_check_conservation_locked(bus, &report->conservation);
@@ -252,12 +363,27 @@ static hl_status settle(hl_bus *bus, uint64_t begin_ns)
     if (sums != HL_OK)
         return hl_bus_fail(bus, sums, "%s", report->conservation.text);
     report->conservation.status = HL_OK;
-    if (!report->drained)
-        return hl_bus_fail(bus, HL_TIMEOUT, "%llu events were left when the deadline passed",
-                           (unsigned long long)report->abandoned);
+    if (!report->drained) {
+        char names[300];
+        name_left(report, names, sizeof names);
+        return hl_bus_fail(bus, HL_TIMEOUT, "%llu events were left when the deadline passed: %s",
+                           (unsigned long long)report->abandoned, names);
+    }
     if (parts != HL_OK)
         return hl_bus_fail(bus, parts, "%s", journal_error.text);
     return HL_OK;
+}
+
+/* A handler did not end. Under the lock. */
+static hl_status tell_stuck(hl_bus *bus, const hl_executor *stuck)
+{
+    hl_stop_report report;
+    char names[300];
+    list_left(bus, &report);
+    name_left(&report, names, sizeof names);
+    return hl_bus_fail(bus, HL_TIMEOUT,
+                       "a handler on %s still runs: stop again when it has ended (%s)", stuck->name,
+                       names);
 }
 
 hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns)
@@ -276,30 +402,41 @@ hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns)
     make_gate_seen();
     drain(bus, deadline_ns);
     const uint64_t now_ns = monotonic_ns();
-    /* A handler that has just begun may end in peace: a tenth of a second more. */
     const uint64_t left_ns = (now_ns < deadline_ns ? deadline_ns - now_ns : 0);
-    const hl_executor *const stuck =
-        hl_executors_end(bus, left_ns > HL_SECOND / 10 ? left_ns : HL_SECOND / 10);
+    const hl_executor *const stuck = hl_executors_end(bus, left_ns > GRACE_NS ? left_ns : GRACE_NS);
     if (stuck == NULL) {
         hl_housekeeper_stop(bus);
         hl_parts_halt(bus);
     }
     hl_bus_lock(bus);
-    status = stuck == NULL ? settle(bus, begin_ns)
-                           : hl_bus_fail(bus, HL_TIMEOUT,
-                                         "a handler on %s still runs: stop again when it has ended",
-                                         stuck->name);
+    status = stuck == NULL ? settle(bus, begin_ns) : tell_stuck(bus, stuck);
     bus->control->stop_runs = false;
+    hl_store_relaxed_u32(&bus->control->stop_now, 0); /* Relaxed: this stop has heeded it. */
     hl_bus_unlock(bus);
+    if (stuck == NULL)
+        hl_log_write(bus); /* there is no housekeeper any more */
     return status;
+}
+
+/* As if the bus stopped now. Under the lock. */
+static void report_so_far(const hl_bus *bus, hl_stop_report *report)
+{
+    *report = (hl_stop_report){.drained = false};
+    list_left(bus, report);
+    for (uint32_t i = 0; i < bus->partition_count; i++)
+        for (int p = 0; p < HL_PRIORITIES; p++)
+            report->abandoned += left_in_lane(&bus->partitions[i], p);
+    hl_error_set(&report->conservation, HL_WRONG_STATE, "not known before the bus has stopped");
 }
 
 hl_status hl_bus_stop_report(const hl_bus *bus, hl_stop_report *ret_report)
 {
     hl_bus_lock(bus);
-    const bool stopped = bus->control->state == HL_BUS_STOPPED;
-    if (stopped)
+    const hl_bus_state state = bus->control->state;
+    if (state == HL_BUS_STOPPED)
         *ret_report = bus->control->stop_report;
+    else if (state != HL_BUS_CREATED)
+        report_so_far(bus, ret_report);
     hl_bus_unlock(bus);
-    return stopped ? HL_OK : HL_WRONG_STATE;
+    return state != HL_BUS_CREATED ? HL_OK : HL_WRONG_STATE;
 }

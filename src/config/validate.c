@@ -497,6 +497,11 @@ static bool alert_defect(const hl_config *config, uint32_t i, hl_config_defect *
 static bool health_defect(const hl_config *config, hl_config_defect *ret_defect)
 {
     hl_error error;
+    if ((int)config->log_level < HL_LOG_INFO || config->log_level > HL_LOG_NOTHING)
+        return found(ret_defect, "log_level",
+                     "%d is none of its values: use info, warning, error "
+                     "or nothing",
+                     (int)config->log_level);
     if (options_defect(hl_health_options_check(&config->health, "health", &error), &error,
                        ret_defect))
         return true;

@@ -142,6 +142,7 @@ typedef struct file_config {
     file_health *health;
     file_alert *alerts;
     uint32_t alert_count;
+    hl_log_level *log_level;
 } file_config;
 
 /* What hl_config_load hands out: its strings are the file's. */
@@ -178,6 +179,11 @@ static const cyaml_strval_t alert_whens[] = {{"over", HL_ALERT_OVER},
                                              {"rate_under", HL_ALERT_RATE_UNDER}};
 static const cyaml_strval_t severities[] = {{"degraded", HL_HEALTH_DEGRADED},
                                             {"critical", HL_HEALTH_CRITICAL}};
+
+static const cyaml_strval_t log_levels[] = {{"info", HL_LOG_INFO},
+                                            {"warning", HL_LOG_WARNING},
+                                            {"error", HL_LOG_ERROR},
+                                            {"nothing", HL_LOG_NOTHING}};
 
 #define ENTRIES(array) (uint32_t)(sizeof(array) / sizeof *(array))
 #define OPTIONAL       CYAML_FLAG_OPTIONAL
@@ -345,6 +351,8 @@ static const cyaml_schema_field_t config_fields[] = {
                             health_fields),
     CYAML_FIELD_SEQUENCE_COUNT("alerts", OPTIONAL | CYAML_FLAG_POINTER, file_config, alerts,
                                alert_count, &alert_schema, 0, HL_ALERT_RULES_MAX),
+    CYAML_FIELD_ENUM_PTR("log_level", ENUM, file_config, log_level, log_levels,
+                         ENTRIES(log_levels)),
     CYAML_FIELD_END,
 };
 
@@ -569,6 +577,7 @@ static void take_settings(hl_config *config, const file_config *file)
     }
     if (file->health != NULL)
         take_health(&config->health, file->health);
+    TAKE(config, file, log_level);
     config->default_domain = file->default_domain;
     config->lcores = file->lcores;
     config->publishers = (const char *const *)file->publishers;

@@ -124,6 +124,9 @@ static void report_slow(const hl_executor *executor, const hl_publisher *out,
     snprintf(slow.subscription, sizeof slow.subscription, "%.63s", subscription->name);
     snprintf(slow.topic, sizeof slow.topic, "%.127s", topic_in_hand(out));
     hl_notice(executor->bus, "system.slow_handler", subscription->serial, &slow, sizeof slow);
+    hl_log(executor->bus, HL_LOG_WARNING, "watchdog",
+           "handler %s on %s runs for %.3f s, its budget is %.3f s", slow.subscription, slow.thread,
+           (double)running_ns / 1e9, (double)slow.budget_ns / 1e9);
 }
 
 /* The same call as at the last look: reports it when it is over its budget. True: for the first
@@ -207,31 +210,20 @@ static void name_frames(const hl_executor *executor, char *text, size_t room)
     hl_backtrace_print(frames, count, text, room);
 }
 
-/* Whose handler runs on it; NULL: nobody's. */
-static const hl_subscription *running_on(const hl_executor *executor)
-{
-    if (executor->worker != NULL)
-        return call_of_worker(executor->worker).serving;
-    const hl_subscription *runs = NULL;
-    for (uint32_t i = 0; i < executor->partition_count; i++) {
-        const handler_call call = running_call(executor->partitions[i]);
-        if (call.cell != NULL)
-            runs = call.cell->subscription;
-    }
-    return runs;
-}
-
 static void report_stall(const hl_executor *executor, uint64_t stalled_ns)
 {
     hl_system_stalled stalled = {
         .stalled_ns = stalled_ns,
         .cpu = (int32_t)hl_load_relaxed_u32(&executor->running_cpu)}; /* Relaxed: a hint. */
     snprintf(stalled.thread, sizeof stalled.thread, "%.63s", executor->name);
-    const hl_subscription *const runs = running_on(executor);
+    const hl_subscription *const runs = hl_executor_running(executor);
     if (runs != NULL)
         snprintf(stalled.subscription, sizeof stalled.subscription, "%.63s", runs->name);
     name_frames(executor, stalled.frames, sizeof stalled.frames);
     hl_notice(executor->bus, "system.stalled", executor->index, &stalled, sizeof stalled);
+    hl_log(executor->bus, HL_LOG_WARNING, "watchdog", "%s makes no progress for %.3f s%s%s",
+           stalled.thread, (double)stalled_ns / 1e9, stalled.frames[0] != '\0' ? ": " : "",
+           stalled.frames);
 }
 
 static void look_at_executor(executor_watch *of, const hl_executor *executor, uint64_t now_ns)

@@ -1,5 +1,6 @@
 #include "health/healths.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "bus/subscription.h"
@@ -45,6 +46,13 @@ static void tell(hl_healths *healths, const hl_source *source, uint32_t number,
     hl_notice(healths->bus, HL_TOPIC_HEALTH_CHANGED, (uint64_t)health->kind << 32 | number, &news,
               sizeof news);
     healths->summary.changes++;
+    hl_log(healths->bus,
+           health->status == HL_HEALTH_CRITICAL   ? HL_LOG_ERROR
+           : health->status == HL_HEALTH_DEGRADED ? HL_LOG_WARNING
+                                                  : HL_LOG_INFO,
+           "health", "%s %s: %s, was %s%s%s", hl_health_kind_name(health->kind), health->name,
+           hl_health_name(health->status), hl_health_name(before),
+           health->text[0] != '\0' ? ": " : "", health->text);
 }
 
 static void judge(hl_healths *healths, hl_source *source, uint32_t number,
@@ -304,6 +312,13 @@ static void tell_alert(hl_healths *healths, uint32_t index, uint64_t now_ns)
     snprintf(news.of, sizeof news.of, "%s", of_whom(rule));
     hl_notice(healths->bus, HL_TOPIC_ALERT, index, &news, sizeof news);
     healths->summary.raised += state->raised.is_on;
+    hl_log(healths->bus,
+           !state->raised.is_on                   ? HL_LOG_INFO
+           : rule->severity == HL_HEALTH_CRITICAL ? HL_LOG_ERROR
+                                                  : HL_LOG_WARNING,
+           "alert", "%s %s: %s %s%s is at %" PRIu64 ", limit %" PRIu64, rule->name,
+           state->raised.is_on ? "raised" : "cleared", rule->counter, *news.of != '\0' ? "of " : "",
+           news.of, state->value, rule->limit);
 }
 
 /* Not under the bus's lock. */

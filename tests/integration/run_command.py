@@ -27,7 +27,7 @@ ESH4 = ("dbn", "databento/esh4-glbx-mdp3-20231225.mbo.dbn.zst")
 ITCH = ("itch", "itch/itch50_session_start_1000.itch")
 
 TOP_KEYS = ["inputs", "domains", "lanes", "slowest", "subscriptions", "books", "quotes", "orders",
-            "positions", "tick_to_order_ns", "components", "elapsed_s", "events_per_s",
+            "positions", "tick_to_order_ns", "components", "health", "elapsed_s", "events_per_s",
             "conservation", "output_hash"]
 DOMAINS = ["market_data", "signal", "order", "fill", "account", "system"]
 PRIORITIES = ["CRITICAL", "HIGH", "NORMAL", "LOW", "BACKGROUND"]
@@ -351,6 +351,21 @@ class Ends(Case):
 
     def test_ctrl_c_in_a_long_wait(self):
         self.check_signal(signal.SIGINT, "--speed", "1x")
+
+    def test_two_signals_leave_a_report(self):
+        """Whether the run was through when the second came or not."""
+        with subprocess.Popen([HOTLANE, "run", "--json", "--repeat"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True) as process:
+            self.wait_until_blocked(process, signal.SIGINT)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=60)
+        self.assertIn(process.returncode, (0, 1), err)
+        report = json.loads(out)
+        self.assertEqual([key for key in report if key not in ("ladder", "left")], TOP_KEYS)
+        if process.returncode == 0:
+            self.check_report(report)
 
     def test_ctrl_c_in_a_deterministic_run(self):
         self.check_signal(signal.SIGINT, "--deterministic", "--repeat")

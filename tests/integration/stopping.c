@@ -34,7 +34,12 @@ Test(stopping, a_stuck_handler_is_named_and_the_stop_made_again, .timeout = 240)
         cr_assert_eq(hl_bus_stop(bus, 10 * HL_MILLISECOND), HL_TIMEOUT);
         hl_bus_error(bus, &error);
         cr_assert_not_null(strstr(error.text, "market_data"), "%s", error.text);
-        cr_assert_eq(hl_bus_stop_report(bus, &report), HL_WRONG_STATE, "not stopped yet");
+        cr_assert_eq(hl_bus_stop_report(bus, &report), HL_OK);
+        cr_assert_not(report.is_final, "not stopped yet");
+        cr_assert_geq(report.left_count, 1);
+        cr_assert_eq(report.left[0].kind, HL_LEFT_HANDLER);
+        cr_assert_eq(strncmp(report.left[0].name, "market_data.trade on ", 21), 0, "%s",
+                     report.left[0].name);
         cr_assert_eq(hl_try_publish(feed, trade, 1, &trade, 4), HL_CLOSED);
     }
     hl_store_release_u64(&slow.released, 1);
@@ -45,6 +50,44 @@ Test(stopping, a_stuck_handler_is_named_and_the_stop_made_again, .timeout = 240)
     cr_assert_eq(slow.calls + report.abandoned, 5);
     cr_assert_eq(hl_bus_check_conservation(bus, &error), HL_OK, "%s", error.text);
     cr_assert_eq(hl_unsubscribe(s, 0, NULL), HL_OK);
+    hl_bus_destroy(bus);
+}
+
+static void *stop_now(void *context)
+{
+    hl_bus_stop_now(context);
+    return NULL;
+}
+
+Test(stopping, a_stop_is_ended_at_once_from_another_thread_and_names_what_is_left, .timeout = 240)
+{
+    hl_bus *const bus = own_start(HL_WAIT_PARK);
+    const hl_topic trade = own_topic(bus, "market_data.trade", HL_DELTA);
+    blocker hangs = {0, 0, 0};
+    own_subscribe(bus, "market_data.trade", block, &hangs);
+    hl_publisher *const feed = own_publisher(bus, "feed", "market_data");
+    for (uint64_t value = 0; value < 5; value++)
+        own_publish(feed, trade, 1, value);
+    own_await(&hangs.entered, 1);
+    const pthread_t other = own_thread(stop_now, bus);
+    hl_stop_report report;
+    hl_error error;
+    /* An hour: only the other thread ends it. */
+    cr_assert_eq(hl_bus_stop(bus, 3600 * HL_SECOND), HL_TIMEOUT);
+    own_join(other);
+    hl_bus_error(bus, &error);
+    cr_assert_not_null(strstr(error.text, "market_data.trade on "), "%s", error.text);
+    cr_assert_not_null(strstr(error.text, "in market_data/normal"), "%s", error.text);
+    cr_assert_eq(hl_bus_stop_report(bus, &report), HL_OK);
+    cr_assert_not(report.is_final);
+    cr_assert_geq(report.abandoned, 4);
+    cr_assert_eq(report.conservation.status, HL_WRONG_STATE);
+    hl_store_release_u64(&hangs.released, 1);
+    hl_bus_stop(bus, 60 * HL_SECOND);
+    cr_assert_eq(hl_bus_stop_report(bus, &report), HL_OK);
+    cr_assert(report.is_final);
+    cr_assert_eq(hangs.calls + report.abandoned, 5);
+    cr_assert_eq(report.conservation.status, HL_OK);
     hl_bus_destroy(bus);
 }
 
@@ -61,6 +104,9 @@ Test(stopping, an_open_claim_at_the_deadline_is_abandoned, .timeout = 240)
     cr_assert_eq(hl_bus_stop(bus, HL_SECOND / 2), HL_TIMEOUT);
     cr_assert_eq(hl_bus_stop_report(bus, &report), HL_OK);
     cr_assert_eq(report.abandoned, 2);
+    cr_assert_eq(report.left_count, 1);
+    cr_assert_str_eq(report.left[0].name, "market_data/normal");
+    cr_assert_eq(report.left[0].events, 2);
     cr_assert_eq(report.conservation.status, HL_OK);
     const hl_lane_stats lane = own_lane(bus, "market_data");
     cr_assert_eq(lane.dispatched, 1);

@@ -17,13 +17,17 @@ Test(stop, a_bus_is_stopped_once_after_it_was_started)
     hl_stop_report report;
     cr_assert_eq(hl_bus_stop(bus, HL_SECOND), HL_WRONG_STATE);
     assert_sentence(bus, HL_WRONG_STATE, "running");
-    cr_assert_eq(hl_bus_start(bus), HL_OK);
     cr_assert_eq(hl_bus_stop_report(bus, &report), HL_WRONG_STATE);
+    cr_assert_eq(hl_bus_start(bus), HL_OK);
+    cr_assert_eq(hl_bus_stop_report(bus, &report), HL_OK);
+    cr_assert_not(report.is_final);
     cr_assert_eq(hl_bus_stop(bus, HL_SECOND), HL_OK);
     cr_assert_eq(hl_bus_stop(bus, HL_SECOND), HL_WRONG_STATE);
     cr_assert_eq(hl_bus_start(bus), HL_WRONG_STATE);
     report = report_of(bus);
+    cr_assert(report.is_final);
     cr_assert(report.drained);
+    cr_assert_eq(report.left_count, 0);
     cr_assert_eq(report.abandoned, 0);
     cr_assert_eq(report.conservation.status, HL_OK);
     hl_bus_destroy(bus);

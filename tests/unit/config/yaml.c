@@ -119,6 +119,7 @@ Test(yaml, the_example_states_the_defaults)
     cr_assert_eq(config->snapshots_kept, plain.snapshots_kept);
     cr_assert_eq(memcmp(&config->health, &plain.health, sizeof plain.health), 0);
     cr_assert_eq(config->alert_count, 0);
+    cr_assert_eq(config->log_level, plain.log_level);
     cr_assert_eq(config->guard_interval, plain.guard_interval);
     cr_assert_eq(config->spin_before_park_ns, plain.spin_before_park_ns);
     cr_assert_eq(config->max_keys_per_state_topic, plain.max_keys_per_state_topic);
@@ -155,6 +156,7 @@ Test(yaml, the_example_has_every_key)
                                        "given_up_per_s",
                                        "journal_pct",
                                        "alerts",
+                                       "log_level",
                                        "domains",
                                        "default_domain",
                                        "lcores",
