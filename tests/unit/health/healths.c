@@ -213,6 +213,7 @@ Test(healths, a_thread_that_stands_still_and_the_handler_it_stands_in)
 {
     yard *const y = prepare();
     y->config.handler_budget_ns = 200 * HL_MILLISECOND;
+    y->config.health.thread_busy_pct = (hl_threshold){0, 0}; /* which it is then, too */
     start(y);
     hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
     options.name = "sleeper";
