@@ -18,23 +18,34 @@
 
 #define PAUSES_WHEN_FULL 64u /* between two tries, as ring.h advises */
 
+/* How an event gets in. */
+typedef enum bus_way {
+    BY_CLAIM = 0, /* filled in its slot */
+    BY_COPY,      /* hl_try_publish */
+    BY_ADAPTER /* hl_adapter_publish, which is what a feed's callback and a function's result go by
+                */
+} bus_way;
+
 typedef struct bus_case {
     const char *name;
     uint32_t run;         /* events a claim */
     uint32_t topics;      /* published to in turn */
     uint32_t subscribers; /* of each event */
     const char *pattern;  /* of all subscribers; NULL: each topic by its name */
+    bus_way way;          /* not by claim: a run of 1, one topic */
 } bus_case;
 
 static const bus_case bus_cases[] = {
-    {"bus_128_single", 1, 1, 1, NULL},
-    {"bus_128_run32", 32, 1, 1, NULL},
-    {"bus_128_4_subscribers", 1, 1, 4, NULL},
-    {"bus_128_16_subscribers", 1, 1, 16, NULL},
-    {"bus_128_100_topics", 1, 100, 1, "market_data.>"},
-    {"bus_128_10000_topics", 1, 10000, 1, "market_data.>"},
-    {"bus_128_100_topics_one_token", 1, 100, 1, "market_data.*.trade"},
-    {"bus_128_10000_subscriptions", 1, 10000, 1, NULL},
+    {"bus_128_single", 1, 1, 1, NULL, BY_CLAIM},
+    {"bus_128_run32", 32, 1, 1, NULL, BY_CLAIM},
+    {"bus_128_4_subscribers", 1, 1, 4, NULL, BY_CLAIM},
+    {"bus_128_16_subscribers", 1, 1, 16, NULL, BY_CLAIM},
+    {"bus_128_100_topics", 1, 100, 1, "market_data.>", BY_CLAIM},
+    {"bus_128_10000_topics", 1, 10000, 1, "market_data.>", BY_CLAIM},
+    {"bus_128_100_topics_one_token", 1, 100, 1, "market_data.*.trade", BY_CLAIM},
+    {"bus_128_10000_subscriptions", 1, 10000, 1, NULL, BY_CLAIM},
+    {"bus_128_copy", 1, 1, 1, NULL, BY_COPY},
+    {"bus_128_adapter", 1, 1, 1, NULL, BY_ADAPTER},
 };
 #define BUS_CASES (sizeof bus_cases / sizeof *bus_cases)
 
@@ -47,6 +58,7 @@ typedef struct bus_bench {
     const bus_case *asked;
     perf_bus bus;
     hl_topic *topics;
+    hl_adapter *adapter; /* NULL: the case has none */
     /* The handlers'. `handled` is read by the publisher at the end: HANDLED, relaxed, a number. */
     alignas(HL_LINE_PAIR) uint64_t handled;
     uint64_t further; /* by the second and later subscribers */
@@ -96,6 +108,33 @@ static bool claim_run(bus_bench *self, hl_topic topic, hl_claim *ret_claim)
     return status == HL_OK;
 }
 
+/* Copied in; the next try when there is no room. False: it cannot be published. */
+static bool copy_one(bus_bench *self)
+{
+    alignas(64) unsigned char payload[PERF_BUS_PAYLOAD_BYTES];
+    uint64_t since = 0;
+    perf_payload_fill(payload, sizeof payload, self->sent, 0);
+    while ((self->failed = self->adapter != NULL
+                               ? hl_adapter_publish(self->adapter, 0, payload, sizeof payload)
+                               : hl_try_publish(self->bus.publisher, self->topics[0], 0, payload,
+                                                sizeof payload)) == HL_FULL) {
+        if (since == 0)
+            since = perf_timer_ticks(&self->run->timer);
+        for (uint32_t i = 0; i < PAUSES_WHEN_FULL; i++)
+            hl_pause();
+    }
+    if (since != 0)
+        self->full_ticks += perf_timer_ticks(&self->run->timer) - since;
+    self->sent += self->failed == HL_OK;
+    return self->failed == HL_OK;
+}
+
+static void publish_run(bus_bench *self, const hl_claim *claim)
+{
+    for (uint32_t k = 0; k < self->asked->run; k++)
+        perf_payload_fill(hl_claim_event(claim, k) + 1, PERF_BUS_PAYLOAD_BYTES, self->sent++, 0);
+}
+
 static void publish(void *context)
 {
     bus_bench *const self = context;
@@ -105,11 +144,13 @@ static void publish(void *context)
     uint32_t topic = 0;
     hl_claim claim;
     while (perf_timer_ticks(timer) < end && self->failed == HL_OK) {
-        for (uint32_t i = 0; i < CLAIMS_A_LOOK && claim_run(self, self->topics[topic], &claim);
+        for (uint32_t i = 0; self->asked->way != BY_CLAIM && i < CLAIMS_A_LOOK && copy_one(self);
              i++) {
-            for (uint32_t k = 0; k < self->asked->run; k++)
-                perf_payload_fill(hl_claim_event(&claim, k) + 1, PERF_BUS_PAYLOAD_BYTES,
-                                  self->sent++, 0);
+        }
+        for (uint32_t i = 0; self->asked->way == BY_CLAIM && i < CLAIMS_A_LOOK &&
+                             claim_run(self, self->topics[topic], &claim);
+             i++) {
+            publish_run(self, &claim);
             hl_commit(&claim);
             topic = topic + 1 == self->asked->topics ? 0 : topic + 1;
         }
@@ -145,6 +186,16 @@ static hl_status declare(bus_bench *self, hl_error *error)
     return status;
 }
 
+static hl_status open_adapter(bus_bench *self, hl_error *error)
+{
+    hl_adapter_options options = HL_ADAPTER_OPTIONS_INIT;
+    options.topic = self->topics[0];
+    if (self->asked->way != BY_ADAPTER)
+        return HL_OK;
+    const hl_status status = hl_adapter_open(self->bus.bus, "adapter", &options, &self->adapter);
+    return status == HL_OK ? HL_OK : perf_bus_error(&self->bus, status, error);
+}
+
 static hl_status check(const bus_bench *self, hl_error *error)
 {
     if (self->failed != HL_OK)
@@ -167,9 +218,12 @@ static hl_status run_bus(bus_bench *self, hl_error *error)
         return status;
     status = declare(self, error);
     if (status == HL_OK)
+        status = open_adapter(self, error);
+    if (status == HL_OK)
         status = perf_bus_start(&self->bus, error);
     if (status == HL_OK)
         status = perf_threads_run(&thread, 1, error);
+    hl_adapter_close(self->adapter);
     status = perf_bus_close(&self->bus, status, NULL, error);
     return status == HL_OK ? check(self, error) : status;
 }
