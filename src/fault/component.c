@@ -172,6 +172,9 @@ static void tell(const hl_components *components, uint32_t index, const char *to
     snprintf(event.name, sizeof event.name, "%s", components->all[index]->status.name);
     snprintf(event.reason, sizeof event.reason, "%.255s", reason);
     hl_notice(components->bus, topic, index, &event, sizeof event);
+    hl_log(components->bus, status == HL_OK ? HL_LOG_INFO : HL_LOG_ERROR, "components",
+           "%s: %s after %.3f s%s%s", event.name, strrchr(topic, '_') + 1, (double)took_ns / 1e9,
+           *reason != '\0' ? ": " : "", reason);
 }
 
 static void set_state(hl_components *components, component *self, hl_component_state state)

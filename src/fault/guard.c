@@ -106,6 +106,9 @@ static void tell_error(const hl_keeper *keeper, const death *of)
     copy_text(error.subscription, sizeof error.subscription, subscription->name);
     copy_text(error.text, sizeof error.text, of->error_text);
     hl_notice(partition->bus, "system.error", subscription->serial, &error, sizeof error);
+    hl_log(partition->bus, HL_LOG_DEBUG, "faults", "%s gives up an event of %s: %s",
+           error.subscription, error.topic,
+           error.text[0] != '\0' ? error.text : hl_status_text((hl_status)error.code));
 }
 
 static void tell_change(hl_keeper *keeper)
@@ -127,6 +130,9 @@ static void tell_change(hl_keeper *keeper)
     copy_text(told.subscription, sizeof told.subscription, subscription->name);
     copy_text(told.pattern, sizeof told.pattern, subscription->pattern);
     hl_notice(subscription->bus, "system.breaker", subscription->serial, &told, sizeof told);
+    hl_log(subscription->bus, change.to == HL_BREAKER_OPEN ? HL_LOG_WARNING : HL_LOG_INFO,
+           "breaker", "of %s on %s: %s, was %s", told.subscription, keeper->partition->out->name,
+           hl_breaker_state_name(change.to), hl_breaker_state_name(change.from));
 }
 
 /* The breaker in hand, and out of it: each change is told; of all strands, it is under its lock. */

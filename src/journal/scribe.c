@@ -126,6 +126,11 @@ static void tell(hl_feed *feed, hl_journal_state state, const char *text)
     snprintf(news.text, sizeof news.text, "%s", text);
     feed->told = state;
     hl_notice(feed->partition->bus, HL_TOPIC_JOURNAL_STATE, news.partition, &news, sizeof news);
+    hl_log(feed->partition->bus,
+           state == HL_JOURNAL_FAILED     ? HL_LOG_ERROR
+           : state == HL_JOURNAL_NO_SPACE ? HL_LOG_WARNING
+                                          : HL_LOG_INFO,
+           "journal", "of %s: %s", feed->partition->out->name, text[0] != '\0' ? text : "it runs");
 }
 
 /* The writer has failed for good: what it had not acknowledged still lies in the ring. */
