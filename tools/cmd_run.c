@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "market/simulation.h"
+#include "run_acknowledge.h"
 #include "run_feeds.h"
 #include "run_journal.h"
 #include "run_ladder.h"
@@ -45,6 +46,7 @@ typedef struct run_state {
     hl_bus *bus;
     market_pipeline *pipeline;
     run_feeds feeds;
+    run_acknowledge *acknowledge;
     run_recovery recovery;
     double decoding_s;
     uint64_t started_ns; /* monotonic */
@@ -207,6 +209,7 @@ static void unmake(run_state *run)
 {
     if (run->bus != NULL)
         hl_components_stop(run->bus);
+    run_acknowledge_end(run->acknowledge);
     run_signals_forget_bus(&run->signals);
     hl_bus_destroy(run->bus);
     market_pipeline_destroy(run->pipeline);
@@ -287,6 +290,10 @@ static hl_status start(run_state *run, hl_error *error)
                      ? rebuild(run, error)
                      : run_journal_replay(run->bus, &run->options.reading, run->options.recompute,
                                           run->options.speed, error);
+    if (status != HL_OK)
+        return status;
+    status =
+        run_acknowledge_begin(run->bus, run->options.acknowledge_path, &run->acknowledge, error);
     if (status != HL_OK)
         return status;
     status = hl_bus_start(run->bus);

@@ -113,9 +113,8 @@ hl_status run_journal_rebuild(hl_bus *bus, const hl_journal_reader_options *read
     return status;
 }
 
-/* The name of a journaled partition and how it stands; false past the last. */
-static bool next_partition(const hl_bus *bus, uint32_t *domain, uint32_t *shard, char ret_name[80],
-                           hl_partition_journal_stats *ret_stats)
+bool run_journal_next(const hl_bus *bus, uint32_t *domain, uint32_t *shard,
+                      char ret_name[RUN_JOURNAL_NAME], hl_partition_journal_stats *ret_stats)
 {
     const char *name;
     for (; (name = hl_bus_domain(bus, *domain)) != NULL; (*domain)++, *shard = 0) {
@@ -123,9 +122,9 @@ static bool next_partition(const hl_bus *bus, uint32_t *domain, uint32_t *shard,
         while (hl_bus_partition(bus, name, *shard, &partition) == HL_OK) {
             const bool sharded = hl_bus_partition(bus, name, 1, &other) == HL_OK;
             if (sharded)
-                snprintf(ret_name, 80, "%s.%" PRIu32, name, *shard);
+                snprintf(ret_name, RUN_JOURNAL_NAME, "%s.%" PRIu32, name, *shard);
             else
-                snprintf(ret_name, 80, "%s", name);
+                snprintf(ret_name, RUN_JOURNAL_NAME, "%s", name);
             (*shard)++;
             if (hl_bus_journal_stats(bus, partition, ret_stats) == HL_OK)
                 return true;
@@ -141,9 +140,9 @@ static hl_health_status worst_partition(void *context, char *reason, size_t room
     const hl_bus *const bus = context;
     hl_health_status worst = HL_HEALTH_OK;
     uint32_t domain = 0, shard = 0;
-    char name[80];
+    char name[RUN_JOURNAL_NAME];
     hl_partition_journal_stats s;
-    while (next_partition(bus, &domain, &shard, name, &s)) {
+    while (run_journal_next(bus, &domain, &shard, name, &s)) {
         const hl_health_status health = s.state == HL_JOURNAL_FAILED     ? HL_HEALTH_CRITICAL
                                         : s.state == HL_JOURNAL_NO_SPACE ? HL_HEALTH_CRITICAL
                                         : s.degraded                     ? HL_HEALTH_DEGRADED
@@ -178,9 +177,9 @@ hl_status run_journal_add(hl_bus *bus, hl_error *error)
 void run_journal_print(const hl_bus *bus, FILE *stream)
 {
     uint32_t domain = 0, shard = 0;
-    char name[80];
+    char name[RUN_JOURNAL_NAME];
     hl_partition_journal_stats s;
-    for (bool first = true; next_partition(bus, &domain, &shard, name, &s); first = false) {
+    for (bool first = true; run_journal_next(bus, &domain, &shard, name, &s); first = false) {
         if (first)
             fprintf(stream, "\nJournal%16s %9s %12s %12s %12s %11s %7s   found\n", "durability",
                     "state", "sequence", "written", "durable", "unjournaled", "syncs");
@@ -212,10 +211,10 @@ static json_t *partition_json(const hl_partition_journal_stats *s)
 bool run_journal_json(const hl_bus *bus, json_t **ret_json)
 {
     uint32_t domain = 0, shard = 0;
-    char name[80];
+    char name[RUN_JOURNAL_NAME];
     hl_partition_journal_stats stats;
     json_t *journal = NULL;
-    while (next_partition(bus, &domain, &shard, name, &stats)) {
+    while (run_journal_next(bus, &domain, &shard, name, &stats)) {
         if (journal == NULL && (journal = json_object()) == NULL)
             return false;
         if (json_object_set_new(journal, name, partition_json(&stats)) != 0) {

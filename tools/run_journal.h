@@ -24,6 +24,13 @@ hl_status run_journal_replay(hl_bus *bus, const hl_journal_reader_options *readi
 hl_status run_journal_rebuild(hl_bus *bus, const hl_journal_reader_options *reading,
                               hl_error *error);
 
+#define RUN_JOURNAL_NAME 80
+
+/* Walks the journaled partitions: the name, "order" or "order.3", and how it stands. Begin with 0
+ * and 0; false past the last. */
+bool run_journal_next(const hl_bus *bus, uint32_t *domain, uint32_t *shard,
+                      char ret_name[RUN_JOURNAL_NAME], hl_partition_journal_stats *ret_stats);
+
 /* A line for each journaled partition; nothing where there is none. */
 void run_journal_print(const hl_bus *bus, FILE *stream);
 

@@ -20,6 +20,7 @@ enum {
     OPTION_LOG,
     OPTION_JOURNAL,
     OPTION_DURABILITY,
+    OPTION_ACKNOWLEDGE,
     OPTION_RECOVER,
     OPTION_SNAPSHOT_EVENTS,
     OPTION_SNAPSHOT_INTERVAL,
@@ -48,6 +49,7 @@ static const struct option long_options[] = {
     {"log", required_argument, NULL, OPTION_LOG},
     {"journal", required_argument, NULL, OPTION_JOURNAL},
     {"durability", required_argument, NULL, OPTION_DURABILITY},
+    {"acknowledge", required_argument, NULL, OPTION_ACKNOWLEDGE},
     {"recover", no_argument, NULL, OPTION_RECOVER},
     {"snapshot-events", required_argument, NULL, OPTION_SNAPSHOT_EVENTS},
     {"snapshot-interval", required_argument, NULL, OPTION_SNAPSHOT_INTERVAL},
@@ -89,6 +91,8 @@ void run_options_print_usage(FILE *stream)
         "  --durability LIST   how safely, by domain: off, async or sync, as "
         "'order=sync,market_data=off'\n"
         "                      (default async)\n"
+        "  --acknowledge FILE  append to FILE, as it goes, which sequences of each partition are\n"
+        "                      given out, written and durable\n"
         "  --recover           first bring books, positions and all other state up from the "
         "newest\n"
         "                      snapshots and the journal behind them, then go on where it was: "
@@ -250,6 +254,9 @@ static run_parse take(run_options *options, int option, int argc, char **argv)
     case OPTION_JOURNAL:
         options->journal_dir = optarg;
         return RUN_PARSE_OK;
+    case OPTION_ACKNOWLEDGE:
+        options->acknowledge_path = optarg;
+        return RUN_PARSE_OK;
     case OPTION_RECOVER:
         options->recover = true;
         return RUN_PARSE_OK;
@@ -319,6 +326,8 @@ static run_parse check(const run_options *options)
         return refuse("--replay writes no journal: leave out --journal and --recover");
     if (options->recompute && options->replay_dir == NULL)
         return refuse("--recompute is a way to --replay: name the journal");
+    if (options->acknowledge_path != NULL && options->replay_dir != NULL)
+        return refuse("--acknowledge tells of a journal that is written: leave out --replay");
     if (options->recover && options->journal_dir == NULL && options->config_path == NULL)
         return refuse("--recover needs a journal: name it with --journal");
     if (options->deterministic && options->lcores != NULL)

@@ -149,6 +149,7 @@ typedef struct hl_partition_journal_stats {
     uint64_t recovered_segments;
     uint64_t torn_bytes; /* behind the last whole record: cut */
     bool was_clean;      /* it had been closed in good order, or was empty */
+    char reason[160];    /* why it does not run (state); "": it does */
 } hl_partition_journal_stats;
 
 #ifdef __cplusplus

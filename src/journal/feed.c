@@ -263,6 +263,23 @@ static void rest(hl_partition *partition)
         hl_scribe_turn(feed, false);
 }
 
+/* ---- why it does not run ---- */
+
+void hl_feed_set_reason(hl_feed *feed, const char *reason)
+{
+    pthread_mutex_lock(&feed->lock);
+    snprintf(feed->reason, sizeof feed->reason, "%s", reason);
+    pthread_mutex_unlock(&feed->lock);
+}
+
+void hl_feed_reason(const hl_feed *feed, char ret_reason[160])
+{
+    pthread_mutex_t *const lock = (pthread_mutex_t *)(uintptr_t)&feed->lock;
+    pthread_mutex_lock(lock);
+    memcpy(ret_reason, feed->reason, sizeof feed->reason);
+    pthread_mutex_unlock(lock);
+}
+
 /* ---- made and freed ---- */
 
 hl_status hl_feed_init(hl_feed *feed, hl_partition *partition, hl_error *error)
@@ -275,6 +292,7 @@ hl_status hl_feed_init(hl_feed *feed, hl_partition *partition, hl_error *error)
                                        .dont_fork = true};
     feed->recorder = (hl_recorder){.take = take, .has_room = has_room, .rest = rest};
     feed->partition = partition;
+    pthread_mutex_init(&feed->lock, NULL);
     feed->mask = domain->journal_slots - 1;
     feed->slot_size_bytes = domain->slot_size_bytes;
     feed->is_sync = domain->durability == HL_DURABILITY_SYNC;

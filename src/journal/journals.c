@@ -224,5 +224,6 @@ hl_status hl_bus_journal_stats(const hl_bus *bus, uint32_t partition,
         .recovered_segments = recovery->segments,
         .torn_bytes = recovery->torn_bytes,
         .was_clean = recovery->was_clean};
+    hl_feed_reason(feed, ret_stats->reason);
     return HL_OK;
 }

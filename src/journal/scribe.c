@@ -124,6 +124,7 @@ static void tell(hl_feed *feed, hl_journal_state state, const char *text)
                               .durable_sequence = hl_journal_durable(&feed->progress)};
     news.unjournaled = hl_load_relaxed_u64(&feed->unjournaled); /* Relaxed: a counter. */
     snprintf(news.text, sizeof news.text, "%s", text);
+    hl_feed_set_reason(feed, state != HL_JOURNAL_RUNNING ? text : "");
     feed->told = state;
     hl_notice(feed->partition->bus, HL_TOPIC_JOURNAL_STATE, news.partition, &news, sizeof news);
     hl_log(feed->partition->bus,
@@ -174,6 +175,7 @@ static void try_to_reopen(hl_feed *feed)
     }
     feed->writer = NULL;
     hl_progress_publish(&feed->progress.state, HL_JOURNAL_FAILED);
+    hl_feed_set_reason(feed, error.text);
 }
 
 /* ---- a turn ---- */

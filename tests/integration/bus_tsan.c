@@ -1,12 +1,14 @@
 /*
  * Everything that may be done to a bus at the same time, at the same time: publish (exclusive and
  * shared), open and close, subscribe and unsubscribe, from outside and from handlers, declare, read
- * statistics and last values, and stop. Built with ThreadSanitizer, which finds the missing edge.
+ * statistics and last values, and stop; without a journal, then with one. Built with
+ * ThreadSanitizer, which finds the missing edge.
  *
  *     bus_tsan [SEED]
  */
 #include "../stress/stress.h"
 
+#include <ftw.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -321,7 +323,8 @@ static void *look_on(void *context)
 
 /* ---- a round ---- */
 
-static void make_bus(scene *of, hl_wait wait)
+/* `directory`: both domains are journaled, one of them with sync; NULL: none is. */
+static void make_bus(scene *of, hl_wait wait, const char *directory)
 {
     hl_domain_config domains[2] = {{.name = "a",
                                     .priority = HL_NORMAL,
@@ -339,6 +342,11 @@ static void make_bus(scene *of, hl_wait wait)
     domains[1].full_policy = HL_FULL_BLOCK;
     domains[1].block_timeout_ns = HL_MILLISECOND;
     domains[1].conflates = NULL;
+    if (directory != NULL) {
+        domains[0].durability = HL_DURABILITY_ASYNC;
+        domains[1].durability = HL_DURABILITY_SYNC;
+        domains[0].journal_slots = domains[1].journal_slots = 256;
+    }
     static const char *const names[TOPICS] = {"a.delta", "a.state", "b.delta", "b.other", "a.top"};
     hl_config config = HL_CONFIG_INIT;
     hl_error error;
@@ -352,6 +360,8 @@ static void make_bus(scene *of, hl_wait wait)
     config.worker_shrink_after_ns = 10 * HL_MILLISECOND;
     config.max_keys_per_state_topic = 6;
     config.huge_pages = config.lock_memory = false;
+    config.journal_dir = directory;
+    config.journal_segment_bytes = 1 << 20;
     config.ring_start_position = UINT64_MAX - 500;
     STRESS_CHECK(hl_bus_create(&config, &of->bus, &error) == HL_OK, "%s", error.text);
     for (uint32_t i = 0; i < TOPICS; i++) {
@@ -365,8 +375,16 @@ static void make_bus(scene *of, hl_wait wait)
     STRESS_CHECK(hl_bus_start(of->bus) == HL_OK, "start");
 }
 
-static void run_round(uint64_t seed, hl_wait wait)
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
 {
+    (void)status, (void)kind, (void)place;
+    return remove(path);
+}
+
+static void run_round(uint64_t seed, hl_wait wait, bool is_journaled)
+{
+    char directory[] = "/tmp/hl-bus-stress-XXXXXX";
+    STRESS_CHECK(!is_journaled || mkdtemp(directory) != NULL, "no directory");
     static void *(*const bodies[])(void *) = {publish_exclusively,
                                               publish_exclusively,
                                               publish_together,
@@ -381,7 +399,7 @@ static void run_round(uint64_t seed, hl_wait wait)
     pthread_t threads[ACTORS];
     watcher watchers[3] = {{0}};
     hl_subscription *subscription;
-    make_bus(&of, wait);
+    make_bus(&of, wait, is_journaled ? directory : NULL);
     hl_subscribe(of.bus, "a.>", watch, &watchers[0], NULL, &subscription);
     hl_subscribe(of.bus, "b.>", watch, &watchers[1], NULL, &subscription);
     hl_subscribe(of.bus, "a.delta", pass_on, &of, NULL, &subscription);
@@ -425,6 +443,8 @@ static void run_round(uint64_t seed, hl_wait wait)
     printf("wait %d: %" PRIu64 " and %" PRIu64 " events\n", (int)wait, watchers[0].count,
            watchers[1].count);
     hl_bus_destroy(of.bus);
+    if (is_journaled)
+        nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 int main(int argc, char **argv)
@@ -437,7 +457,7 @@ int main(int argc, char **argv)
         int outcome = 0;
         const pid_t child = fork();
         if (child == 0) {
-            run_round(seed + round, waits[round % 3]);
+            run_round(seed + round, waits[round % 3], round >= ROUNDS);
             exit(EXIT_SUCCESS);
         }
         STRESS_CHECK(waitpid(child, &outcome, 0) == child && outcome == 0,

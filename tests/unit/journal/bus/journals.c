@@ -345,6 +345,8 @@ Test(journals, a_failed_sync_is_never_believed_and_the_journal_opened_anew)
     turn_all(check.bus);
     cr_assert_eq(check.count, 5);
     cr_assert_eq(journal_of(check.bus, "order").state, HL_JOURNAL_FAILED);
+    const hl_partition_journal_stats failed = journal_of(check.bus, "order");
+    cr_assert_not_null(strstr(failed.reason, "Input/output error"), "%s", failed.reason);
     sync_error = 0;
     turn_all(check.bus);
     cr_assert_eq(check.count, 5, "it is not tried again at once");
@@ -352,6 +354,7 @@ Test(journals, a_failed_sync_is_never_believed_and_the_journal_opened_anew)
         turn_all(check.bus);
     cr_assert_eq(check.count, 45);
     cr_assert_eq(journal_of(check.bus, "order").state, HL_JOURNAL_RUNNING);
+    cr_assert_str_empty(journal_of(check.bus, "order").reason);
     manual_stop(check.bus);
     assert_journal("order", 1, 45, 1);
 }

@@ -1,0 +1,211 @@
+/* A disk that is full, or breaks, for a while, under a bus with threads of its own. */
+#include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <hotlane/journal_reader.h>
+
+#include "journal/io.h"
+#include "own_bus.h"
+
+#define EVENTS (5000u / OWN_SHARE)
+
+static char directory[64];
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
+{
+    (void)status, (void)kind, (void)place;
+    return remove(path);
+}
+
+static void set_up(void)
+{
+    snprintf(directory, sizeof directory, "/tmp/hl-bad-disk-XXXXXX");
+    cr_assert_not_null(mkdtemp(directory));
+}
+
+static void tear_down(void)
+{
+    nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+TestSuite(bad_disk, .init = set_up, .fini = tear_down);
+
+/* ---- the disk ---- */
+
+static hl_io disk;
+static uint32_t write_errno, sync_errno; /* 0: all is well; relaxed: seen soon */
+
+static int64_t write_or_fail(void *context, hl_io_file file, const void *bytes, size_t size,
+                             uint64_t offset)
+{
+    const int error = (int)hl_load_relaxed_u32(&write_errno);
+    return error != 0 ? -error : hl_io_posix()->pwrite(context, file, bytes, size, offset);
+}
+
+static int sync_or_fail(void *context, hl_io_file file)
+{
+    const int error = (int)hl_load_relaxed_u32(&sync_errno);
+    return error != 0 ? -error : hl_io_posix()->sync(context, file);
+}
+
+/* ---- the bus ---- */
+
+static hl_bus *create(hl_durability durability, hl_journal_policy policy)
+{
+    const hl_domain_config domain = {.name = "order",
+                                     .priority = HL_CRITICAL,
+                                     .shards = 1,
+                                     .slot_size_bytes = 128,
+                                     .ring_slots = 64,
+                                     .handler_ring_slots = 64,
+                                     .wait = HL_WAIT_PARK,
+                                     .durability = durability,
+                                     .journal_policy = policy,
+                                     .journal_patience_ns = 20 * HL_MILLISECOND,
+                                     .journal_slots = 64};
+    hl_config config = HL_CONFIG_INIT;
+    config.domains = &domain;
+    config.domain_count = 1;
+    config.huge_pages = config.lock_memory = false;
+    config.max_topics = 64;
+    config.journal_dir = directory;
+    config.journal_segment_bytes = 1 << 20;
+    disk = *hl_io_posix();
+    disk.pwrite = write_or_fail;
+    disk.sync = sync_or_fail;
+    config.journal_io = &disk;
+    hl_bus *bus = NULL;
+    hl_error error = {.text = ""};
+    cr_assert_eq(hl_bus_create(&config, &bus, &error), HL_OK, "%s", error.text);
+    return bus;
+}
+
+static hl_partition_journal_stats journal_of(const hl_bus *bus)
+{
+    hl_partition_journal_stats stats;
+    cr_assert_eq(hl_bus_journal_stats(bus, 0, &stats), HL_OK);
+    return stats;
+}
+
+typedef struct bad_day {
+    hl_bus *bus;
+    hl_topic order;
+    uint64_t events;
+    uint64_t seen;
+} bad_day;
+
+static hl_status count_one(const hl_event *event, hl_publisher *out, void *context)
+{
+    bad_day *const day = context;
+    (void)event, (void)out;
+    hl_store_release_u64(&day->seen, day->seen + 1);
+    return HL_OK;
+}
+
+static void *publish_all(void *context)
+{
+    bad_day *const day = context;
+    hl_publisher *const desk = own_publisher(day->bus, "desk", NULL);
+    for (uint64_t i = 0; i < day->events; i++)
+        own_publish(desk, day->order, i % 5, i);
+    hl_publisher_close(desk);
+    return NULL;
+}
+
+static void await_state(const hl_bus *bus, hl_journal_state state)
+{
+    const time_t begin = time(NULL);
+    while (journal_of(bus).state != state) {
+        cr_assert_lt(time(NULL) - begin, 60, "state %d", journal_of(bus).state);
+        sched_yield();
+    }
+}
+
+/* In the journal: events, and (to *ret_missing) those that it says are missing. */
+static uint64_t count_journal(uint64_t *ret_missing)
+{
+    hl_journal_reader_options options = HL_JOURNAL_READER_OPTIONS_INIT;
+    hl_journal_reader *reader;
+    hl_journal_entry entry;
+    hl_error error = {.text = ""};
+    uint64_t events = 0;
+    *ret_missing = 0;
+    options.directory = directory;
+    options.partition = "order";
+    cr_assert_eq(hl_journal_reader_open(&options, &reader, &error), HL_OK, "%s", error.text);
+    while (hl_journal_reader_next(reader, &entry, &error) == HL_OK) {
+        events += entry.kind == HL_JOURNAL_EVENT;
+        if (entry.kind == HL_JOURNAL_GAP)
+            *ret_missing += entry.last_sequence - entry.first_sequence + 1;
+    }
+    hl_journal_reader_close(reader);
+    return events;
+}
+
+/* `word` holds the error from the middle on, until the state was seen, and a policy that waits
+ * had time to lose something. */
+static void live_through(hl_durability durability, hl_journal_policy policy, uint32_t *word,
+                         int error, hl_journal_state state)
+{
+    bad_day day = {.bus = create(durability, policy), .events = EVENTS};
+    day.order = own_topic(day.bus, "order.new", HL_DELTA);
+    own_subscribe(day.bus, "order.new", count_one, &day);
+    cr_assert_eq(hl_bus_start(day.bus), HL_OK);
+    const pthread_t publisher = own_thread(publish_all, &day);
+    own_await(&day.seen, day.events / 8);
+    hl_store_relaxed_u32(word, (uint32_t)error); /* Relaxed: seen soon. */
+    await_state(day.bus, state);
+    if (state == HL_JOURNAL_FAILED)
+        cr_assert_str_not_empty(journal_of(day.bus).reason);
+    if (policy == HL_JOURNAL_GO_ON)
+        own_await(&day.seen, day.events);
+    hl_store_relaxed_u32(word, 0); /* Relaxed: seen soon. */
+    await_state(day.bus, HL_JOURNAL_RUNNING);
+    own_join(publisher);
+    own_await(&day.seen, day.events);
+    const hl_partition_journal_stats stats = journal_of(day.bus);
+    cr_assert_eq(stats.degradations != 0, policy == HL_JOURNAL_GO_ON);
+    own_stop(day.bus);
+    uint64_t missing;
+    const uint64_t events = count_journal(&missing);
+    cr_assert_eq(day.seen, day.events);
+    if (policy == HL_JOURNAL_WAIT)
+        cr_assert_eq(events, day.events, "%lu of %lu in the journal", events, day.events);
+    else
+        /* What passed at the very end has no event behind it that would say so. */
+        cr_assert_leq(events + missing, day.events, "%lu and %lu", events, missing);
+}
+
+Test(bad_disk, a_full_disk_holds_an_async_domain_until_there_is_room, .timeout = 240)
+{
+    live_through(HL_DURABILITY_ASYNC, HL_JOURNAL_WAIT, &write_errno, ENOSPC, HL_JOURNAL_NO_SPACE);
+}
+
+Test(bad_disk, a_full_disk_holds_a_sync_domain_until_there_is_room, .timeout = 240)
+{
+    live_through(HL_DURABILITY_SYNC, HL_JOURNAL_WAIT, &write_errno, ENOSPC, HL_JOURNAL_NO_SPACE);
+}
+
+Test(bad_disk, an_async_domain_goes_on_beside_a_full_disk_when_told_to, .timeout = 240)
+{
+    live_through(HL_DURABILITY_ASYNC, HL_JOURNAL_GO_ON, &write_errno, ENOSPC, HL_JOURNAL_NO_SPACE);
+}
+
+Test(bad_disk, a_sync_domain_goes_on_beside_a_full_disk_when_told_to, .timeout = 240)
+{
+    live_through(HL_DURABILITY_SYNC, HL_JOURNAL_GO_ON, &write_errno, ENOSPC, HL_JOURNAL_NO_SPACE);
+}
+
+Test(bad_disk, a_sync_that_fails_is_told_and_the_journal_opened_anew, .timeout = 240)
+{
+    live_through(HL_DURABILITY_SYNC, HL_JOURNAL_WAIT, &sync_errno, EIO, HL_JOURNAL_FAILED);
+}
+
+Test(bad_disk, a_sync_that_fails_stops_nothing_when_told_to_go_on, .timeout = 240)
+{
+    live_through(HL_DURABILITY_SYNC, HL_JOURNAL_GO_ON, &sync_errno, EIO, HL_JOURNAL_FAILED);
+}
