@@ -311,17 +311,20 @@ static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publish
 
 /* The usual case of a claim, in as few steps as that takes: one slot on the lane of the topic's own
  * priority, by a publisher from outside, the bus open, and room. False: not that case; nothing has
- * happened, claim_one is to be called. */
+ * happened, claim_one is to be called with *ret_outlet. */
 static inline __attribute__((always_inline)) bool claim_at_once(hl_publisher *publisher,
                                                                 hl_topic topic, uint64_t key,
                                                                 uint32_t payload_size,
+                                                                hl_outlet **ret_outlet,
                                                                 hl_claim *ret_claim)
 {
     hl_status ignored;
+    *ret_outlet = NULL;
     if (publisher->is_handlers)
         return false;
     hl_outlet *const outlet =
         find_outlet(publisher->bus, publisher->outlets, topic, key, -1, true, &ignored);
+    *ret_outlet = outlet;
     if (outlet == NULL || outlet->kind != HL_OUTLET_EXCLUSIVE ||
         check_shape(outlet, payload_size, gate_of(outlet)) != HL_OK)
         return false;
@@ -338,15 +341,10 @@ static inline __attribute__((always_inline)) bool claim_at_once(hl_publisher *pu
 }
 
 /* The usual case of a claim on a lane that conflates, likewise. */
-static inline bool claim_cell_at_once(hl_publisher *publisher, hl_topic topic, uint64_t key,
+static inline bool claim_cell_at_once(hl_outlet *outlet, hl_topic topic, uint64_t key,
                                       uint32_t payload_size, hl_claim *ret_claim)
 {
-    hl_status ignored;
     hl_event *cell;
-    if (publisher->is_handlers)
-        return false;
-    hl_outlet *const outlet =
-        find_outlet(publisher->bus, publisher->outlets, topic, key, -1, true, &ignored);
     if (outlet == NULL || outlet->kind != HL_OUTLET_CONFLATING ||
         check_shape(outlet, payload_size, gate_of(outlet)) != HL_OK)
         return false;
@@ -362,14 +360,24 @@ static inline bool claim_cell_at_once(hl_publisher *publisher, hl_topic topic, u
     return true;
 }
 
-/* One slot on the lane of the topic's own priority, when claim_at_once has said no. */
-static __attribute__((noinline)) hl_status claim_one(hl_publisher *publisher, hl_topic topic,
-                                                     uint64_t key, uint32_t payload_size,
-                                                     bool may_wait, hl_claim *ret_claim)
+/* One slot on the lane of the topic's own priority, when claim_at_once has said no, with the outlet
+ * that it has found. Two of them, for each takes its arguments in registers. */
+static __attribute__((noinline)) hl_status claim_one(hl_publisher *publisher, hl_outlet *outlet,
+                                                     hl_topic topic, uint64_t key,
+                                                     uint32_t payload_size, hl_claim *ret_claim)
 {
-    if (claim_cell_at_once(publisher, topic, key, payload_size, ret_claim))
+    if (claim_cell_at_once(outlet, topic, key, payload_size, ret_claim))
         return HL_OK;
-    return claim_exclusive(publisher, topic, key, -1, payload_size, 1, may_wait, ret_claim);
+    return claim_exclusive(publisher, topic, key, -1, payload_size, 1, true, ret_claim);
+}
+
+static __attribute__((noinline)) hl_status try_claim_one(hl_publisher *publisher, hl_outlet *outlet,
+                                                         hl_topic topic, uint64_t key,
+                                                         uint32_t payload_size, hl_claim *ret_claim)
+{
+    if (claim_cell_at_once(outlet, topic, key, payload_size, ret_claim))
+        return HL_OK;
+    return claim_exclusive(publisher, topic, key, -1, payload_size, 1, false, ret_claim);
 }
 
 static inline void set_flags(const hl_claim *claim, uint8_t off, uint8_t on)
@@ -631,9 +639,10 @@ void hl_publisher_settle(hl_publisher *out, bool keep)
 hl_status hl_try_claim(hl_publisher *publisher, hl_topic topic, uint64_t key, uint32_t payload_size,
                        hl_claim *ret_claim)
 {
-    if (claim_at_once(publisher, topic, key, payload_size, ret_claim))
+    hl_outlet *outlet;
+    if (claim_at_once(publisher, topic, key, payload_size, &outlet, ret_claim))
         return HL_OK;
-    return claim_one(publisher, topic, key, payload_size, false, ret_claim);
+    return try_claim_one(publisher, outlet, topic, key, payload_size, ret_claim);
 }
 
 hl_status hl_try_claim_run(hl_publisher *publisher, hl_topic topic, uint64_t key,
@@ -653,9 +662,10 @@ hl_status hl_try_claim_priority(hl_publisher *publisher, hl_topic topic, uint64_
 hl_status hl_claim_wait(hl_publisher *publisher, hl_topic topic, uint64_t key,
                         uint32_t payload_size, hl_claim *ret_claim)
 {
-    if (claim_at_once(publisher, topic, key, payload_size, ret_claim))
+    hl_outlet *outlet;
+    if (claim_at_once(publisher, topic, key, payload_size, &outlet, ret_claim))
         return HL_OK;
-    return claim_one(publisher, topic, key, payload_size, true, ret_claim);
+    return claim_one(publisher, outlet, topic, key, payload_size, ret_claim);
 }
 
 hl_status hl_claim_run_wait(hl_publisher *publisher, hl_topic topic, uint64_t key,
@@ -679,9 +689,10 @@ hl_status hl_publish(hl_publisher *publisher, hl_topic topic, uint64_t key, cons
                      uint32_t payload_size)
 {
     hl_claim claim;
+    hl_outlet *outlet;
     hl_status status = HL_OK;
-    if (!claim_at_once(publisher, topic, key, payload_size, &claim))
-        status = claim_one(publisher, topic, key, payload_size, true, &claim);
+    if (!claim_at_once(publisher, topic, key, payload_size, &outlet, &claim))
+        status = claim_one(publisher, outlet, topic, key, payload_size, &claim);
     return copy_and_commit(status, &claim, payload, payload_size);
 }
 
@@ -689,9 +700,10 @@ hl_status hl_try_publish(hl_publisher *publisher, hl_topic topic, uint64_t key, 
                          uint32_t payload_size)
 {
     hl_claim claim;
+    hl_outlet *outlet;
     hl_status status = HL_OK;
-    if (!claim_at_once(publisher, topic, key, payload_size, &claim))
-        status = claim_one(publisher, topic, key, payload_size, false, &claim);
+    if (!claim_at_once(publisher, topic, key, payload_size, &outlet, &claim))
+        status = try_claim_one(publisher, outlet, topic, key, payload_size, &claim);
     return copy_and_commit(status, &claim, payload, payload_size);
 }
 
