@@ -236,6 +236,18 @@ static uint32_t run_freely(hl_worker *worker, const hl_async_queue *queue,
     return count;
 }
 
+/* One by one: each may have to wait behind another one, or ask the breaker. */
+static void run_guarded(hl_worker *worker, const hl_async_box *box, const hl_event *const *events,
+                        uint32_t count)
+{
+    const hl_async *const async = box->async;
+    for (uint32_t i = 0; i < count; i++)
+        if (i == 0 || !hl_subscription_is_ending(async->subscription))
+            take_guarded(worker, box, events[i]);
+        else
+            hl_count(&async->shares[worker->index].cancelled, 1);
+}
+
 uint32_t hl_async_run(hl_worker *worker, const hl_async_queue *queue, const hl_event *const *events,
                       uint32_t count, bool may_stay)
 {
@@ -251,9 +263,7 @@ uint32_t hl_async_run(hl_worker *worker, const hl_async_queue *queue, const hl_e
         if (!is_guarded(async, cells != NULL ? &cells[box - async->boxes] : NULL))
             done = run_freely(worker, queue, events, count, may_stay);
         else
-            /* One by one: each may have to wait behind another one, or ask the breaker. */
-            for (uint32_t i = 0; i < count; i++)
-                take_guarded(worker, box, events[i]);
+            run_guarded(worker, box, events, count);
     }
     count_finished(worker, done);
     return done;

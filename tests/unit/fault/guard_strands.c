@@ -420,6 +420,41 @@ Test(guard_strands, an_unsubscribe_cancels_what_waits)
     discharge(&c);
 }
 
+static hl_status leave_at_second(const hl_event *event, hl_publisher *out, patient *self)
+{
+    (void)event, (void)out;
+    if (self->calls == 2)
+        cr_assert_eq(hl_unsubscribe(self->subscription, 0, NULL), HL_DEFERRED);
+    return self->calls == 1 ? HL_FAILED : HL_OK;
+}
+
+/* Guarded by then, so that a batch is handed over one by one. */
+Test(guard_strands, who_leaves_by_itself_gets_nothing_more)
+{
+    static clinic c;
+    for (size_t of = 2; of < KINDS; of++) {
+        const hl_retry_options retry = retry_of(HL_RETRY_ORDER_OF_DOMAIN);
+        const hl_breaker_options breaker = HL_BREAKER_OPTIONS_INIT;
+        hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
+        options.retry = &retry;
+        options.breaker = &breaker;
+        options.batch_wait_ns = 0;
+        open_clinic(&c, &kinds[of], options, leave_at_second);
+        publish(c.feed, c.quote, 0, 0);
+        turn_all(c.bus);
+        for (uint64_t i = 1; i < 6; i++)
+            publish(c.feed, c.quote, i, i);
+        turn_all(c.bus);
+        cr_assert_eq(c.patient.calls, 2, "%s: %u calls", kinds[of].name, c.patient.calls);
+        hl_bus_housekeep(c.bus);
+        hl_subscription_stats row;
+        cr_assert_eq(hl_bus_subscription_stats(c.bus, 0, &row), HL_OK);
+        cr_assert_eq(row.handled, 1);
+        cr_assert_eq(row.cancelled + row.handled, row.delivered);
+        discharge(&c);
+    }
+}
+
 /* ---- the breaker of all strands ---- */
 
 Test(guard_strands, one_breaker_is_for_all_strands)
