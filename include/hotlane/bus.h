@@ -6,7 +6,8 @@
  *     create -> (declare, subscribe, open publishers) -> start -> ... -> stop -> destroy
  *
  * Topics, subscriptions and publishers may come and go at any time between create and stop. A
- * forked child sees a bus that is closed: every publish answers HL_CLOSED.
+ * forked child sees a bus that is closed: every publish, every call of the control plane and every
+ * reading of counters answers HL_CLOSED, and none waits or touches what is its parent's.
  */
 #ifndef HOTLANE_BUS_H
 #define HOTLANE_BUS_H

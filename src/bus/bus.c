@@ -25,6 +25,10 @@ hl_status hl_bus_fail(hl_bus *bus, hl_status status, const char *format, ...)
 
 void hl_bus_error(hl_bus *bus, hl_error *ret_error)
 {
+    if (hl_bus_is_detached(bus)) {
+        hl_error_set(ret_error, HL_CLOSED, "this is a fork's child: the bus is its parent's");
+        return;
+    }
     hl_bus_lock(bus);
     *ret_error = bus->control->last_error;
     hl_bus_unlock(bus);

@@ -431,6 +431,8 @@ static void report_so_far(const hl_bus *bus, hl_stop_report *report)
 
 hl_status hl_bus_stop_report(const hl_bus *bus, hl_stop_report *ret_report)
 {
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
     hl_bus_lock(bus);
     const hl_bus_state state = bus->control->state;
     if (state == HL_BUS_STOPPED)

@@ -89,6 +89,13 @@ static hl_status add(hl_components *components, const char *name,
     return HL_OK;
 }
 
+/* The answer in a fork's child. */
+static hl_status forked(hl_error *error)
+{
+    return hl_error_set(error, HL_CLOSED,
+                        "components: this is a fork's child: they are its parent's");
+}
+
 hl_status hl_component_add(hl_bus *bus, const char *name, const hl_component_options *options,
                            void *context, hl_error *error)
 {
@@ -97,6 +104,8 @@ hl_status hl_component_add(hl_bus *bus, const char *name, const hl_component_opt
     if (options == NULL || options->size != sizeof *options)
         return hl_error_set(error, HL_INVALID,
                             "component %s: its options begin with HL_COMPONENT_OPTIONS_INIT", name);
+    if (hl_bus_is_detached(bus))
+        return forked(error);
     hl_components *const components = bus->faults->components;
     pthread_mutex_lock(&components->lock);
     const hl_status status = add(components, name, options, context, error);
@@ -258,6 +267,8 @@ static void end(hl_components *components)
 
 hl_status hl_components_start(hl_bus *bus, hl_error *error)
 {
+    if (hl_bus_is_detached(bus))
+        return forked(error);
     hl_components *const components = bus->faults->components;
     hl_status status = begin(components, error);
     if (status != HL_OK)
@@ -269,6 +280,8 @@ hl_status hl_components_start(hl_bus *bus, hl_error *error)
 
 void hl_components_stop(hl_bus *bus)
 {
+    if (hl_bus_is_detached(bus))
+        return;
     hl_components *const components = bus->faults->components;
     pthread_mutex_lock(&components->lock);
     const bool is_free = !components->is_busy;
@@ -313,6 +326,8 @@ void hl_components_ask(hl_components *components)
 
 hl_status hl_component_status_read(hl_bus *bus, uint32_t index, hl_component_status *ret_status)
 {
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
     hl_components *const components = bus->faults->components;
     pthread_mutex_lock(&components->lock);
     const bool is_there = index < components->count;

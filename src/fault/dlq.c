@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 
@@ -170,6 +171,7 @@ static hl_dlq *make(const hl_io *io, const hl_dlq_options *options)
     hl_dlq *const dlq = calloc(1, sizeof *dlq);
     if (dlq == NULL)
         return NULL;
+    dlq->owner = getpid();
     pthread_mutex_init(&dlq->lock, NULL);
     hl_names_init(&dlq->names);
     dlq->io = io;
@@ -541,10 +543,21 @@ static hl_status flush_and_sync(hl_dlq *dlq, hl_error *error)
     return status;
 }
 
+hl_status hl_dlq_check_owner(const hl_dlq *dlq, hl_error *error)
+{
+    if (dlq->owner == getpid())
+        return HL_OK;
+    return hl_error_set(error, HL_CLOSED,
+                        "dlq: this is a fork's child: the dead letters are its parent's");
+}
+
 hl_status hl_dlq_sync(hl_dlq *dlq, hl_error *error)
 {
+    hl_status status = hl_dlq_check_owner(dlq, error);
+    if (status != HL_OK)
+        return status;
     pthread_mutex_lock(&dlq->lock);
-    const hl_status status = flush_and_sync(dlq, error);
+    status = flush_and_sync(dlq, error);
     pthread_mutex_unlock(&dlq->lock);
     return status;
 }
@@ -563,7 +576,9 @@ hl_status hl_dlq_close(hl_dlq *dlq, hl_error *error)
 {
     if (dlq == NULL)
         return HL_OK;
-    hl_status status = HL_OK;
+    hl_status status = hl_dlq_check_owner(dlq, error);
+    if (status != HL_OK)
+        return status;
     if (dlq->has_file && !dlq->options.read_only) {
         hl_error reason = {HL_OK, ""};
         status = write_last(dlq, &reason);

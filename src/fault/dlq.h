@@ -19,6 +19,7 @@
 
 struct hl_dlq {
     pthread_mutex_t lock;
+    pid_t owner;            /* the process that opened it: file, lock and memory are not a fork's */
     hl_dlq_options options; /* its path is not ours: file.path */
     bool has_file;
     hl_dlq_file file;
@@ -37,6 +38,9 @@ struct hl_dlq {
     void *redriver_context;
     uint64_t refused; /* posts that found no room; atomic */
 };
+
+/* HL_CLOSED with a sentence in a fork's child: what is there is its parent's. */
+hl_status hl_dlq_check_owner(const hl_dlq *dlq, hl_error *error);
 
 /* hl_dlq_open with a disk of one's own. */
 hl_status hl_dlq_open_on(const hl_io *io, const hl_dlq_options *options, hl_dlq **ret_dlq,

@@ -123,7 +123,9 @@ typedef struct walk {
 static hl_status walk_begin(walk *walked, hl_dlq *dlq, const hl_dlq_filter *filter, hl_error *error)
 {
     *walked = (walk){.dlq = dlq, .filter = filter == NULL ? &all_letters : filter};
-    const hl_status status = check_filter(walked->filter, error);
+    hl_status status = hl_dlq_check_owner(dlq, error);
+    if (status == HL_OK)
+        status = check_filter(walked->filter, error);
     if (status != HL_OK)
         return status;
     walked->next_id = walked->filter->id;
@@ -213,8 +215,11 @@ static hl_status get_locked(hl_dlq *dlq, uint64_t id, hl_dead_letter **ret_lette
 
 hl_status hl_dlq_get(hl_dlq *dlq, uint64_t id, hl_dead_letter **ret_letter, hl_error *error)
 {
+    hl_status status = hl_dlq_check_owner(dlq, error);
+    if (status != HL_OK)
+        return status;
     pthread_mutex_lock(&dlq->lock);
-    const hl_status status = get_locked(dlq, id, ret_letter, error);
+    status = get_locked(dlq, id, ret_letter, error);
     pthread_mutex_unlock(&dlq->lock);
     return status;
 }
@@ -226,6 +231,10 @@ void hl_dead_letter_free(hl_dead_letter *letter)
 
 void hl_dlq_stats_get(hl_dlq *dlq, hl_dlq_stats *ret_stats)
 {
+    hl_error ignored;
+    *ret_stats = (hl_dlq_stats){0};
+    if (hl_dlq_check_owner(dlq, &ignored) != HL_OK)
+        return;
     pthread_mutex_lock(&dlq->lock);
     *ret_stats = dlq->counts;
     ret_stats->waiting = dlq->index.in_state[HL_DEAD_WAITING];

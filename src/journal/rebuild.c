@@ -58,9 +58,10 @@ static hl_status check_options(const rebuild *self)
 static hl_status check_bus(const rebuild *self)
 {
     hl_bus *const bus = self->bus;
-    if (hl_bus_is_detached(bus) || hl_turning != NULL)
-        return hl_error_set(self->error, HL_WRONG_THREAD,
-                            "rebuild: not from a handler, nor a fork's child");
+    if (hl_bus_is_detached(bus))
+        return hl_error_set(self->error, HL_CLOSED, "rebuild: this is a fork's child");
+    if (hl_turning != NULL)
+        return hl_error_set(self->error, HL_WRONG_THREAD, "rebuild: not from a handler");
     hl_bus_lock(bus);
     const bool is_new = bus->control->state == HL_BUS_CREATED &&
                         (bus->aggregates == NULL || bus->aggregates->rebuilt_from == NULL);
