@@ -450,6 +450,8 @@ static const hl_health *nth(const hl_healths *healths, uint32_t index)
 
 hl_status hl_health_read(const hl_bus *bus, uint32_t index, hl_health *ret_health)
 {
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
     hl_healths *const healths = bus->healths;
     pthread_mutex_lock(&healths->lock);
     const hl_health *const health = nth(healths, index);
@@ -461,6 +463,10 @@ hl_status hl_health_read(const hl_bus *bus, uint32_t index, hl_health *ret_healt
 
 void hl_health_summary_read(const hl_bus *bus, hl_health_summary *ret_summary)
 {
+    if (hl_bus_is_detached(bus)) {
+        *ret_summary = (hl_health_summary){0};
+        return;
+    }
     hl_healths *const healths = bus->healths;
     pthread_mutex_lock(&healths->lock);
     *ret_summary = healths->summary;
@@ -469,6 +475,8 @@ void hl_health_summary_read(const hl_bus *bus, hl_health_summary *ret_summary)
 
 hl_status hl_alert_read(const hl_bus *bus, uint32_t index, hl_alert *ret_alert)
 {
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
     hl_healths *const healths = bus->healths;
     if (index >= bus->config.alert_count)
         return HL_NOT_FOUND;

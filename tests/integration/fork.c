@@ -72,6 +72,10 @@ static bool look(const hl_dead_letter *letter, void *context)
     X(HL_CLOSED, hl_dlq_purge(on->dlq, NULL, &count, &error))                                 \
     X(HL_CLOSED, hl_dlq_sync(on->dlq, &error))                                                \
     X(OPEN, (hl_dlq_stats_get(on->dlq, &dlq_stats), HL_OK))                                   \
+    X(HL_CLOSED, hl_health_read(on->bus, 0, &health))                                         \
+    X(HL_CLOSED, hl_alert_read(on->bus, 0, &alert))                                           \
+    X(HL_CLOSED, hl_log_debug(on->bus, "faults", true))                                       \
+    X(OPEN, (hl_health_summary_read(on->bus, &summary), HL_OK))                               \
     X(OPEN, hl_bus_lane_stats(on->bus, "market_data", -1, &lane))                             \
     X(OPEN, hl_bus_subscription_stats(on->bus, 0, &subscription))                             \
     X(OPEN, (hl_subscription_stats_read(on->listener, &subscription), HL_OK))                 \
@@ -115,6 +119,9 @@ static int make_calls(const stage *on)
     const hl_replay_options replay = HL_REPLAY_OPTIONS_INIT;
     _Alignas(hl_event) unsigned char room[256];
     hl_claim claim;
+    hl_health health;
+    hl_health_summary summary;
+    hl_alert alert;
     hl_topic topic;
     hl_error error;
     hl_publisher *publisher;
