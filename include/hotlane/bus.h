@@ -86,7 +86,8 @@ HL_API hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns);
 HL_API void hl_bus_stop_now(hl_bus *bus);
 
 /* What the stop found; of a bus that is not stopped yet, what would be left if it were now
- * (is_final says which). Any thread. HL_WRONG_STATE: the bus was not started. */
+ * (is_final says which). Any thread. HL_WRONG_STATE: the bus was not started; HL_CLOSED: in a
+ * fork's child. */
 HL_API hl_status hl_bus_stop_report(const hl_bus *bus, hl_stop_report *ret_report);
 
 /* Frees everything, subscriptions and publishers that are still open too; stops first (without a

@@ -83,6 +83,8 @@ hl_status hl_log_debug(hl_bus *bus, const char *component, bool on)
     if (hl_bus_is_detached(bus))
         return HL_CLOSED;
     hl_log_ring *const log = bus->log;
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
     pthread_mutex_lock(&log->lock);
     const uint32_t place = find(log, component);
     const bool is_room = place < HL_LOG_DEBUG_MAX;
@@ -111,7 +113,7 @@ static bool is_debugged(hl_log_ring *log, const char *component)
 
 bool hl_log_is_on(const hl_bus *bus, hl_log_level level, const char *component)
 {
-    if (level == HL_LOG_DEBUG)
+    if (level == HL_LOG_DEBUG && !hl_bus_is_detached(bus))
         return is_debugged(bus->log, component);
     return level >= bus->config.log_level && level < HL_LOG_NOTHING;
 }

@@ -281,8 +281,7 @@ static void list_handlers(const hl_bus *bus, hl_stop_report *report)
 {
     for (uint32_t i = 0; i < bus->executor_count; i++) {
         const hl_executor *const executor = &bus->executors[i];
-        const hl_subscription *const running =
-            executor->thread_started ? hl_executor_running(executor) : NULL;
+        const hl_subscription *const running = hl_executor_running(executor);
         if (running != NULL)
             list(report, HL_LEFT_HANDLER, 0, "%s on %s", running->name, executor->name);
     }

@@ -453,6 +453,8 @@ hl_status hl_health_read(const hl_bus *bus, uint32_t index, hl_health *ret_healt
     if (hl_bus_is_detached(bus))
         return HL_CLOSED;
     hl_healths *const healths = bus->healths;
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
     pthread_mutex_lock(&healths->lock);
     const hl_health *const health = nth(healths, index);
     if (health != NULL)
@@ -468,6 +470,10 @@ void hl_health_summary_read(const hl_bus *bus, hl_health_summary *ret_summary)
         return;
     }
     hl_healths *const healths = bus->healths;
+    if (hl_bus_is_detached(bus)) {
+        *ret_summary = (hl_health_summary){.status = HL_HEALTH_OK};
+        return;
+    }
     pthread_mutex_lock(&healths->lock);
     *ret_summary = healths->summary;
     pthread_mutex_unlock(&healths->lock);
@@ -478,6 +484,8 @@ hl_status hl_alert_read(const hl_bus *bus, uint32_t index, hl_alert *ret_alert)
     if (hl_bus_is_detached(bus))
         return HL_CLOSED;
     hl_healths *const healths = bus->healths;
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
     if (index >= bus->config.alert_count)
         return HL_NOT_FOUND;
     const hl_alert_rule *const rule = &bus->config.alerts[index];
