@@ -133,6 +133,7 @@ uint32_t hl_worker_look(hl_executor *executor, uint32_t max_events)
     hl_count(&executor->turns, 1);
     if (hl_command_waiting(&executor->commands))
         hl_executor_obey(executor);
+    executor->now_ns = hl_bus_now(executor->bus); /* its busy time counts from here */
     hl_link *link = worker->next != NULL ? worker->next : worker->links;
     for (const hl_link *const first = link; link != NULL;) {
         hl_link *const next = link->next_of_worker != NULL ? link->next_of_worker : worker->links;
