@@ -19,8 +19,8 @@ void hl_watchdog_free(hl_watchdog *watchdog);
 void hl_watchdog_look(hl_watchdog *watchdog, hl_bus *bus, uint64_t now_ns);
 
 /* As of the last look, the housekeeper: how long an executor has made no progress; and how much of
- * its budget a subscription's handler has used since it was called, on the partition or worker where
- * it runs for the longest. 0: it does well. */
+ * its budget a subscription's handler has used since it was called, on the partition or worker
+ * where it runs for the longest. 0: it does well. */
 uint64_t hl_watchdog_stalled_ns(const hl_watchdog *watchdog, uint32_t executor, uint64_t now_ns);
 uint64_t hl_watchdog_budget_pct(const hl_watchdog *watchdog, const hl_subscription *subscription,
                                 uint64_t now_ns);
