@@ -247,7 +247,7 @@ static void note_full(hl_publisher *out, hl_outlet *outlet, uint32_t slots)
     out->full_cell = out->partition != NULL ? out->partition->current : NULL; /* NULL: a worker's */
 }
 
-/* Claims in all cases; what claim_at_once does not do is done here. */
+/* Claims in all cases; what claim_one does not do is done here. */
 static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publisher, hl_topic topic,
                                                            uint64_t key, int priority,
                                                            uint32_t payload_size, uint32_t count,
@@ -309,43 +309,22 @@ static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publish
     return HL_OK;
 }
 
-/* The usual case of a claim, in as few steps as that takes: one slot on the lane of the topic's own
- * priority, by a publisher from outside, the bus open, and room. False: not that case; nothing has
- * happened, claim_one is to be called with *ret_outlet. */
-static inline __attribute__((always_inline)) bool claim_at_once(hl_publisher *publisher,
-                                                                hl_topic topic, uint64_t key,
-                                                                uint32_t payload_size,
-                                                                hl_outlet **ret_outlet,
-                                                                hl_claim *ret_claim)
+/* A claim of one slot on the lane of the topic's own priority, in any case. In as few arguments as
+ * registers take, for claim_one. */
+static __attribute__((noinline)) hl_status claim_any(hl_publisher *publisher, hl_topic topic,
+                                                     uint64_t key, uint32_t payload_size,
+                                                     bool may_wait, hl_claim *ret_claim)
 {
-    hl_status ignored;
-    *ret_outlet = NULL;
-    if (publisher->is_handlers)
-        return false;
-    hl_outlet *const outlet =
-        find_outlet(publisher->bus, publisher->outlets, topic, key, -1, true, &ignored);
-    *ret_outlet = outlet;
-    if (outlet == NULL || outlet->kind != HL_OUTLET_EXCLUSIVE ||
-        check_shape(outlet, payload_size, gate_of(outlet)) != HL_OK)
-        return false;
-    /* GATE: counted before the gate is looked at again. */
-    hl_count(&outlet->counts.attempts, 1);
-    uint64_t position;
-    if (gate_of(outlet) != HL_GATE_OPEN || !hl_spsc_try_claim(&outlet->exclusive, 1, &position)) {
-        hl_count(&outlet->counts.attempts, (uint64_t)-1);
-        return false;
-    }
-    const story of = {key, 0, 0, topic.number, payload_size};
-    open_claim(ret_claim, outlet, position, 1, &of, outlet->tail);
-    return true;
+    return claim_exclusive(publisher, topic, key, -1, payload_size, 1, may_wait, ret_claim);
 }
 
-/* The usual case of a claim on a lane that conflates, likewise. */
+/* The usual case on a lane that conflates: the bus open, and room. False: not that case; nothing
+ * has happened. */
 static inline bool claim_cell_at_once(hl_outlet *outlet, hl_topic topic, uint64_t key,
                                       uint32_t payload_size, hl_claim *ret_claim)
 {
     hl_event *cell;
-    if (outlet == NULL || outlet->kind != HL_OUTLET_CONFLATING ||
+    if (outlet->kind != HL_OUTLET_CONFLATING ||
         check_shape(outlet, payload_size, gate_of(outlet)) != HL_OK)
         return false;
     /* GATE: counted before the gate is looked at again. */
@@ -360,24 +339,56 @@ static inline bool claim_cell_at_once(hl_outlet *outlet, hl_topic topic, uint64_
     return true;
 }
 
-/* One slot on the lane of the topic's own priority, when claim_at_once has said no, with the outlet
- * that it has found. Two of them, for each takes its arguments in registers. */
-static __attribute__((noinline)) hl_status claim_one(hl_publisher *publisher, hl_outlet *outlet,
-                                                     hl_topic topic, uint64_t key,
-                                                     uint32_t payload_size, hl_claim *ret_claim)
+/* On a lane that is no ring of the publisher's own. Two of them, for each takes its arguments in
+ * registers. */
+static __attribute__((noinline)) hl_status claim_other(hl_publisher *publisher, hl_outlet *outlet,
+                                                       hl_topic topic, uint64_t key,
+                                                       uint32_t payload_size, hl_claim *ret_claim)
 {
     if (claim_cell_at_once(outlet, topic, key, payload_size, ret_claim))
         return HL_OK;
-    return claim_exclusive(publisher, topic, key, -1, payload_size, 1, true, ret_claim);
+    return claim_any(publisher, topic, key, payload_size, true, ret_claim);
 }
 
-static __attribute__((noinline)) hl_status try_claim_one(hl_publisher *publisher, hl_outlet *outlet,
-                                                         hl_topic topic, uint64_t key,
-                                                         uint32_t payload_size, hl_claim *ret_claim)
+static __attribute__((noinline)) hl_status try_claim_other(hl_publisher *publisher,
+                                                           hl_outlet *outlet, hl_topic topic,
+                                                           uint64_t key, uint32_t payload_size,
+                                                           hl_claim *ret_claim)
 {
     if (claim_cell_at_once(outlet, topic, key, payload_size, ret_claim))
         return HL_OK;
-    return claim_exclusive(publisher, topic, key, -1, payload_size, 1, false, ret_claim);
+    return claim_any(publisher, topic, key, payload_size, false, ret_claim);
+}
+
+/* One slot on the lane of the topic's own priority. The usual case in as few steps as that takes: a
+ * publisher from outside, a ring of its own, the bus open, and room. */
+static inline __attribute__((always_inline)) hl_status claim_one(hl_publisher *publisher,
+                                                                 hl_topic topic, uint64_t key,
+                                                                 uint32_t payload_size,
+                                                                 bool may_wait, hl_claim *ret_claim)
+{
+    hl_status ignored;
+    if (publisher->is_handlers)
+        return claim_any(publisher, topic, key, payload_size, may_wait, ret_claim);
+    hl_outlet *const outlet =
+        find_outlet(publisher->bus, publisher->outlets, topic, key, -1, true, &ignored);
+    if (outlet == NULL)
+        return claim_any(publisher, topic, key, payload_size, may_wait, ret_claim);
+    if (outlet->kind != HL_OUTLET_EXCLUSIVE)
+        return may_wait ? claim_other(publisher, outlet, topic, key, payload_size, ret_claim)
+                        : try_claim_other(publisher, outlet, topic, key, payload_size, ret_claim);
+    if (check_shape(outlet, payload_size, gate_of(outlet)) != HL_OK)
+        return claim_any(publisher, topic, key, payload_size, may_wait, ret_claim);
+    /* GATE: counted before the gate is looked at again. */
+    hl_count(&outlet->counts.attempts, 1);
+    uint64_t position;
+    if (gate_of(outlet) != HL_GATE_OPEN || !hl_spsc_try_claim(&outlet->exclusive, 1, &position)) {
+        hl_count(&outlet->counts.attempts, (uint64_t)-1);
+        return claim_any(publisher, topic, key, payload_size, may_wait, ret_claim);
+    }
+    const story of = {key, 0, 0, topic.number, payload_size};
+    open_claim(ret_claim, outlet, position, 1, &of, outlet->tail);
+    return HL_OK;
 }
 
 static inline void set_flags(const hl_claim *claim, uint8_t off, uint8_t on)
@@ -639,10 +650,7 @@ void hl_publisher_settle(hl_publisher *out, bool keep)
 hl_status hl_try_claim(hl_publisher *publisher, hl_topic topic, uint64_t key, uint32_t payload_size,
                        hl_claim *ret_claim)
 {
-    hl_outlet *outlet;
-    if (claim_at_once(publisher, topic, key, payload_size, &outlet, ret_claim))
-        return HL_OK;
-    return try_claim_one(publisher, outlet, topic, key, payload_size, ret_claim);
+    return claim_one(publisher, topic, key, payload_size, false, ret_claim);
 }
 
 hl_status hl_try_claim_run(hl_publisher *publisher, hl_topic topic, uint64_t key,
@@ -662,10 +670,7 @@ hl_status hl_try_claim_priority(hl_publisher *publisher, hl_topic topic, uint64_
 hl_status hl_claim_wait(hl_publisher *publisher, hl_topic topic, uint64_t key,
                         uint32_t payload_size, hl_claim *ret_claim)
 {
-    hl_outlet *outlet;
-    if (claim_at_once(publisher, topic, key, payload_size, &outlet, ret_claim))
-        return HL_OK;
-    return claim_one(publisher, outlet, topic, key, payload_size, ret_claim);
+    return claim_one(publisher, topic, key, payload_size, true, ret_claim);
 }
 
 hl_status hl_claim_run_wait(hl_publisher *publisher, hl_topic topic, uint64_t key,
@@ -689,10 +694,7 @@ hl_status hl_publish(hl_publisher *publisher, hl_topic topic, uint64_t key, cons
                      uint32_t payload_size)
 {
     hl_claim claim;
-    hl_outlet *outlet;
-    hl_status status = HL_OK;
-    if (!claim_at_once(publisher, topic, key, payload_size, &outlet, &claim))
-        status = claim_one(publisher, outlet, topic, key, payload_size, &claim);
+    const hl_status status = claim_one(publisher, topic, key, payload_size, true, &claim);
     return copy_and_commit(status, &claim, payload, payload_size);
 }
 
@@ -700,10 +702,7 @@ hl_status hl_try_publish(hl_publisher *publisher, hl_topic topic, uint64_t key, 
                          uint32_t payload_size)
 {
     hl_claim claim;
-    hl_outlet *outlet;
-    hl_status status = HL_OK;
-    if (!claim_at_once(publisher, topic, key, payload_size, &outlet, &claim))
-        status = try_claim_one(publisher, outlet, topic, key, payload_size, &claim);
+    const hl_status status = claim_one(publisher, topic, key, payload_size, false, &claim);
     return copy_and_commit(status, &claim, payload, payload_size);
 }
 
