@@ -7,9 +7,10 @@
 #include "bus/guard.h"
 #include "bus/hold.h"
 
-#define NOBODY         0
-#define MEASURED_EVERY 8         /* calls of handlers: one in so many, as in dispatch.c */
-#define PATIENCE_NS    HL_SECOND /* how long an event waits in its place for its output's room */
+#define NOBODY              0
+#define MEASURED_EVERY      8         /* calls of handlers: one in so many, as in dispatch.c */
+#define PATIENCE_NS         HL_SECOND /* how long an event waits in its place for its output's room */
+#define PATIENCE_OF_STOP_NS (10 * HL_MILLISECOND)
 
 bool hl_async_must_stop(const hl_worker *worker, const hl_async *async)
 {
@@ -183,6 +184,23 @@ hl_outlet *hl_worker_found_no_room(const hl_worker *worker, hl_status status)
                : NULL;
 }
 
+/* Whose queue a lane's next event waits for, maybe behind what its partition's journal withholds;
+ * NULL: nobody's. Relaxed: it stays so as long as the head of that queue is not through. */
+static const void *waited_for(const hl_outlet *lane)
+{
+    const void *const by = hl_load_relaxed_ptr((void *const *)(const void *)&lane->inlet->hold->by);
+    if (by != &hl_held_by_journal)
+        return by;
+    /* Relaxed: as said. */
+    return hl_load_relaxed_ptr((void *const *)(const void *)&lane->inlet->partition->withheld_for);
+}
+
+/* How long an event waits in its place: a stop waits for no time. */
+static uint64_t patience_ns(const hl_async *async)
+{
+    return hl_async_is_flushed(async) ? PATIENCE_OF_STOP_NS : PATIENCE_NS;
+}
+
 /* Whether an event is to keep its place until there is room. Not when the full lane waits for this
  * very subscription's queue, whose head this event is; and a circle of several, which nobody sees
  * whole, is broken where an event has waited long enough. */
@@ -192,11 +210,9 @@ static bool waits_in_place(const hl_worker *worker, const hl_async *async, hl_st
     const hl_strand *const strand = worker->strand;
     if (full == NULL)
         return false;
-    /* Relaxed: it stays so as long as this event is not through. */
-    const void *const by = hl_load_relaxed_ptr((void *const *)(const void *)&full->inlet->hold->by);
-    return by != async->subscription &&
+    return waited_for(full) != async->subscription &&
            (strand->rests_since_ns == 0 ||
-            hl_bus_now(worker->executor->bus) - strand->rests_since_ns < PATIENCE_NS);
+            hl_bus_now(worker->executor->bus) - strand->rests_since_ns < patience_ns(async));
 }
 
 static void rest(const hl_worker *worker)

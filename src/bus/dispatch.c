@@ -290,9 +290,15 @@ bool hl_dispatch_sequenced(hl_partition *partition, const hl_event *event)
 {
     hl_lane *const lane = &partition->lanes[event->priority];
     const hl_route *const route = route_of(partition->bus, event);
-    if (route != NULL && (route->needs & HL_ROUTE_ASK_ROOM) != 0 &&
-        hl_route_full(partition, route, event) != NULL)
-        return false;
+    if (route != NULL && (route->needs & HL_ROUTE_ASK_ROOM) != 0) {
+        const hl_subscription *const full = hl_route_full(partition, route, event);
+        if (full != partition->withheld_for)
+            /* Relaxed: who looks at it, looks again. */
+            hl_store_relaxed_ptr((void **)(void *)&partition->withheld_for,
+                                 (void *)(uintptr_t)full);
+        if (full != NULL)
+            return false;
+    }
     if (route != NULL && (route->needs & HL_ROUTE_KEEP_LAST) != 0)
         keep_last(partition, route->topic, event);
     const uint64_t began_ns = partition->executor->now_ns;

@@ -2,6 +2,8 @@
 
 #include "bus/executor.h"
 
+#define TRIES_A_LOOK 8 /* so many that had nothing to do; then the lanes are looked at again */
+
 static void count_open(hl_executor *executor, uint32_t dues)
 {
     /* DRAINED: (executor.h) release, after what was handled has been counted. */
@@ -53,23 +55,42 @@ bool hl_dues_polled_ready(const hl_executor *executor)
     return false;
 }
 
-uint32_t hl_dues_serve(hl_executor *executor, uint64_t now_ns, uint32_t level)
+/* Of those that this look has not come to yet; NULL: none. */
+static hl_due *first_due(hl_executor *executor, uint64_t now_ns, uint32_t level,
+                         hl_partition **ret_partition)
 {
     hl_due *first = NULL;
-    hl_partition *of = NULL;
-    uint64_t earliest_ns = UINT64_MAX;
+    uint64_t first_ns = 0, earliest_ns = UINT64_MAX;
     for (uint32_t i = 0; i < executor->partition_count; i++) {
         hl_partition *const partition = executor->partitions[i];
         for (hl_due *due = partition->open_dues; due != NULL; due = due->next) {
-            if (due->level <= level && is_due(partition, due, now_ns) &&
-                (first == NULL || due->due_ns < first->due_ns)) {
+            const uint64_t since_ns = due->is_ready != NULL ? 0 : due->due_ns;
+            if (due->level <= level && due->served_at != executor->dues_looks &&
+                is_due(partition, due, now_ns) && (first == NULL || since_ns < first_ns)) {
                 first = due;
-                of = partition;
+                first_ns = since_ns;
+                *ret_partition = partition;
             }
             if (due->due_ns < earliest_ns)
                 earliest_ns = due->due_ns;
         }
     }
     executor->earliest_due_ns = earliest_ns; /* of one just served too: a look in vain, no more */
-    return first != NULL ? first->serve(of, first, now_ns) : 0;
+    return first;
+}
+
+uint32_t hl_dues_serve(hl_executor *executor, uint64_t now_ns, uint32_t level)
+{
+    const uint32_t most = now_ns == UINT64_MAX ? UINT32_MAX : TRIES_A_LOOK;
+    hl_partition *partition = NULL;
+    uint32_t served = 0;
+    executor->dues_looks++;
+    for (uint32_t tries = 0; served == 0 && tries < most; tries++) {
+        hl_due *const due = first_due(executor, now_ns, level, &partition);
+        if (due == NULL)
+            return 0;
+        due->served_at = executor->dues_looks;
+        served = due->serve(partition, due, now_ns);
+    }
+    return served;
 }

@@ -21,7 +21,8 @@ struct hl_due {
     /* NULL: it is due at due_ns. Else it is asked at each look, whatever due_ns says, which then
      * only bounds a sleep: whoever makes it ready wakes the executor. */
     bool (*is_ready)(hl_partition *partition, hl_due *due);
-    hl_due *next; /* of the partition's open ones */
+    hl_due *next;       /* of the partition's open ones */
+    uint64_t served_at; /* the executor's last call of hl_dues_serve that came to it */
 };
 
 /* Opens a source: it holds something, due_ns and level are set. As long as one is open, the bus is
@@ -35,7 +36,9 @@ void hl_due_advance(hl_partition *partition, const hl_due *due);
 void hl_due_close(hl_partition *partition, hl_due *due);
 
 /* Serves the first thing that is due at `now_ns` (UINT64_MAX: any) in a source of at least the
- * priority `level` (HL_PRIORITIES: any). The number of its events; 0: there is none. */
+ * priority `level` (HL_PRIORITIES: any). Those that are ready come before those whose time has
+ * come, and one that had nothing to do after all keeps no other from its turn: at a stop, when all
+ * are due, it always would. The number of events; 0: there is none. */
 uint32_t hl_dues_serve(hl_executor *executor, uint64_t now_ns, uint32_t level);
 
 /* Whether one that is asked is ready. */

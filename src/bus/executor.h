@@ -90,7 +90,9 @@ struct hl_partition {
     const hl_intake *intake;     /* NULL: every event is dispatched as it comes */
     const hl_recorder *recorder; /* NULL: no journal; fixed before start */
     const hl_subscription *full; /* who had no room when a dispatch was HL_DISPATCH_HELD */
-    const hl_cell *current;      /* whose handler ran last, or runs; the watchdog reads it */
+    /* Who has no room for the first of the withheld; NULL: nobody. Workers look at it. */
+    const hl_subscription *withheld_for;
+    const hl_cell *current; /* whose handler ran last, or runs; the watchdog reads it */
     hl_lane lanes[HL_PRIORITIES];
     hl_due *open_dues;         /* due.h */
     hl_ward *ward;             /* what waits for its handler to recover (src/fault); or NULL */
@@ -131,6 +133,7 @@ struct hl_executor {
     uint32_t open_dues;       /* of its partitions (due.h); others may read */
     uint32_t polled_dues;     /* of them those that are asked */
     uint64_t earliest_due_ns; /* when the first of them is due, or earlier */
+    uint64_t dues_looks;      /* calls of hl_dues_serve */
     uint64_t now_ns;          /* bus time, at most a few events old */
     uint64_t turns, events, parks;
     uint64_t handed[HL_BACKLOGS];   /* DRAINED (async.h): copies put into queues, or kept */

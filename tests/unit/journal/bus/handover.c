@@ -134,9 +134,12 @@ Test(handover, what_is_published_while_it_catches_up_comes_once)
         cr_assert_eq(hl_bus_housekeep(bus), HL_OK);
     }
     settle(bus);
-    assert_values_follow(&seen, 1, 120);
+    /* With a slow disk all of these were the past; what comes now is not. */
+    publish_slowly(bus, "market_data.trade", 121, 3);
+    settle(bus);
+    assert_values_follow(&seen, 1, 123);
     cr_assert_neq(seen.entries[59].flags & HL_EVENT_REPLAYED, 0);
-    cr_assert_eq(seen.entries[119].flags & HL_EVENT_REPLAYED, 0);
+    cr_assert_eq(seen.entries[122].flags & HL_EVENT_REPLAYED, 0);
     assert_conserved(bus);
     manual_stop(bus);
 }
