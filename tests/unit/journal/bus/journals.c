@@ -391,6 +391,19 @@ Test(journals, batches_and_last_values_of_a_sync_domain_wait_for_the_disk)
     manual_stop(bus);
 }
 
+/* At a stop everything is due: the lane that waits for room, and what makes the room. */
+Test(journals, a_stop_drains_a_lane_that_waits_for_room_in_the_journal)
+{
+    durable_check check = {.bus = start(HL_DURABILITY_SYNC, HL_DURABILITY_OFF, HL_JOURNAL_WAIT)};
+    hl_subscription *subscription;
+    cr_assert_eq(hl_subscribe(check.bus, "order.>", see_durable, &check, NULL, &subscription),
+                 HL_OK);
+    publish_many(check.bus, "order.new", 1, 60);
+    manual_stop(check.bus);
+    cr_assert_eq(check.count, 60);
+    assert_journal("order", 1, 60, 1);
+}
+
 Test(journals, what_is_in_flight_when_the_stop_ends_is_abandoned_and_counted)
 {
     static recorder seen;
