@@ -77,26 +77,43 @@ static void print_inputs(const run_report *report, FILE *stream)
     }
 }
 
+/* What subscriptions to this domain alone have lost, and how often they were ejected; those to
+ * several are named below the table. */
+static void add_up_losses(const run_report *report, const char *domain, uint64_t *ret_lost,
+                          uint64_t *ret_ejected)
+{
+    const size_t length = strlen(domain);
+    hl_subscription_stats s;
+    *ret_lost = *ret_ejected = 0;
+    for (uint32_t index = 0; hl_bus_subscription_stats(report->bus, index, &s) == HL_OK; index++)
+        if (strncmp(s.pattern, domain, length) == 0 && s.pattern[length] == '.') {
+            *ret_lost += s.lost;
+            *ret_ejected += s.ejections;
+        }
+}
+
 static void print_domains(const run_report *report, FILE *stream)
 {
     fprintf(stream,
-            "\nDomains%18s %13s %9s %9s %9s %9s %9s %9s %9s   publish to handler, ns\n"
-            "%25s %13s %9s %9s %9s %9s %9s %9s %9s %8s %8s %8s %9s\n",
-            "committed", "dispatched", "conflated", "shed", "throttled", "rejected", "aborted",
-            "abandoned", "unrouted", "", "", "", "", "", "", "", "", "", "p50", "p99", "p99.9",
-            "max");
+            "\nDomains%18s %13s %9s %9s %9s %9s %9s %9s %9s %9s %9s   publish to handler, ns\n"
+            "%25s %13s %9s %9s %9s %9s %9s %9s %9s %9s %9s %8s %8s %8s %9s\n",
+            "committed", "dispatched", "conflated", "shed", "throttled", "lost", "ejected",
+            "rejected", "aborted", "abandoned", "unrouted", "", "", "", "", "", "", "", "", "", "",
+            "", "p50", "p99", "p99.9", "max");
     const char *domain;
     for (uint32_t index = 0; (domain = hl_bus_domain(report->bus, index)) != NULL; index++) {
         hl_lane_stats s;
+        uint64_t lost, ejected;
         if (hl_bus_lane_stats(report->bus, domain, -1, &s) != HL_OK)
             continue;
+        add_up_losses(report, domain, &lost, &ejected);
         const hl_latency *const l = &s.latency_ns;
         fprintf(stream,
                 "  %-11s %11" PRIu64 " %13" PRIu64 " %9" PRIu64 " %9" PRIu64 " %9" PRIu64
-                " %9" PRIu64 " %9" PRIu64 " %9" PRIu64 " %9" PRIu64 " %8" PRIu64 " %8" PRIu64
-                " %8" PRIu64 " %9" PRIu64 "\n",
-                domain, s.committed, s.dispatched, s.conflated, s.shed, s.throttled, s.rejected,
-                s.aborted, s.abandoned, s.unrouted, l->p50, l->p99, l->p999, l->max);
+                " %9" PRIu64 " %9" PRIu64 " %9" PRIu64 " %9" PRIu64 " %9" PRIu64 " %9" PRIu64
+                " %8" PRIu64 " %8" PRIu64 " %8" PRIu64 " %9" PRIu64 "\n",
+                domain, s.committed, s.dispatched, s.conflated, s.shed, s.throttled, lost, ejected,
+                s.rejected, s.aborted, s.abandoned, s.unrouted, l->p50, l->p99, l->p999, l->max);
     }
 }
 
