@@ -391,5 +391,7 @@ Test(journal, snapshots_under_load_are_of_one_sequence_and_cost_a_partition_no_f
     checked = 0;
     cr_assert_eq(hl_snapshot_each(hl_io_posix(), directory, check_snapshot, &checked, &error),
                  HL_OK, "%s", error.text);
-    cr_assert_eq(checked, 4, "two of each are kept");
+    /* Two of each, or fewer where all came before the second: what holds nothing new is not
+     * written. */
+    cr_assert(checked >= 2 && checked <= 4, "%lu are kept", checked);
 }
