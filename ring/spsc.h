@@ -6,8 +6,9 @@
  *     hl_spsc_open(ring, &producer);
  *     uint64_t position;
  *     if (hl_spsc_try_claim(&producer, 1, &position)) {
- *         struct trade *slot = hl_spsc_slot(&producer, position); // its first 8 bytes are the
- * ring's slot->price = price; hl_spsc_commit(&producer, position, 1);
+ *         struct trade *slot = hl_spsc_slot(&producer, position);
+ *         slot->price = price; // anything but its first 8 bytes, which are the ring's
+ *         hl_spsc_commit(&producer, position, 1);
  *     }
  *
  * All calls are wait-free, and all are the producer's thread's. Several claims may be open at once

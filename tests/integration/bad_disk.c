@@ -1,6 +1,5 @@
 /* A disk that is full, or breaks, for a while, under a bus with threads of its own. */
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -10,26 +9,20 @@
 
 #include "journal/io.h"
 #include "own_bus.h"
+#include "tests/temporary_directory.h"
 
 #define EVENTS (5000u / OWN_SHARE)
 
-static char directory[64];
-
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
-{
-    (void)status, (void)kind, (void)place;
-    return remove(path);
-}
+static char directory[TEMPORARY_DIRECTORY_SIZE];
 
 static void set_up(void)
 {
-    snprintf(directory, sizeof directory, "/tmp/hl-bad-disk-XXXXXX");
-    cr_assert_not_null(mkdtemp(directory));
+    temporary_directory_make(NULL, "bad-disk", directory);
 }
 
 static void tear_down(void)
 {
-    nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    temporary_directory_remove(directory);
 }
 
 TestSuite(bad_disk, .init = set_up, .fini = tear_down);

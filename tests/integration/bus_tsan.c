@@ -7,8 +7,8 @@
  *     bus_tsan [SEED]
  */
 #include "../stress/stress.h"
+#include "tests/temporary_directory.h"
 
-#include <ftw.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -376,16 +376,11 @@ static void make_bus(scene *of, hl_wait wait, const char *directory)
     STRESS_CHECK(hl_bus_start(of->bus) == HL_OK, "start");
 }
 
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
-{
-    (void)status, (void)kind, (void)place;
-    return remove(path);
-}
-
 static void run_round(uint64_t seed, hl_wait wait, bool is_journaled)
 {
-    char directory[] = "/tmp/hl-bus-stress-XXXXXX";
-    STRESS_CHECK(!is_journaled || mkdtemp(directory) != NULL, "no directory");
+    char directory[TEMPORARY_DIRECTORY_SIZE];
+    if (is_journaled)
+        temporary_directory_make(NULL, "bus-stress", directory);
     static void *(*const bodies[])(void *) = {publish_exclusively,
                                               publish_exclusively,
                                               publish_together,
@@ -447,7 +442,7 @@ static void run_round(uint64_t seed, hl_wait wait, bool is_journaled)
            watchers[1].count);
     hl_bus_destroy(of.bus);
     if (is_journaled)
-        nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+        temporary_directory_remove(directory);
 }
 
 int main(int argc, char **argv)

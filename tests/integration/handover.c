@@ -7,8 +7,8 @@
  * HOTLANE_LONG=1: forty rounds instead of two.
  */
 #include "../stress/stress.h"
+#include "tests/temporary_directory.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -30,7 +30,7 @@ static const char *const topic_names[TOPICS] = {"feed.tick", "feed.book.level", 
 
 typedef struct scene {
     hl_bus *bus;
-    char directory[64];
+    char directory[TEMPORARY_DIRECTORY_SIZE];
     hl_topic topics[TOPICS];
 } scene;
 
@@ -194,8 +194,7 @@ static void make_bus(scene *of)
     domains[2].name = "trade";
     domains[1].shards = domains[2].shards = 1;
     domains[2].durability = HL_DURABILITY_SYNC;
-    strcpy(of->directory, "/tmp/hl-handover-XXXXXX");
-    STRESS_CHECK(mkdtemp(of->directory) != NULL, "no directory");
+    temporary_directory_make(NULL, "handover", of->directory);
     config.domains = domains;
     config.domain_count = 3;
     config.max_topics = 64;
@@ -285,12 +284,6 @@ static void await_all(guest *self)
     }
 }
 
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
-{
-    (void)status, (void)kind, (void)place;
-    return remove(path);
-}
-
 static void await_written(const scene *of)
 {
     for (uint32_t i = 0; i < PARTITIONS; i++) {
@@ -355,7 +348,7 @@ static void run_round(uint64_t seed)
             free(guests[i].times[p]);
     }
     hl_bus_destroy(of.bus);
-    nftw(of.directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    temporary_directory_remove(of.directory);
 }
 
 int main(int argc, char **argv)

@@ -11,7 +11,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <execinfo.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -24,6 +23,7 @@
 #include <unistd.h>
 
 #include "scenario.h"
+#include "tests/temporary_directory.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define LIMIT_S 60u
@@ -44,7 +44,7 @@ typedef struct watched {
 } watched;
 
 static watched *seen;
-static char base[256];
+static char base[TEMPORARY_DIRECTORY_SIZE];
 
 void nth_broken(const nth_run *run, const char *format, ...)
 {
@@ -78,17 +78,6 @@ bool nth_answered(nth_run *run, const char *call, hl_status status, const char *
 }
 
 /* ---- folders ---- */
-
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *where)
-{
-    (void)status, (void)kind, (void)where;
-    return remove(path);
-}
-
-static void remove_tree(const char *path)
-{
-    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 static void make(const char *path)
 {
@@ -179,8 +168,8 @@ static bool play_apart(const nth_scenario *scenario, nth_run *run)
         play(scenario, run);
     int outcome = 0;
     waitpid(player, &outcome, 0);
-    remove_tree(own);
-    remove_tree(copied);
+    temporary_directory_remove(own);
+    temporary_directory_remove(copied);
     if (WIFSIGNALED(outcome))
         return tell(scenario, run,
                     WTERMSIG(outcome) == SIGALRM ? "it hangs" : strsignal(WTERMSIG(outcome)));
@@ -274,13 +263,10 @@ int main(int argc, char **argv)
     printf("HOTLANE_SEED=%" PRIu64 "\n", seed_state);
     fflush(stdout);
     /* In memory where it can be: what is synced a thousand times need not survive. */
-    const char *const folder = getenv("TMPDIR");
-    snprintf(base, sizeof base, "%s/hotlane-nth-XXXXXX",
-             folder != NULL                  ? folder
-             : access("/dev/shm", W_OK) == 0 ? "/dev/shm"
-                                             : "/tmp");
+    temporary_directory_make(getenv("TMPDIR") != NULL ? NULL : temporary_directory_in_memory(),
+                             "nth", base);
     seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (seen == MAP_FAILED || mkdtemp(base) == NULL)
+    if (seen == MAP_FAILED)
         return 1;
     record();
     uint32_t broken = 0;
@@ -295,6 +281,6 @@ int main(int argc, char **argv)
                                : play_kind(&nth_scenarios[s], (nth_kind)kind, every);
         }
     }
-    remove_tree(base);
+    temporary_directory_remove(base);
     return broken != 0;
 }

@@ -11,8 +11,9 @@
 #include <sys/stat.h>
 
 #include "affinity/host.h"
+#include "tests/temporary_directory.h"
 
-static char captured_root[] = "/tmp/hotlane-captured-XXXXXX";
+static char captured_root[TEMPORARY_DIRECTORY_SIZE];
 
 /* Makes the folders above `path`, which begins with '/', and gives the whole name. */
 static inline const char *captured_path(const char *path)
@@ -57,16 +58,14 @@ static inline void captured_remove(const char *path)
 /* An empty host. */
 static inline void captured_make(void)
 {
-    cr_assert_not_null(mkdtemp(captured_root));
+    temporary_directory_make(NULL, "captured", captured_root);
     captured_path("/proc/");
     captured_path("/sys/");
 }
 
 static inline void captured_unmake(void)
 {
-    char command[256];
-    snprintf(command, sizeof command, "rm -r '%s'", captured_root);
-    cr_assert_eq(system(command), 0);
+    temporary_directory_remove(captured_root);
 }
 
 static inline hl_host *captured_open(void)

@@ -1,4 +1,5 @@
 #include "letters.h"
+#include "tests/temporary_directory.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -90,10 +91,9 @@ void test_disk_init(test_disk *disk)
 char *letters_directory(void)
 {
     /* In memory where there is such a place: the tests open thousands of files. */
-    const bool memory = access("/dev/shm", W_OK) == 0;
-    char *const directory =
-        strdup(memory ? "/dev/shm/hotlane-letters-XXXXXX" : "/tmp/hotlane-letters-XXXXXX");
-    cr_assert_not_null(mkdtemp(directory));
+    char *const directory = malloc(TEMPORARY_DIRECTORY_SIZE);
+    cr_assert_not_null(directory);
+    temporary_directory_make(temporary_directory_in_memory(), "letters", directory);
     return directory;
 }
 
@@ -106,14 +106,7 @@ const char *letters_path(const char *directory, const char *name)
 
 void letters_remove(char *directory)
 {
-    DIR *const opened = opendir(directory);
-    cr_assert_not_null(opened);
-    for (struct dirent *entry; (entry = readdir(opened)) != NULL;) {
-        if (entry->d_name[0] != '.')
-            unlink(letters_path(directory, entry->d_name));
-    }
-    closedir(opened);
-    cr_assert_eq(rmdir(directory), 0);
+    temporary_directory_remove(directory);
     free(directory);
 }
 

@@ -3,13 +3,13 @@
 #include "health/healths.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "../bus/manual_bus.h"
 #include "fault/faults.h"
 #include "journal/io.h"
+#include "tests/temporary_directory.h"
 
 /* ---- a bus, and what it tells ---- */
 
@@ -506,12 +506,6 @@ static int sync_or_fail(void *context, hl_io_file file)
     return sync_error != 0 ? sync_error : hl_io_posix()->sync(context, file);
 }
 
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
-{
-    (void)status, (void)kind, (void)place;
-    return remove(path);
-}
-
 /* Three orders, and what is due within 1 s by both clocks. */
 static void write_on(yard *y, uint64_t orders)
 {
@@ -527,8 +521,8 @@ static void write_on(yard *y, uint64_t orders)
 
 Test(healths, a_journal_that_waits_for_the_disk_fails_and_is_opened_again)
 {
-    char directory[] = "/tmp/hl-healths-XXXXXX";
-    cr_assert_not_null(mkdtemp(directory));
+    char directory[TEMPORARY_DIRECTORY_SIZE];
+    temporary_directory_make(NULL, "healths", directory);
     hl_io disk = *hl_io_posix();
     disk.ticks = read_ticks;
     disk.pwrite = write_or_fail;
@@ -559,13 +553,13 @@ Test(healths, a_journal_that_waits_for_the_disk_fails_and_is_opened_again)
         write_on(y, 0);
     EXPECT_STORY(y, "order", HL_HEALTH_STATE, OK, DEGRADED, OK, CRITICAL, OK);
     manual_stop(y->bus);
-    nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    temporary_directory_remove(directory);
 }
 
 Test(healths, a_journal_whose_slots_are_in_flight)
 {
-    char directory[] = "/tmp/hl-healths-XXXXXX";
-    cr_assert_not_null(mkdtemp(directory));
+    char directory[TEMPORARY_DIRECTORY_SIZE];
+    temporary_directory_make(NULL, "healths", directory);
     hl_io disk = *hl_io_posix();
     disk.ticks = read_ticks;
     disk.pwrite = write_or_fail;
@@ -588,7 +582,7 @@ Test(healths, a_journal_whose_slots_are_in_flight)
         write_on(y, 0);
     expect(y, HL_HEALTH_JOURNAL, "order", OK);
     manual_stop(y->bus);
-    nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    temporary_directory_remove(directory);
 }
 
 /* ---- alerts ---- */

@@ -1,4 +1,5 @@
 #include "journal/lock.h"
+#include "tests/temporary_directory.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -9,20 +10,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char directory[64];
-static char path[128];
+static char directory[TEMPORARY_DIRECTORY_SIZE];
+static char path[TEMPORARY_DIRECTORY_SIZE + 8];
 
 static void setup(void)
 {
-    strcpy(directory, "/tmp/hotlane-lock-XXXXXX");
-    cr_assert_not_null(mkdtemp(directory));
+    temporary_directory_make(NULL, "lock", directory);
     snprintf(path, sizeof path, "%s/lock", directory);
 }
 
 static void teardown(void)
 {
-    unlink(path);
-    rmdir(directory);
+    temporary_directory_remove(directory);
 }
 
 TestSuite(lock, .init = setup, .fini = teardown);

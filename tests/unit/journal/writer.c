@@ -11,6 +11,7 @@
 
 #include "journal/io_uring.h"
 #include "story.h"
+#include "tests/temporary_directory.h"
 
 static hl_journal_writer *open_with(const hl_journal_writer_options *options)
 {
@@ -717,9 +718,9 @@ Test(writer, groups_begin_at_multiples_of_the_alignment)
 
 static void write_and_read_back(const hl_io *io)
 {
-    char directory[] = "/tmp/hotlane-journal-XXXXXX";
-    cr_assert_not_null(mkdtemp(directory));
-    char journal[64];
+    char directory[TEMPORARY_DIRECTORY_SIZE];
+    temporary_directory_make(NULL, "journal", directory);
+    char journal[TEMPORARY_DIRECTORY_SIZE + 16];
     snprintf(journal, sizeof journal, "%s/journal", directory);
     hl_journal_writer_options options = HL_JOURNAL_WRITER_OPTIONS_INIT;
     options.io = io;
@@ -741,7 +742,7 @@ static void write_and_read_back(const hl_io *io)
     /* Blocks are taken for real: a full disk shows when a segment is made, not when it is used. */
     hl_segment_name *names;
     size_t count;
-    char partition[80], path[HL_JOURNAL_PATH_SIZE];
+    char partition[TEMPORARY_DIRECTORY_SIZE + 32], path[HL_JOURNAL_PATH_SIZE];
     snprintf(partition, sizeof partition, "%s/fill", journal);
     cr_assert_eq(hl_segment_list(hl_io_posix(), partition, &names, &count, NULL), HL_OK);
     cr_assert_gt(count, 2);
@@ -756,9 +757,7 @@ static void write_and_read_back(const hl_io *io)
     cr_assert_eq(recovery.last_sequence, 20000);
     cr_assert_eq(recovery.torn_bytes, 0);
     cr_assert_eq(hl_journal_writer_close(writer, NULL), HL_OK);
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", directory);
-    cr_assert_eq(system(command), 0);
+    temporary_directory_remove(directory);
     free(names);
 }
 

@@ -1,7 +1,6 @@
 #include "input_file.h"
 
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,25 +10,19 @@
 #include <zstd.h>
 
 #include "market/itch.h"
+#include "tests/temporary_directory.h"
 
-static char directory[64];
+static char directory[TEMPORARY_DIRECTORY_SIZE];
 
 void input_directory_make(void)
 {
-    strcpy(directory, "/tmp/hotlane-input-XXXXXX");
-    cr_assert_not_null(mkdtemp(directory));
+    temporary_directory_make(NULL, "input", directory);
     cr_assert_eq(chmod(directory, 0755), 0);
 }
 
 void input_directory_remove(void)
 {
-    DIR *const entries = opendir(directory);
-    cr_assert_not_null(entries);
-    for (const struct dirent *entry; (entry = readdir(entries)) != NULL;)
-        if (entry->d_name[0] != '.')
-            remove(input_path(entry->d_name));
-    closedir(entries);
-    cr_assert_eq(rmdir(directory), 0);
+    temporary_directory_remove(directory);
 }
 
 const char *input_path(const char *name)

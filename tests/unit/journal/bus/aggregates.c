@@ -1,7 +1,6 @@
 #include "journal/aggregate.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +8,11 @@
 #include <unistd.h>
 
 #include "manual_bus.h"
+#include "tests/temporary_directory.h"
 
 /* ---- a disk that can be full, in a directory of its own ---- */
 
-static char directory[64];
+static char directory[TEMPORARY_DIRECTORY_SIZE];
 static int open_error;    /* of files that are made; negative errno; 0: none */
 static uint64_t ticks_ns; /* a second later at each look: what waits for a time is due */
 static hl_io disk;
@@ -31,16 +31,9 @@ static int open_or_fail(void *context, const char *path, unsigned flags)
                : hl_io_posix()->open(context, path, flags);
 }
 
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
-{
-    (void)status, (void)kind, (void)place;
-    return remove(path);
-}
-
 static void set_up(void)
 {
-    snprintf(directory, sizeof directory, "/tmp/hl-aggregates-XXXXXX");
-    cr_assert_not_null(mkdtemp(directory));
+    temporary_directory_make(NULL, "aggregates", directory);
     disk = *hl_io_posix();
     disk.open = open_or_fail;
     disk.ticks = read_ticks;
@@ -48,7 +41,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    temporary_directory_remove(directory);
 }
 
 TestSuite(aggregates, .init = set_up, .fini = tear_down);

@@ -1,6 +1,5 @@
 #include "journal/handover.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,28 +9,22 @@
 
 #include "bus/bus.h"
 #include "manual_bus.h"
+#include "tests/temporary_directory.h"
 
 /* ---- a bus whose market_data and spread are journaled, fill with sync ---- */
 
-static char directory[64];
+static char directory[TEMPORARY_DIRECTORY_SIZE];
 static hl_domain_config domains[MANUAL_DOMAINS];
 static recorder seen;
 
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
-{
-    (void)status, (void)kind, (void)place;
-    return remove(path);
-}
-
 static void set_up(void)
 {
-    snprintf(directory, sizeof directory, "/tmp/hl-handover-XXXXXX");
-    cr_assert_not_null(mkdtemp(directory));
+    temporary_directory_make(NULL, "handover", directory);
 }
 
 static void tear_down(void)
 {
-    nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    temporary_directory_remove(directory);
 }
 
 TestSuite(handover, .init = set_up, .fini = tear_down);

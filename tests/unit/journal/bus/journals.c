@@ -1,7 +1,6 @@
 #include "journal/journals.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +12,11 @@
 #include "bus/bus.h"
 #include "journal/io.h"
 #include "manual_bus.h"
+#include "tests/temporary_directory.h"
 
 /* ---- a disk that can be full or broken, under a clock that stands still ---- */
 
-static char directory[64];
+static char directory[TEMPORARY_DIRECTORY_SIZE];
 static uint64_t ticks_ns;
 static int write_error, sync_error; /* negative errno; 0: none */
 
@@ -40,16 +40,9 @@ static int sync_or_fail(void *context, hl_io_file file)
 
 static hl_io disk;
 
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
-{
-    (void)status, (void)kind, (void)place;
-    return remove(path);
-}
-
 static void set_up(void)
 {
-    snprintf(directory, sizeof directory, "/tmp/hl-journals-XXXXXX");
-    cr_assert_not_null(mkdtemp(directory));
+    temporary_directory_make(NULL, "journals", directory);
     disk = *hl_io_posix();
     disk.ticks = read_ticks;
     disk.pwrite = write_or_fail;
@@ -58,7 +51,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    temporary_directory_remove(directory);
 }
 
 TestSuite(journals, .init = set_up, .fini = tear_down);

@@ -15,15 +15,16 @@
 
 #include "journal/exchange/base64.h"
 #include "written.h"
+#include "tests/temporary_directory.h"
 
-static char directory[HL_JOURNAL_PATH_SIZE];
+static char directory[TEMPORARY_DIRECTORY_SIZE];
 static char journal[HL_JOURNAL_PATH_SIZE];
 static char output[HL_JOURNAL_PATH_SIZE];
 static char copy[HL_JOURNAL_PATH_SIZE];
 
 static void set_up(void)
 {
-    written_directory(directory);
+    temporary_directory_make(NULL, "journal", directory);
     snprintf(journal, sizeof journal, "%.3000s/journal", directory);
     snprintf(output, sizeof output, "%.3000s/output", directory);
     snprintf(copy, sizeof copy, "%.3000s/copy", directory);
@@ -31,7 +32,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    written_remove(directory);
+    temporary_directory_remove(directory);
 }
 
 TestSuite(exchange, .init = set_up, .fini = tear_down);

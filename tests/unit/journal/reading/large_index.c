@@ -14,6 +14,7 @@
 
 #include "journal/seal.h"
 #include "written.h"
+#include "tests/temporary_directory.h"
 
 #define SEGMENTS     40u
 #define SEGMENT_SIZE (256u << 20)
@@ -24,7 +25,7 @@
 #define STEP_NS      (TEN_YEARS_NS / TOTAL)
 #define READ_LIMIT   (8u << 20) /* bytes that finding one event may read */
 
-static char directory[HL_JOURNAL_PATH_SIZE];
+static char directory[TEMPORARY_DIRECTORY_SIZE];
 
 static void put(int file, const void *bytes, size_t size, uint64_t offset)
 {
@@ -124,7 +125,7 @@ static void set_up(void)
 {
     char partition[HL_JOURNAL_PATH_SIZE];
     hl_index index = {0};
-    written_directory(directory);
+    temporary_directory_make(NULL, "journal", directory);
     snprintf(partition, sizeof partition, "%.4000s/order", directory);
     const hl_io *const io = hl_io_posix();
     cr_assert_eq(io->make_directory(io->context, partition), 0);
@@ -136,7 +137,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    written_remove(directory);
+    temporary_directory_remove(directory);
 }
 
 TestSuite(large_index, .init = set_up, .fini = tear_down);

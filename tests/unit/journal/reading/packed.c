@@ -9,22 +9,23 @@
 #include <criterion/criterion.h>
 
 #include "written.h"
+#include "tests/temporary_directory.h"
 
 #define KEY_A "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 #define KEY_B "f00102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 
-static char directory[HL_JOURNAL_PATH_SIZE];
+static char directory[TEMPORARY_DIRECTORY_SIZE];
 static char partition[HL_JOURNAL_PATH_SIZE];
 
 static void set_up(void)
 {
-    written_directory(directory);
+    temporary_directory_make(NULL, "journal", directory);
     snprintf(partition, sizeof partition, "%.4000s/order", directory);
 }
 
 static void tear_down(void)
 {
-    written_remove(directory);
+    temporary_directory_remove(directory);
 }
 
 TestSuite(packed, .init = set_up, .fini = tear_down);

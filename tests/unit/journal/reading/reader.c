@@ -11,6 +11,7 @@
 #include <criterion/criterion.h>
 
 #include "written.h"
+#include "tests/temporary_directory.h"
 
 #define SMALL_SEGMENT 65536u
 
@@ -41,16 +42,16 @@ static uint64_t read_run(hl_journal_reader *reader, uint64_t first)
     return count;
 }
 
-static char directory[HL_JOURNAL_PATH_SIZE];
+static char directory[TEMPORARY_DIRECTORY_SIZE];
 
 static void set_up(void)
 {
-    written_directory(directory);
+    temporary_directory_make(NULL, "journal", directory);
 }
 
 static void tear_down(void)
 {
-    written_remove(directory);
+    temporary_directory_remove(directory);
 }
 
 TestSuite(journal_reader, .init = set_up, .fini = tear_down);

@@ -10,19 +10,20 @@
 #include "journal/audit.h"
 #include "journal/snapshot.h"
 #include "written.h"
+#include "tests/temporary_directory.h"
 
 #define DAY_NS (UINT64_C(86400) * 1000000000)
 
-static char directory[HL_JOURNAL_PATH_SIZE];
+static char directory[TEMPORARY_DIRECTORY_SIZE];
 
 static void set_up(void)
 {
-    written_directory(directory);
+    temporary_directory_make(NULL, "journal", directory);
 }
 
 static void tear_down(void)
 {
-    written_remove(directory);
+    temporary_directory_remove(directory);
 }
 
 TestSuite(retention, .init = set_up, .fini = tear_down);

@@ -8,17 +8,18 @@
 #include <criterion/criterion.h>
 
 #include "written.h"
+#include "tests/temporary_directory.h"
 
-static char directory[HL_JOURNAL_PATH_SIZE];
+static char directory[TEMPORARY_DIRECTORY_SIZE];
 
 static void set_up(void)
 {
-    written_directory(directory);
+    temporary_directory_make(NULL, "journal", directory);
 }
 
 static void tear_down(void)
 {
-    written_remove(directory);
+    temporary_directory_remove(directory);
 }
 
 TestSuite(snapshot, .init = set_up, .fini = tear_down);

@@ -12,6 +12,7 @@
 #include "journal/cursor.h"
 #include "journal/snapshot.h"
 #include "written.h"
+#include "tests/temporary_directory.h"
 
 /* Under a sanitizer, which makes it ten times as slow, a bit of each second byte or so. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -20,16 +21,16 @@
 #define BIT_STEP 1
 #endif
 
-static char directory[HL_JOURNAL_PATH_SIZE];
+static char directory[TEMPORARY_DIRECTORY_SIZE];
 
 static void set_up(void)
 {
-    written_directory(directory);
+    temporary_directory_make(NULL, "journal", directory);
 }
 
 static void tear_down(void)
 {
-    written_remove(directory);
+    temporary_directory_remove(directory);
 }
 
 TestSuite(verify, .init = set_up, .fini = tear_down);
@@ -282,7 +283,7 @@ Test(audit, a_line_that_is_taken_out_shows_and_a_torn_one_is_cut)
     char path[HL_JOURNAL_PATH_SIZE], text[100];
     hl_audit_findings findings;
     size_t size;
-    written_directory(directory);
+    temporary_directory_make(NULL, "journal", directory);
     for (int i = 0; i < 3; i++) {
         snprintf(text, sizeof text, "line %d\nof two", i);
         cr_assert_eq(hl_audit_add(io, directory, "test", text, NULL), HL_OK);
@@ -307,5 +308,5 @@ Test(audit, a_line_that_is_taken_out_shows_and_a_torn_one_is_cut)
     cr_assert_eq(findings.bad_lines, 0);
     cr_assert_not(findings.torn);
     free(bytes);
-    written_remove(directory);
+    temporary_directory_remove(directory);
 }

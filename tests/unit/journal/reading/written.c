@@ -1,6 +1,5 @@
 #include "written.h"
 
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,25 +83,6 @@ static bool name_of(void *context, hl_dictionary_entry entry, uint32_t number, u
             .name = text, .detail = delta_normal, .detail_size = sizeof delta_normal};
     }
     return true;
-}
-
-void written_directory(char ret_path[HL_JOURNAL_PATH_SIZE])
-{
-    const char *const base = getenv("TMPDIR");
-    snprintf(ret_path, HL_JOURNAL_PATH_SIZE, "%s/hotlane-journal-XXXXXX",
-             base != NULL ? base : "/tmp");
-    require(mkdtemp(ret_path) != NULL, "make a directory", ret_path);
-}
-
-static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *walk)
-{
-    (void)about, (void)kind, (void)walk;
-    return remove(path);
-}
-
-void written_remove(const char *path)
-{
-    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 hl_journal_writer *written_open(const char *directory, const written_options *options,

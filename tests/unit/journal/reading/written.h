@@ -42,10 +42,6 @@ typedef struct written_options {
     bool commit_each;       /* a group an event */
 } written_options;
 
-/* A new empty directory; removed with all in it by written_remove. */
-void written_directory(char ret_path[HL_JOURNAL_PATH_SIZE]);
-void written_remove(const char *path);
-
 /* Opens a writer on it (for tests that write by themselves). `progress` may be NULL. */
 hl_journal_writer *written_open(const char *directory, const written_options *options,
                                 hl_journal_progress *progress, uint64_t *ret_next_sequence);
