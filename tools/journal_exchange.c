@@ -8,7 +8,7 @@
 
 #include "journal/audit.h"
 #include "journal/exchange/jsonl.h"
-#include "journal/io.h"
+#include "base/io.h"
 
 static hl_status export_to_sqlite(const journal_options *options, hl_export_result *ret_result,
                                   hl_error *error)

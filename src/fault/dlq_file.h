@@ -1,6 +1,6 @@
 /*
  * The file of dead letters on its disk: opening it with its torn end cut, appending, reading back,
- * and putting a rewritten one in its place. All I/O goes through the table of journal/io.h. One
+ * and putting a rewritten one in its place. All I/O goes through the table of base/io.h. One
  * thread at a time; the queue (dlq.c) holds its lock around all of these.
  *
  * Appending is all or nothing for the caller: what could not be written whole is not in the file,
@@ -10,7 +10,7 @@
 #define HL_FAULT_DLQ_FILE_H
 
 #include "fault/dlq_record.h"
-#include "journal/io.h"
+#include "base/io.h"
 
 typedef struct hl_dlq_file {
     const hl_io *io;

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "fault/names.h"
-#include "journal/crc32c.h"
+#include "base/crc32c.h"
 
 static size_t up_to_8(size_t bytes)
 {

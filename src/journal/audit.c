@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "journal/crc32c.h"
+#include "base/crc32c.h"
 #include "journal/durable_file.h"
 #include "journal/segment.h"
 

@@ -11,7 +11,7 @@
 #ifndef HL_JOURNAL_AUDIT_H
 #define HL_JOURNAL_AUDIT_H
 
-#include "journal/io.h"
+#include "base/io.h"
 
 #define HL_AUDIT_NAME "audit.log"
 

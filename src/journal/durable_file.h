@@ -6,7 +6,7 @@
 #ifndef HL_JOURNAL_DURABLE_FILE_H
 #define HL_JOURNAL_DURABLE_FILE_H
 
-#include "journal/io.h"
+#include "base/io.h"
 
 #define HL_DURABLE_TEMPORARY ".tmp" /* what the new file's name ends with until it is whole */
 

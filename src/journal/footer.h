@@ -6,7 +6,7 @@
 #define HL_JOURNAL_FOOTER_H
 
 #include "journal/index.h"
-#include "journal/io.h"
+#include "base/io.h"
 
 typedef struct hl_loaded_footer {
     hl_footer *footer; /* whole, its CRC checked; NULL: not loaded */

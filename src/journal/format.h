@@ -32,7 +32,7 @@
 #include <hotlane/event.h>
 #include <hotlane/status.h>
 
-#include "journal/crc32c.h"
+#include "base/crc32c.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the journal's records are written as they lie in memory: little-endian machines only"

@@ -6,7 +6,7 @@
 #ifndef HL_JOURNAL_IO_URING_H
 #define HL_JOURNAL_IO_URING_H
 
-#include "journal/io.h"
+#include "base/io.h"
 
 typedef struct hl_io_uring hl_io_uring;
 

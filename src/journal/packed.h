@@ -19,7 +19,7 @@
 
 #include "journal/crypt.h"
 #include "journal/format.h"
-#include "journal/io.h"
+#include "base/io.h"
 
 #define HL_PACK_FRAME_SIZE      (256u << 10) /* bytes of the segment in one frame */
 #define HL_PACK_FRAME_SIZE_MAX  (16u << 20)

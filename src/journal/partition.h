@@ -7,7 +7,7 @@
 #define HL_JOURNAL_PARTITION_H
 
 #include "journal/format.h"
-#include "journal/io.h"
+#include "base/io.h"
 
 #define HL_PARTITION_DIRECTORY_SIZE (HL_JOURNAL_DOMAIN_SIZE + 8u)
 

@@ -7,7 +7,7 @@
 #define HL_JOURNAL_SEAL_H
 
 #include "journal/index.h"
-#include "journal/io.h"
+#include "base/io.h"
 
 typedef struct hl_seal {
     const hl_io *io;

@@ -13,7 +13,7 @@
 #define HL_JOURNAL_SEGMENT_H
 
 #include "journal/format.h"
-#include "journal/io.h"
+#include "base/io.h"
 
 #define HL_JOURNAL_PATH_SIZE 4096u
 #define HL_SEGMENT_NAME_SIZE 48u /* "2026-11-21-00000000000000000001.hlj" and its NUL */

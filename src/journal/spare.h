@@ -6,7 +6,7 @@
 #ifndef HL_JOURNAL_SPARE_H
 #define HL_JOURNAL_SPARE_H
 
-#include "journal/io.h"
+#include "base/io.h"
 
 typedef struct hl_spare {
     const hl_io *io;

@@ -22,7 +22,7 @@
 
 #include <hotlane/journal.h>
 
-#include "journal/io.h"
+#include "base/io.h"
 
 #define HL_TAIL_NAME "tail"
 

@@ -5,7 +5,7 @@
 #ifndef HL_FUZZ_MEMORY_JOURNAL_H
 #define HL_FUZZ_MEMORY_JOURNAL_H
 
-#include "journal/io.h"
+#include "base/io.h"
 
 typedef struct memory_journal {
     hl_io io;

@@ -7,7 +7,7 @@
 
 #include <hotlane/journal_reader.h>
 
-#include "journal/io.h"
+#include "base/io.h"
 #include "own_bus.h"
 #include "tests/temporary_directory.h"
 

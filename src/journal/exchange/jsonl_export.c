@@ -17,7 +17,7 @@
 #endif
 
 #include "base/error.h"
-#include "journal/io.h"
+#include "base/io.h"
 #include "journal/segment.h"
 
 #define BUFFER_SIZE   (1u << 20)

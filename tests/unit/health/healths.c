@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "../bus/manual_bus.h"
+#include "base/io.h"
 #include "fault/faults.h"
-#include "journal/io.h"
 #include "tests/temporary_directory.h"
 
 /* ---- a bus, and what it tells ---- */

@@ -11,7 +11,7 @@
 #ifndef HL_TESTS_SIMULATED_DISK_H
 #define HL_TESTS_SIMULATED_DISK_H
 
-#include "journal/io.h"
+#include "base/io.h"
 
 #define SIM_SECTOR 512u
 

@@ -10,7 +10,7 @@
 #include <hotlane/journal_reader.h>
 
 #include "bus/bus.h"
-#include "journal/io.h"
+#include "base/io.h"
 #include "manual_bus.h"
 #include "tests/temporary_directory.h"
 

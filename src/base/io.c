@@ -1,4 +1,4 @@
-#include "journal/io.h"
+#include "base/io.h"
 
 #include <errno.h>
 #include <string.h>

@@ -3,8 +3,8 @@
  * one of iSCSI, RFC 3720 appendix B.4). By the processor's instruction where it has one (SSE4.2,
  * looked up once when the library is loaded), else by tables. Any thread, no allocation.
  */
-#ifndef HL_JOURNAL_CRC32C_H
-#define HL_JOURNAL_CRC32C_H
+#ifndef HL_BASE_CRC32C_H
+#define HL_BASE_CRC32C_H
 
 #include <stdbool.h>
 #include <stddef.h>

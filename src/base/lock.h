@@ -4,10 +4,10 @@
  * then the file says that the owner (pid, start time, boot) is dead, and its name is given to a new
  * file. Any thread; blocks for moments only.
  */
-#ifndef HL_JOURNAL_LOCK_H
-#define HL_JOURNAL_LOCK_H
+#ifndef HL_BASE_LOCK_H
+#define HL_BASE_LOCK_H
 
-#include "journal/io.h"
+#include "base/io.h"
 
 /* As hl_io.lock: a handle, -EWOULDBLOCK with *ret_owner filled (pid 0: it could not be read), or
  * -errno. Works between threads of one process too. */

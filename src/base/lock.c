@@ -1,4 +1,4 @@
-#include "journal/lock.h"
+#include "base/lock.h"
 
 #include <errno.h>
 #include <fcntl.h>

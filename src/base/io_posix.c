@@ -1,4 +1,4 @@
-#include "journal/io.h"
+#include "base/io.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "journal/lock.h"
+#include "base/lock.h"
 
 #define ZEROS_SIZE (1u << 20)
 

@@ -1,4 +1,4 @@
-#include "journal/lock.h"
+#include "base/lock.h"
 #include "tests/temporary_directory.h"
 
 #include <criterion/criterion.h>

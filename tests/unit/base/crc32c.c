@@ -1,4 +1,4 @@
-#include "journal/crc32c.h"
+#include "base/crc32c.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

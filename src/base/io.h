@@ -1,14 +1,14 @@
 /*
- * The table of operations that the journal does all its writes, syncs, reads and time through, so
- * that a test can put a disk under it that loses power, fills up or fails. hl_io_posix() is the
- * real one.
+ * The table of operations that all that must survive (journal, dead letters) does its writes,
+ * syncs, reads and time through, so that a test can put a disk under it that loses power, fills up
+ * or fails. hl_io_posix() is the real one.
  *
  * Each operation gives 0 (or a count, or a handle) or a negative errno (-ENOSPC), as the kernel
  * does. Paths are absolute or relative to the process, NUL-terminated. Files are small numbers,
  * those of the table. Calls on one file come from one thread at a time, but for `pread`.
  */
-#ifndef HL_JOURNAL_IO_H
-#define HL_JOURNAL_IO_H
+#ifndef HL_BASE_IO_H
+#define HL_BASE_IO_H
 
 #include <stdbool.h>
 #include <stddef.h>
