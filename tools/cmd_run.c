@@ -114,6 +114,7 @@ static void set_load(run_state *run)
 static hl_status configure(run_state *run, hl_error *error)
 {
     run->config = (hl_config)HL_CONFIG_INIT;
+    run->config.log_level = HL_LOG_NOTHING;
     if (run->options.config_path != NULL) {
         const hl_status status = hl_config_load(run->options.config_path, &run->loaded, error);
         if (status != HL_OK)
@@ -147,7 +148,8 @@ static hl_status configure(run_state *run, hl_error *error)
         run->config.lcores = run->options.lcores;
     if (run->options.dlq_path != NULL)
         run->config.dlq_path = run->options.dlq_path;
-    run->config.log_level = run->options.log_level;
+    if (run->options.log_level >= 0)
+        run->config.log_level = (hl_log_level)run->options.log_level;
     run->config.stall_backtrace |= run->options.stall_backtrace;
     if (run->options.replay_dir != NULL) {
         run->config.threads = HL_THREADS_MANUAL;

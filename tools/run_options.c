@@ -83,9 +83,8 @@ void run_options_print_usage(FILE *stream)
         "  --config FILE       configuration of the bus, YAML (see hotlane check)\n"
         "  --lcores PLAN       placement by hand, as 'order@2,market_data@4,housekeeping@0'\n"
         "  --dlq FILE          keep dead letters in FILE, too (see hotlane dlq)\n"
-        "  --log LEVEL         what the bus says goes to stderr: nothing (default), error, "
-        "warning\n"
-        "                      or info\n"
+        "  --log LEVEL         what the bus says goes to stderr: nothing, error, warning or info\n"
+        "                      (default: log_level of --config, nothing without it)\n"
         "  --stall-backtrace   say where a stalled thread is, in system.stalled\n"
         "  --journal DIR       write every event down there, and go on behind what is there\n"
         "  --durability LIST   how safely, by domain: off, async or sync, as "
@@ -194,7 +193,7 @@ static run_parse take_log_level(run_options *options, const char *word)
 {
     for (int level = HL_LOG_INFO; level <= HL_LOG_NOTHING; level++)
         if (strcmp(word, hl_log_level_name((hl_log_level)level)) == 0) {
-            options->log_level = (hl_log_level)level;
+            options->log_level = level;
             return RUN_PARSE_OK;
         }
     return refuse("--log: '%.40s' is no level: use nothing, error, warning or info", word);
@@ -338,8 +337,8 @@ static run_parse check(const run_options *options)
 void run_options_init(run_options *ret_options)
 {
     const hl_journal_reader_options reading = HL_JOURNAL_READER_OPTIONS_INIT;
-    *ret_options = (run_options){
-        .passes = 1, .seed = 1, .audit = true, .log_level = HL_LOG_NOTHING, .reading = reading};
+    *ret_options =
+        (run_options){.passes = 1, .seed = 1, .audit = true, .log_level = -1, .reading = reading};
 }
 
 run_parse run_options_parse(int argc, char **argv, run_options *ret_options)

@@ -18,7 +18,7 @@ typedef struct run_options {
     uint32_t input_count;                  /* at least 1: the synthetic day when none is named */
     const char *config_path;               /* NULL: the defaults */
     const char *dlq_path;                  /* NULL: the configuration's */
-    hl_log_level log_level;                /* of what the bus says on stderr */
+    int log_level;                         /* hl_log_level; -1: the configuration file's */
     bool stall_backtrace;                  /* else the configuration's word */
     const char *lcores;                    /* NULL: the configuration's */
     const char *journal_dir;               /* NULL: the configuration's */

@@ -504,6 +504,17 @@ class Configuration(Case):
         self.assertEqual(messages(report), 50000)
         self.assertTrue(all(book["exact"] for book in report["books"].values()))
 
+    def test_what_is_said_is_the_files_word_and_the_options_above_it(self):
+        path = self.folder / "bus.yaml"
+        said = "hotlane: info: components: "
+        for level, option, is_said in (("info", (), True), ("info", ("--log", "nothing"), False),
+                                       ("nothing", (), False), ("nothing", ("--log", "info"), True)):
+            path.write_text(f"log_level: {level}\n", encoding="utf-8")
+            done = run("--config", str(path), "--limit", "1000", *option)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(said in done.stderr, is_said, f"{level} {option}: {done.stderr}")
+        self.assertNotIn(said, run("--limit", "1000").stderr)
+
     def test_a_file_without_a_domain_of_the_pipeline(self):
         path = self.folder / "bus.yaml"
         path.write_text("domains:\n  - name: market_data\n", encoding="utf-8")
