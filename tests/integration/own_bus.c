@@ -19,7 +19,7 @@ static hl_domain_config own_domain(const char *name, hl_priority priority, hl_wa
                               .wait = wait};
 }
 
-static hl_bus *create(hl_wait wait, uint32_t max_workers)
+static hl_bus *create(hl_wait wait, uint32_t max_workers, const char *dlq_path)
 {
     const hl_domain_config domains[3] = {
         own_domain("market_data", HL_NORMAL, wait),
@@ -37,6 +37,8 @@ static hl_bus *create(hl_wait wait, uint32_t max_workers)
     config.max_workers = max_workers;
     config.worker_grow_backlog = UINT64_MAX;
     config.worker_shrink_after_ns = 3600 * HL_SECOND;
+    config.dlq_path = dlq_path;
+    config.log_level = HL_LOG_NOTHING;
     hl_bus *bus = NULL;
     hl_error error = {.text = ""};
     cr_assert_eq(hl_bus_create(&config, &bus, &error), HL_OK, "%s", error.text);
@@ -45,10 +47,10 @@ static hl_bus *create(hl_wait wait, uint32_t max_workers)
 
 hl_bus *own_create(hl_wait wait)
 {
-    return create(wait, 0);
+    return create(wait, 0, NULL);
 }
 
-static hl_bus *start(hl_bus *bus)
+hl_bus *own_start_created(hl_bus *bus)
 {
     const hl_status status = hl_bus_start(bus);
     hl_error error;
@@ -59,14 +61,23 @@ static hl_bus *start(hl_bus *bus)
 
 hl_bus *own_start(hl_wait wait)
 {
-    return start(own_create(wait));
+    return own_start_created(own_create(wait));
+}
+
+static hl_bus *with_all_at_work(hl_bus *bus, uint32_t workers)
+{
+    hl_pool_resize(bus->pools[HL_POOL_WORKERS], workers);
+    return bus;
 }
 
 hl_bus *own_start_with_workers(hl_wait wait, uint32_t max_workers)
 {
-    hl_bus *const bus = create(wait, max_workers);
-    hl_pool_resize(bus->pools[HL_POOL_WORKERS], max_workers);
-    return start(bus);
+    return own_start_created(with_all_at_work(create(wait, max_workers, NULL), max_workers));
+}
+
+hl_bus *own_create_with_letters(uint32_t max_workers, const char *dlq_path)
+{
+    return with_all_at_work(create(HL_WAIT_PARK, max_workers, dlq_path), max_workers);
 }
 
 void own_stop(hl_bus *bus)

@@ -23,10 +23,14 @@
  * slots, of 16 for handlers, positions that begin shortly before 2^64; all wait as told. */
 hl_bus *own_create(hl_wait wait);
 hl_bus *own_start(hl_wait wait);
+hl_bus *own_start_created(hl_bus *bus); /* one made here; returns it */
 
 /* The same with 1 to max_workers workers, of which all work from the start; they grow and shrink
  * only as the test says. */
 hl_bus *own_start_with_workers(hl_wait wait, uint32_t max_workers);
+
+/* The same, parked and not started yet, with a file for its dead letters. */
+hl_bus *own_create_with_letters(uint32_t max_workers, const char *dlq_path);
 
 /* Stops it, which must drain and conserve, and destroys it. */
 void own_stop(hl_bus *bus);
