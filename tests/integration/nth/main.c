@@ -26,17 +26,18 @@
 #include "tests/temporary_directory.h"
 
 #if defined(__SANITIZE_ADDRESS__)
-#define LIMIT_S 60u
+#include <sanitizer/lsan_interface.h>
+#define LIMIT_S       60u
+#define leaks_found() (__lsan_do_recoverable_leak_check() != 0)
 #else
-#define LIMIT_S 30u /* for a process that takes a tenth of a second: it hangs */
+#define LIMIT_S       30u   /* for a process that takes a tenth of a second: it hangs */
+#define leaks_found() false /* by nobody but the shim */
 #endif
-#define FIRST  50u
-#define SAMPLE 12u /* beyond it */
 #define SETTLE (2 * HL_SECOND)
 
 /* Of the process that plays, seen by the one that watches. */
 typedef struct watched {
-    uint64_t calls;
+    uint64_t calls[NTH_KINDS];
     bool fired, harmed, done;
     char broken[1024];
     int frames;
@@ -81,10 +82,10 @@ bool nth_answered(nth_run *run, const char *call, hl_status status, const char *
 
 static void make(const char *path)
 {
-    char command[1200];
-    snprintf(command, sizeof command, "mkdir -p '%s'", path);
-    if (system(command) != 0)
-        exit(1);
+    if (mkdir(path, 0700) == 0)
+        return;
+    perror(path);
+    exit(1);
 }
 
 static void copy(const char *from, const char *to)
@@ -131,12 +132,15 @@ static void play(const nth_scenario *scenario, nth_run *run)
     const uint32_t files = count_entries("/proc/self/fd");
     alarm(LIMIT_S);
     scenario->play(run);
-    const uint64_t calls = nth_disarm();
-    seen->calls = run->is_apart ? run->calls : calls;
+    nth_disarm();
+    for (int kind = 0; kind < NTH_KINDS; kind++)
+        seen->calls[kind] = run->is_apart ? run->calls[kind] : nth_calls((nth_kind)kind);
     seen->fired = run->is_apart ? run->fired : nth_fired();
     seen->harmed = run->harmed;
     seen->frames = nth_place(seen->place);
     demand_nothing_is_left(run, blocks, mapped, files);
+    if (leaks_found()) /* of what others allocated on our behalf */
+        nth_broken(run, "left behind: what is said above");
     seen->done = true;
     _exit(0);
 }
@@ -158,7 +162,7 @@ static bool play_apart(const nth_scenario *scenario, nth_run *run)
     snprintf(copied, sizeof copied, "%s/copy", base);
     snprintf(recorded, sizeof recorded, "%s/recorded", base);
     make(own);
-    if (strcmp(scenario->name, "recovery") == 0)
+    if (scenario->is_recovery)
         copy(recorded, copied);
     run->directory = own;
     run->recorded = copied;
@@ -221,12 +225,8 @@ static void play_sample(const nth_scenario *scenario, nth_kind kind, uint64_t ca
     }
 }
 
-static uint32_t play_kind(const nth_scenario *scenario, nth_kind kind, bool every)
+static uint32_t play_kind(const nth_scenario *scenario, nth_kind kind, uint64_t calls, bool every)
 {
-    nth_run counting = {.kind = kind, .n = 0};
-    if (!play_apart(scenario, &counting))
-        return 1;
-    const uint64_t calls = seen->calls;
     tally counts = {0};
     if (every)
         play_every(scenario, kind, &counts);
@@ -236,6 +236,29 @@ static uint32_t play_kind(const nth_scenario *scenario, nth_kind kind, bool ever
            scenario->name, nth_kind_name(kind), calls, counts.played, counts.harmed);
     fflush(stdout);
     return counts.broken;
+}
+
+/* NULL: of all kinds. The number of plays that broke a demand. */
+static uint32_t play_kinds(const nth_scenario *scenario, const char *only, bool every)
+{
+    nth_run counting = {.n = 0};
+    uint64_t calls[NTH_KINDS];
+    uint32_t broken = 0;
+    if (!play_apart(scenario, &counting))
+        return 1;
+    memcpy(calls, seen->calls, sizeof calls);
+    for (int kind = 0; kind < NTH_KINDS; kind++)
+        if (only == NULL || strcmp(only, nth_kind_name((nth_kind)kind)) == 0)
+            broken += play_kind(scenario, (nth_kind)kind, calls[kind], every);
+    return broken;
+}
+
+static uint32_t play_number(const nth_scenario *scenario, const char *kind, const char *number)
+{
+    nth_run one = {.n = strtoull(number, NULL, 10)};
+    while (one.kind < NTH_KINDS && strcmp(kind, nth_kind_name(one.kind)) != 0)
+        one.kind++;
+    return one.kind == NTH_KINDS || !play_apart(scenario, &one);
 }
 
 static void record(void)
@@ -268,18 +291,14 @@ int main(int argc, char **argv)
     seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (seen == MAP_FAILED)
         return 1;
-    record();
     uint32_t broken = 0;
     for (uint32_t s = 0; s < nth_scenario_count; s++) {
         if (argc > 1 && strcmp(argv[1], nth_scenarios[s].name) != 0)
             continue;
-        for (int kind = 0; kind < NTH_KINDS; kind++) {
-            if (argc > 2 && strcmp(argv[2], nth_kind_name((nth_kind)kind)) != 0)
-                continue;
-            nth_run one = {.kind = (nth_kind)kind, .n = argc > 3 ? strtoull(argv[3], NULL, 10) : 0};
-            broken += argc > 3 ? !play_apart(&nth_scenarios[s], &one)
-                               : play_kind(&nth_scenarios[s], (nth_kind)kind, every);
-        }
+        if (nth_scenarios[s].is_recovery)
+            record();
+        broken += argc > 3 ? play_number(&nth_scenarios[s], argv[2], argv[3])
+                           : play_kinds(&nth_scenarios[s], argc > 2 ? argv[2] : NULL, every);
     }
     temporary_directory_remove(base);
     return broken != 0;

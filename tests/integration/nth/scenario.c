@@ -54,6 +54,7 @@ static void configure(stage *on, const char *directory)
     on->config.max_keys_per_state_topic = 2 * INSTRUMENT;
     on->config.huge_pages = on->config.lock_memory = false;
     on->config.max_workers = 2;
+    on->config.log_level = HL_LOG_NOTHING;
     on->config.retry_events = 64;
     on->config.dlq_memory_bytes = (uint64_t)1 << 20;
     on->config.dlq_path = on->dlq_path;
@@ -418,11 +419,11 @@ static void play_coming_and_going(nth_run *run)
 }
 
 const nth_scenario nth_scenarios[] = {
-    {"life", play_whole_life, 4},
-    {"recovery", play_recovery, 4},
-    {"subscribe", play_coming_and_going, 10},
+    {"life", play_whole_life, 4, false},
+    {"recovery", play_recovery, 4, true},
+    {"subscribe", play_coming_and_going, 10, false},
 #ifdef NTH_COMMAND
-    {"run", nth_play_command, 1},
+    {"run", nth_play_command, 1, false},
 #endif
 };
 const uint32_t nth_scenario_count = sizeof nth_scenarios / sizeof *nth_scenarios;

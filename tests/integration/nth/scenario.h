@@ -18,13 +18,14 @@ typedef struct nth_run {
     /* Of a scenario whose calls are another process's, by that one's shim. */
     bool is_apart;
     bool fired;
-    uint64_t calls;
+    uint64_t calls[NTH_KINDS];
 } nth_run;
 
 typedef struct nth_scenario {
     const char *name;
     void (*play)(nth_run *run); /* arms the shim where its first failure may come */
     uint32_t sample;            /* calls of a kind that are tried in a short test */
+    bool is_recovery;           /* it begins with what a process left that was killed */
 } nth_scenario;
 
 /* The demand that does not hold; ends the process. */

@@ -19,9 +19,10 @@
     type __wrap_##name(__VA_ARGS__)
 
 static struct {
-    uint64_t n, calls; /* atomic */
-    uint32_t fired;    /* atomic */
-    int kind;          /* -1: not armed; atomic */
+    uint64_t n;
+    uint64_t calls[NTH_KINDS]; /* atomic */
+    uint32_t fired;            /* atomic */
+    int kind;                  /* -1: not armed; atomic */
     int frames;
     void *place[NTH_FRAMES];
 } shim = {.kind = -1};
@@ -49,17 +50,21 @@ void nth_arm(nth_kind kind, uint64_t n)
 {
     void *warm_up[2];
     backtrace(warm_up, 2); /* its first call loads a library */
-    __atomic_store_n(&shim.calls, 0, __ATOMIC_RELAXED);
+    memset(shim.calls, 0, sizeof shim.calls);
     __atomic_store_n(&shim.fired, 0, __ATOMIC_RELAXED);
     shim.n = n;
     shim.frames = 0;
     __atomic_store_n(&shim.kind, (int)kind, __ATOMIC_RELEASE);
 }
 
-uint64_t nth_disarm(void)
+void nth_disarm(void)
 {
     __atomic_store_n(&shim.kind, -1, __ATOMIC_RELEASE);
-    return __atomic_load_n(&shim.calls, __ATOMIC_RELAXED);
+}
+
+uint64_t nth_calls(nth_kind kind)
+{
+    return __atomic_load_n(&shim.calls[kind], __ATOMIC_RELAXED);
 }
 
 bool nth_fired(void)
@@ -76,8 +81,9 @@ int nth_place(void **ret_frames)
 /* Whether this call is the one; errno is then set. */
 static bool fails(nth_kind kind)
 {
-    if (__atomic_load_n(&shim.kind, __ATOMIC_ACQUIRE) != (int)kind ||
-        __atomic_add_fetch(&shim.calls, 1, __ATOMIC_RELAXED) != shim.n)
+    const int armed = __atomic_load_n(&shim.kind, __ATOMIC_ACQUIRE);
+    if (armed < 0 || __atomic_add_fetch(&shim.calls[kind], 1, __ATOMIC_RELAXED) != shim.n ||
+        armed != (int)kind)
         return false;
     shim.frames = backtrace(shim.place, NTH_FRAMES);
     __atomic_store_n(&shim.fired, 1, __ATOMIC_RELEASE);

@@ -32,12 +32,15 @@ typedef enum nth_kind {
 
 #define NTH_FRAMES 24
 
-/* From here on the n-th call (1: the next one) of this kind fails; 0: none does, they are counted
- * only. Any thread's. */
+/* From here on the calls of each kind are counted, and the n-th (1: the next one) of this kind
+ * fails; 0: none does. Any thread's. */
 void nth_arm(nth_kind kind, uint64_t n);
 
-/* No call fails any more; returns how many of the kind there were. */
-uint64_t nth_disarm(void);
+/* No call fails any more, none is counted. */
+void nth_disarm(void);
+
+/* How many of a kind there were. */
+uint64_t nth_calls(nth_kind kind);
 
 /* Whether the call came and failed; where: the addresses of its callers. */
 bool nth_fired(void);
