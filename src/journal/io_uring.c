@@ -17,21 +17,30 @@
 struct hl_io_uring {
     hl_io table;
     struct io_uring ring;
+    struct io_uring_sqe *entry; /* in the ring, but the kernel has not taken it yet; NULL: none */
     bool has_begun;
 };
 
 static int uring_sync_begin(void *context, hl_io_file file)
 {
     hl_io_uring *const uring = context;
-    struct io_uring_sqe *const entry = uring->has_begun ? NULL : io_uring_get_sqe(&uring->ring);
-    if (entry == NULL)
+    if (uring->has_begun)
         return -EBUSY;
-    io_uring_prep_fsync(entry, file, IORING_FSYNC_DATASYNC);
+    /* One that the kernel did not take would go with the next: two syncs, and the end of the first
+     * taken for that of the second. So it is that next one. */
+    if (uring->entry == NULL)
+        uring->entry = io_uring_get_sqe(&uring->ring);
+    if (uring->entry == NULL)
+        return -EBUSY;
+    io_uring_prep_fsync(uring->entry, file, IORING_FSYNC_DATASYNC);
     int submitted;
     while ((submitted = io_uring_submit(&uring->ring)) == -EINTR) {
     }
-    uring->has_begun = submitted == 1;
-    return submitted == 1 ? 0 : submitted < 0 ? submitted : -EIO;
+    if (submitted != 1)
+        return submitted < 0 ? submitted : -EIO;
+    uring->entry = NULL;
+    uring->has_begun = true;
+    return 0;
 }
 
 static int uring_sync_end(void *context, hl_io_file file, bool wait)
@@ -44,7 +53,7 @@ static int uring_sync_end(void *context, hl_io_file file, bool wait)
         result =
             wait ? io_uring_wait_cqe(&uring->ring, &done) : io_uring_peek_cqe(&uring->ring, &done);
     while (result == -EINTR);
-    if (result == -EAGAIN)
+    if (result == -EAGAIN && !wait)
         return -EINPROGRESS;
     if (result < 0)
         return result;
