@@ -268,7 +268,7 @@ static void rest(hl_partition *partition)
 void hl_feed_set_reason(hl_feed *feed, const char *reason)
 {
     pthread_mutex_lock(&feed->lock);
-    snprintf(feed->reason, sizeof feed->reason, "%s", reason);
+    snprintf(feed->reason, sizeof feed->reason, "%.159s", reason);
     pthread_mutex_unlock(&feed->lock);
 }
 

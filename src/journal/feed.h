@@ -66,7 +66,7 @@ typedef struct hl_feed {
     hl_journal_writer_options options;
     hl_journal_state told;    /* the state that was last announced */
     pthread_mutex_t lock;     /* of the reason, which others read */
-    char reason[160];         /* why it does not run; "": it does */
+    char reason[160];         /* why it has last stopped running; "": it never has */
     uint64_t reopen_at_ticks; /* of a journal that failed */
     char directory[HL_JOURNAL_PATH_SIZE];
     char io_refused[120]; /* why it does not write through what it should; empty: it does */
@@ -81,8 +81,8 @@ typedef struct hl_feed {
 hl_status hl_feed_init(hl_feed *feed, hl_partition *partition, hl_error *error);
 void hl_feed_free(hl_feed *feed);
 
-/* Says why the journal does not run; "": it does. The journal's thread. And what was said last; any
- * thread. */
+/* Says why the journal is about to stop running: before its state says that it has. The journal's
+ * thread. And what was said last; any thread. */
 void hl_feed_set_reason(hl_feed *feed, const char *reason);
 void hl_feed_reason(const hl_feed *feed, char ret_reason[160]);
 

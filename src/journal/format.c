@@ -1,5 +1,7 @@
 #include "journal/format.h"
 
+#include <inttypes.h>
+
 #include "base/error.h"
 
 #define HEADER_CRC_AT (HL_JOURNAL_HEADER_SIZE - sizeof(uint32_t))
@@ -50,18 +52,20 @@ uint64_t hl_footer_length(uint64_t blocks, uint64_t dictionary_entries, uint64_t
            dictionary_entries * sizeof(uint64_t) + topics * sizeof(hl_footer_topic);
 }
 
+/* No sequence above HL_JOURNAL_SEQUENCE_MAX gets past here: readers may add 1 to any. */
 static bool fields_fit(hl_record_kind kind, const void *record, uint32_t length, uint64_t salt,
                        uint64_t offset)
 {
     switch (kind) {
     case HL_RECORD_EVENT: {
         const hl_event *const event = record;
-        return event->payload_size <= length &&
+        return event->sequence - 1 < HL_JOURNAL_SEQUENCE_MAX && event->payload_size <= length &&
                hl_record_round(sizeof *event + event->payload_size) == length;
     }
     case HL_RECORD_GROUP: {
         const hl_group *const group = record;
-        return group->mark == (HL_JOURNAL_GROUP_MARK ^ salt) && group->offset == offset;
+        return group->mark == (HL_JOURNAL_GROUP_MARK ^ salt) && group->offset == offset &&
+               group->last_sequence <= HL_JOURNAL_SEQUENCE_MAX;
     }
     case HL_RECORD_DICTIONARY: {
         const hl_dictionary_record *const entry = record;
@@ -71,19 +75,22 @@ static bool fields_fit(hl_record_kind kind, const void *record, uint32_t length,
     }
     case HL_RECORD_GAP: {
         const hl_gap *const gap = record;
-        return gap->first_sequence <= gap->last_sequence;
+        return gap->first_sequence != 0 && gap->first_sequence <= gap->last_sequence &&
+               gap->last_sequence <= HL_JOURNAL_SEQUENCE_MAX;
     }
     case HL_RECORD_FOOTER: {
         const hl_footer *const footer = record;
         const uint64_t needed = hl_footer_length(footer->blocks, footer->dictionary_entries,
                                                  footer->topics, footer->bloom_size);
-        return needed <= length && hl_record_round(needed) == length;
+        return needed <= length && hl_record_round(needed) == length &&
+               footer->last_sequence <= HL_JOURNAL_SEQUENCE_MAX;
     }
     case HL_RECORD_TRAILER:
         return ((const hl_trailer *)record)->mark == (HL_JOURNAL_TAIL_MARK ^ salt) &&
                ((const hl_trailer *)record)->file_size == offset + length;
-    case HL_RECORD_PADDING:
     case HL_RECORD_ROTATION:
+        return ((const hl_rotation *)record)->last_sequence <= HL_JOURNAL_SEQUENCE_MAX;
+    case HL_RECORD_PADDING:
         return true;
     }
     return false;
@@ -125,7 +132,7 @@ const char *hl_record_verdict_text(hl_record_verdict verdict)
     case HL_RECORD_BAD_CRC:
         return "wrong CRC";
     case HL_RECORD_BAD_FIELDS:
-        return "sizes that do not fit";
+        return "sizes or sequences that cannot be";
     case HL_RECORD_BAD_KIND:
         return "unknown kind";
     }
@@ -181,11 +188,13 @@ hl_status hl_segment_header_decode(const void *block, const char *place,
                             "event layout %u",
                             place, header.version, header.event_layout, HL_JOURNAL_VERSION,
                             (unsigned)HL_EVENT_LAYOUT);
-    if (header.first_sequence == 0)
+    if (header.first_sequence - 1 >= HL_JOURNAL_SEQUENCE_MAX ||
+        header.previous_last_sequence > HL_JOURNAL_SEQUENCE_MAX)
         return hl_error_set(error, HL_DAMAGED,
-                            "%s: it says that it begins with sequence 0, but sequences begin with "
-                            "1: no hotlane wrote this header; bring the file back from a copy",
-                            place);
+                            "%s: it says that it begins with sequence %" PRIu64 " behind %" PRIu64
+                            ", but sequences go from 1 to 2^54 - 1: no hotlane wrote this "
+                            "header; bring the file back from a copy",
+                            place, header.first_sequence, header.previous_last_sequence);
     header.domain[sizeof header.domain - 1] = '\0';
     header.writer[sizeof header.writer - 1] = '\0';
     *ret_header = header;

@@ -38,15 +38,16 @@
 #error "the journal's records are written as they lie in memory: little-endian machines only"
 #endif
 
-#define HL_JOURNAL_VERSION     1u
-#define HL_JOURNAL_HEADER_SIZE 4096u               /* bytes; the first record begins here */
-#define HL_JOURNAL_MAGIC       "\x89HLJ\r\n\x1a\n" /* 8 bytes; shows a text-mode copy at once */
-#define HL_JOURNAL_GROUP_MARK  0x9d5c41e7a3b02f68u /* xor the salt: hl_group.mark */
-#define HL_JOURNAL_TAIL_MARK   0xc62fb81d50e9734au /* xor the salt: hl_trailer.mark */
-#define HL_JOURNAL_DOMAIN_SIZE 64u                 /* bytes of a domain's name with its NUL */
-#define HL_JOURNAL_EVENT_MAX   (64u + 65536u)      /* longest event record, bytes */
-#define HL_JOURNAL_NAME_MAX    1024u               /* longest name in a dictionary record, bytes */
-#define HL_JOURNAL_DETAIL_MAX  65536u /* longest schema in a dictionary record, bytes */
+#define HL_JOURNAL_VERSION      1u
+#define HL_JOURNAL_HEADER_SIZE  4096u               /* bytes; the first record begins here */
+#define HL_JOURNAL_MAGIC        "\x89HLJ\r\n\x1a\n" /* 8 bytes; shows a text-mode copy at once */
+#define HL_JOURNAL_GROUP_MARK   0x9d5c41e7a3b02f68u /* xor the salt: hl_group.mark */
+#define HL_JOURNAL_TAIL_MARK    0xc62fb81d50e9734au /* xor the salt: hl_trailer.mark */
+#define HL_JOURNAL_DOMAIN_SIZE  64u                 /* bytes of a domain's name with its NUL */
+#define HL_JOURNAL_SEQUENCE_MAX (((uint64_t)1 << HL_ID_SEQUENCE_BITS) - 1) /* fits an id */
+#define HL_JOURNAL_EVENT_MAX    (64u + 65536u) /* longest event record, bytes */
+#define HL_JOURNAL_NAME_MAX     1024u          /* longest name in a dictionary record, bytes */
+#define HL_JOURNAL_DETAIL_MAX   65536u         /* longest schema in a dictionary record, bytes */
 
 /* Kinds of record: bits 28 to 31 of the tag. 8 to 15 are free; a reader refuses what it does not
  * know (its format version is newer). */

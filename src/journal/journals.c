@@ -224,6 +224,8 @@ hl_status hl_bus_journal_stats(const hl_bus *bus, uint32_t partition,
         .recovered_segments = recovery->segments,
         .torn_bytes = recovery->torn_bytes,
         .was_clean = recovery->was_clean};
-    hl_feed_reason(feed, ret_stats->reason);
+    /* There before the state (scribe.c, keep_reason). */
+    if (ret_stats->state == HL_JOURNAL_NO_SPACE || ret_stats->state == HL_JOURNAL_FAILED)
+        hl_feed_reason(feed, ret_stats->reason);
     return HL_OK;
 }

@@ -68,6 +68,13 @@ static const hl_io *choose_io(hl_feed *feed)
     return hl_io_posix();
 }
 
+/* JOURNALED (progress.h): the state is published behind this with release, so that who has read it
+ * (acquire) finds no older reason. */
+static void keep_reason(void *context, const hl_error *why)
+{
+    hl_feed_set_reason(context, why->text);
+}
+
 static void options_of(hl_feed *feed)
 {
     const hl_bus *const bus = feed->partition->bus;
@@ -88,6 +95,8 @@ static void options_of(hl_feed *feed)
     options->reserve_block = feed->goes_on ? RESERVE_TO_GO_ON : 0;
     options->name_of = name_of;
     options->name_context = feed;
+    options->stops = keep_reason;
+    options->stops_context = feed;
     options->progress = &feed->progress;
     if (feed->is_sync) {
         /* Each turn with news is a group, as large as what came while the last one was synced. */
@@ -124,7 +133,6 @@ static void tell(hl_feed *feed, hl_journal_state state, const char *text)
                               .durable_sequence = hl_journal_durable(&feed->progress)};
     news.unjournaled = hl_load_relaxed_u64(&feed->unjournaled); /* Relaxed: a counter. */
     snprintf(news.text, sizeof news.text, "%s", text);
-    hl_feed_set_reason(feed, state != HL_JOURNAL_RUNNING ? text : "");
     feed->told = state;
     hl_notice(feed->partition->bus, HL_TOPIC_JOURNAL_STATE, news.partition, &news, sizeof news);
     hl_log(feed->partition->bus,
@@ -139,7 +147,6 @@ static void give_up_writer(hl_feed *feed)
 {
     hl_journal_writer_abandon(feed->writer);
     feed->writer = NULL;
-    hl_progress_publish(&feed->progress.state, HL_JOURNAL_FAILED);
     feed->reopen_at_ticks = ticks(feed) + REOPEN_NS;
 }
 
@@ -174,8 +181,8 @@ static void try_to_reopen(hl_feed *feed)
         }
     }
     feed->writer = NULL;
+    keep_reason(feed, &error);
     hl_progress_publish(&feed->progress.state, HL_JOURNAL_FAILED);
-    hl_feed_set_reason(feed, error.text);
 }
 
 /* ---- a turn ---- */
@@ -239,11 +246,15 @@ static void release(hl_feed *feed)
 }
 
 /* Says so when the journal's state has changed. */
-static void tell_state(hl_feed *feed, const char *text)
+static void tell_state(hl_feed *feed)
 {
     const hl_journal_state state = hl_journal_state_of(&feed->progress);
-    if (state != feed->told)
-        tell(feed, state, text);
+    char reason[160] = "";
+    if (state == feed->told)
+        return;
+    if (state != HL_JOURNAL_RUNNING)
+        hl_feed_reason(feed, reason);
+    tell(feed, state, reason);
 }
 
 bool hl_scribe_turn(hl_feed *feed, bool commit)
@@ -251,7 +262,7 @@ bool hl_scribe_turn(hl_feed *feed, bool commit)
     if (feed->writer == NULL && ticks(feed) >= feed->reopen_at_ticks)
         try_to_reopen(feed);
     if (feed->writer == NULL) {
-        tell_state(feed, "");
+        tell_state(feed);
         return false;
     }
     const uint64_t durable = hl_journal_durable(&feed->progress);
@@ -272,17 +283,15 @@ bool hl_scribe_turn(hl_feed *feed, bool commit)
     const bool moved = feed->appended != before;
     if (feed->scribe != NULL)
         hl_count(&feed->scribe->events, feed->appended - before);
-    status = commit ? hl_journal_writer_commit(feed->writer)
-                    : hl_journal_writer_turn(feed->writer, !moved);
+    /* What it comes to is in the state. */
+    (void)(commit ? hl_journal_writer_commit(feed->writer)
+                  : hl_journal_writer_turn(feed->writer, !moved));
     release(feed);
     if (feed->is_sync && feed->scribe != NULL && hl_journal_durable(&feed->progress) != durable)
         hl_executor_wake(feed->partition->executor);
-    char reason[160] = "";
-    if (status != HL_OK)
-        snprintf(reason, sizeof reason, "%.159s", hl_journal_writer_error(feed->writer)->text);
     if (hl_journal_state_of(&feed->progress) == HL_JOURNAL_FAILED)
         give_up_writer(feed);
-    tell_state(feed, reason);
+    tell_state(feed);
     return moved;
 }
 

@@ -495,7 +495,7 @@ static step check_sequence(stepping *this, uint64_t sequence)
         hl_segment_walk_seek(&stream->walk, offset); /* it is taken at the next step */
         const step result = settle_damage(this, sequence - 1);
         if (result == STEP_ITEM)
-            stream->expected = sequence; /* also where what was expected cannot be: past the last */
+            stream->expected = sequence;
         return result;
     }
     /* Good in itself, but not the one that belongs here: passed over like a bad one. */

@@ -120,8 +120,12 @@ static uint64_t now(hl_journal_writer *writer)
 
 static void set_state(hl_journal_writer *writer, hl_journal_state state)
 {
-    if (writer->state != state)
-        hl_progress_publish(&writer->progress->state, state);
+    if (writer->state == state)
+        return;
+    /* The reason first: JOURNALED (progress.h) releases it with the state. */
+    if (state != HL_JOURNAL_RUNNING && writer->options.stops != NULL)
+        writer->options.stops(writer->options.stops_context, &writer->error);
+    hl_progress_publish(&writer->progress->state, state);
     writer->state = state;
 }
 
@@ -227,11 +231,12 @@ static hl_status write_group(hl_journal_writer *writer)
     return HL_OK;
 }
 
-static hl_status sync_failed(hl_journal_writer *writer, int result)
+/* For want of space too: what the kernel could not write it may have dropped, and a second sync
+ * would give 0 all the same. */
+static hl_status sync_failed(hl_journal_writer *writer, int result, const char *path,
+                             const char *what)
 {
-    /* For want of space too: what the kernel could not write it may have dropped, and a second
-     * sync would give 0 all the same. */
-    stopped_by_io(writer, result, writer->path, "sync");
+    (void)hl_io_error(&writer->error, result, path, what);
     return stopped_by(writer, HL_SYSTEM);
 }
 
@@ -265,7 +270,7 @@ static hl_status end_sync(hl_journal_writer *writer, bool wait)
         return HL_OK;
     writer->is_syncing = false;
     if (result < 0)
-        return sync_failed(writer, result);
+        return sync_failed(writer, result, writer->path, "sync");
     synced(writer, writer->syncing_offset, writer->syncing_sequence, writer->syncing_reserve);
     return HL_OK;
 }
@@ -278,7 +283,7 @@ static hl_status sync_written(hl_journal_writer *writer)
         return status;
     const int result = writer->io->sync(writer->io->context, writer->file);
     if (result < 0)
-        return sync_failed(writer, result);
+        return sync_failed(writer, result, writer->path, "sync");
     nothing_waits(writer);
     synced(writer, writer->offset, writer->written_sequence, writer->reserve_written);
     return HL_OK;
@@ -337,19 +342,14 @@ static hl_status name_spare(hl_journal_writer *writer, const hl_segment_header *
     if (result < 0)
         return stopped_by_io(writer, result, writer->spare_path, "write");
     result = io->sync(io->context, spare->file);
-    if (result < 0) {
-        stopped_by_io(writer, result, writer->spare_path, "sync");
-        return stopped_by(writer, HL_SYSTEM);
-    }
+    if (result < 0)
+        return sync_failed(writer, result, writer->spare_path, "sync");
     result = io->rename(io->context, writer->spare_path, path);
     if (result < 0)
         return stopped_by_io(writer, result, path, "rename the next segment to");
     result = io->sync_directory(io->context, writer->directory);
-    if (result < 0) {
-        stopped_by_io(writer, result, writer->directory, "sync the directory");
-        return stopped_by(writer, HL_SYSTEM);
-    }
-    return HL_OK;
+    return result < 0 ? sync_failed(writer, result, writer->directory, "sync the directory")
+                      : HL_OK;
 }
 
 /* The spare becomes the segment that is written to. */
@@ -567,6 +567,11 @@ static hl_status check_event(hl_journal_writer *writer, const hl_event *event)
                             "%s: sequence %" PRIu64 " is not the next one, %" PRIu64
                             "; skip what will never come",
                             writer->directory, event->sequence, writer->next_sequence);
+    if (event->sequence > HL_JOURNAL_SEQUENCE_MAX)
+        return hl_error_set(&writer->error, HL_LIMIT,
+                            "%s: sequence %" PRIu64
+                            " is above 2^54 - 1, the last that there can be",
+                            writer->directory, event->sequence);
     if (event->payload_size > HL_JOURNAL_EVENT_MAX - sizeof *event)
         return hl_error_set(&writer->error, HL_TOO_LARGE,
                             "%s: sequence %" PRIu64 " has %u bytes of payload; a record holds %u",
@@ -615,6 +620,11 @@ hl_status hl_journal_writer_skip(hl_journal_writer *writer, uint64_t last_sequen
     if (last_sequence < writer->next_sequence)
         return hl_error_set(&writer->error, HL_INVALID,
                             "%s: nothing to skip: sequence %" PRIu64 " was appended already",
+                            writer->directory, last_sequence);
+    if (last_sequence > HL_JOURNAL_SEQUENCE_MAX)
+        return hl_error_set(&writer->error, HL_INVALID,
+                            "%s: sequence %" PRIu64
+                            " is above 2^54 - 1, the last that there can be",
                             writer->directory, last_sequence);
     const hl_status status = make_room(writer, NULL);
     if (status != HL_OK)
@@ -1045,6 +1055,7 @@ hl_status hl_journal_writer_close(hl_journal_writer *writer, hl_error *error)
 
 void hl_journal_writer_abandon(hl_journal_writer *writer)
 {
-    hl_progress_publish(&writer->progress->state, HL_JOURNAL_CLOSED);
+    if (writer->state != HL_JOURNAL_FAILED)
+        hl_progress_publish(&writer->progress->state, HL_JOURNAL_CLOSED);
     destroy(writer);
 }

@@ -73,6 +73,10 @@ typedef struct hl_journal_writer_options {
     hl_damage_policy damage;
     hl_journal_name_of name_of; /* NULL: all names are empty */
     void *name_context;
+    /* Told why, on the journal's thread, before HL_JOURNAL_NO_SPACE or _FAILED is published: who
+     * sees the state finds what this has stored. NULL: nobody. */
+    void (*stops)(void *context, const hl_error *why);
+    void *stops_context;
     hl_journal_progress *progress; /* NULL: the writer's own; else at least 64-byte aligned, and
                                       outlives it */
 } hl_journal_writer_options;
@@ -134,7 +138,8 @@ const hl_error *hl_journal_writer_error(const hl_journal_writer *writer);
  * HL_FAILED) the directory is left to the next recovery; the memory is freed all the same. */
 hl_status hl_journal_writer_close(hl_journal_writer *writer, hl_error *error);
 
-/* Frees it and unlocks, writing nothing: as if the process had ended here. */
+/* Frees it and unlocks, writing nothing: as if the process had ended here. The state is _CLOSED,
+ * but for HL_JOURNAL_FAILED, which stays. */
 void hl_journal_writer_abandon(hl_journal_writer *writer);
 
 #endif

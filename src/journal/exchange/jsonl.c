@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "journal/exchange/base64.h"
+#include "journal/format.h"
 
 #define NS_PER_SECOND (uint64_t)1000000000
 #define DIGITS_SIZE   21 /* of 64 bits, and a NUL */
@@ -140,7 +141,7 @@ static void parse_partition(parsing *this, hl_jsonl_event *event)
 
 static void parse_event(parsing *this, hl_jsonl_event *event)
 {
-    const uint64_t last = ((uint64_t)1 << HL_ID_SEQUENCE_BITS) - 1;
+    const uint64_t last = HL_JOURNAL_SEQUENCE_MAX;
     event->event = (hl_event){
         .sequence = number(this, "sequence", last),
         .published_ns = number(this, "published_ns", INT64_MAX),
@@ -181,7 +182,7 @@ hl_status hl_jsonl_parse(const char *line, size_t size, const char *place,
         this.status = hl_error_set(error, HL_BAD_INPUT, "%s: a line is a JSON object", place);
     parse_partition(&this, ret_event);
     if (ret_event->missing) {
-        const uint64_t last = ((uint64_t)1 << HL_ID_SEQUENCE_BITS) - 1;
+        const uint64_t last = HL_JOURNAL_SEQUENCE_MAX;
         ret_event->first_sequence = number(&this, "first_sequence", last);
         ret_event->last_sequence = number(&this, "last_sequence", last);
         if (ret_event->last_sequence < ret_event->first_sequence)

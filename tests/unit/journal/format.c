@@ -89,6 +89,38 @@ Test(format, sizes_inside_that_do_not_fit_are_refused_though_the_crc_is_right)
     cr_assert_eq(check(footer, sizeof footer_bytes), HL_RECORD_BAD_FIELDS);
 }
 
+static hl_record_verdict check_event_of(uint64_t sequence)
+{
+    record made = make_event();
+    made.event.sequence = sequence;
+    hl_record_finish(seed_of_salt(), &made, HL_RECORD_EVENT, 80);
+    return check(&made, 80);
+}
+
+/* Readers add 1 to every sequence that they meet. */
+Test(format, sequences_that_fit_no_id_are_refused_though_the_crc_is_right)
+{
+    cr_assert_eq(check_event_of(0), HL_RECORD_BAD_FIELDS);
+    cr_assert_eq(check_event_of(1), HL_RECORD_GOOD);
+    cr_assert_eq(check_event_of(HL_JOURNAL_SEQUENCE_MAX), HL_RECORD_GOOD);
+    cr_assert_eq(check_event_of(HL_JOURNAL_SEQUENCE_MAX + 1), HL_RECORD_BAD_FIELDS);
+    cr_assert_eq(check_event_of(UINT64_MAX), HL_RECORD_BAD_FIELDS);
+
+    hl_group group = {
+        .mark = HL_JOURNAL_GROUP_MARK ^ SALT, .offset = 4096, .last_sequence = UINT64_MAX};
+    hl_record_finish(seed_of_salt(), &group, HL_RECORD_GROUP, sizeof group);
+    cr_assert_eq(check(&group, sizeof group), HL_RECORD_BAD_FIELDS);
+    hl_gap gap = {.first_sequence = 7, .last_sequence = UINT64_MAX};
+    hl_record_finish(seed_of_salt(), &gap, HL_RECORD_GAP, sizeof gap);
+    cr_assert_eq(check(&gap, sizeof gap), HL_RECORD_BAD_FIELDS);
+    hl_rotation rotation = {.last_sequence = UINT64_MAX};
+    hl_record_finish(seed_of_salt(), &rotation, HL_RECORD_ROTATION, sizeof rotation);
+    cr_assert_eq(check(&rotation, sizeof rotation), HL_RECORD_BAD_FIELDS);
+    _Alignas(8) hl_footer footer = {.last_sequence = UINT64_MAX};
+    hl_record_finish(seed_of_salt(), &footer, HL_RECORD_FOOTER, sizeof footer);
+    cr_assert_eq(check(&footer, sizeof footer), HL_RECORD_BAD_FIELDS);
+}
+
 Test(format, impossible_lengths_and_unknown_kinds_are_refused_before_the_crc)
 {
     _Alignas(8) uint8_t bytes[256] = {0};

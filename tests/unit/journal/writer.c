@@ -451,6 +451,44 @@ Test(writer, a_failed_sync_is_never_tried_again_and_nothing_is_acknowledged_afte
     sim_destroy(disk);
 }
 
+typedef struct stopping {
+    const hl_journal_progress *progress;
+    uint32_t times;
+    hl_journal_state state; /* as it was published then */
+    char why[128];
+} stopping;
+
+static void note_why(void *context, const hl_error *why)
+{
+    stopping *const this = context;
+    this->times++;
+    this->state = hl_journal_state_of(this->progress);
+    snprintf(this->why, sizeof this->why, "%.127s", why->text);
+}
+
+Test(writer, why_it_stops_is_told_before_its_state_says_that_it_has)
+{
+    sim_disk *const disk = sim_create();
+    journal_story story = {0};
+    stopping seen = {.times = 0};
+    _Alignas(64) hl_journal_progress progress = {0};
+    hl_journal_writer_options options = story_options(sim_io(disk));
+    seen.progress = options.progress = &progress;
+    options.stops = note_why;
+    options.stops_context = &seen;
+    hl_journal_writer *const writer = open_with(&options);
+    append(&story, writer, 1, 10);
+    sim_fail_sync(disk, 1, ENOSPC); /* which is no full disk that could be waited for */
+    cr_assert_eq(hl_journal_writer_commit(writer), HL_FAILED);
+    cr_assert_eq(seen.times, 1);
+    cr_assert_eq(seen.state, HL_JOURNAL_RUNNING);
+    cr_assert_not_null(strstr(seen.why, "cannot sync"), "%s", seen.why);
+    cr_assert_eq(hl_journal_state_of(&progress), HL_JOURNAL_FAILED);
+    hl_journal_writer_abandon(writer);
+    cr_assert_eq(hl_journal_state_of(&progress), HL_JOURNAL_FAILED);
+    sim_destroy(disk);
+}
+
 /* The page cache shows what the failed sync lost; only a recovery that writes it again is honest.
  */
 Test(writer, after_a_failed_sync_what_a_recovery_accepts_is_on_the_disk)
