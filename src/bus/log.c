@@ -83,8 +83,6 @@ hl_status hl_log_debug(hl_bus *bus, const char *component, bool on)
     if (hl_bus_is_detached(bus))
         return HL_CLOSED;
     hl_log_ring *const log = bus->log;
-    if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
     pthread_mutex_lock(&log->lock);
     const uint32_t place = find(log, component);
     const bool is_room = place < HL_LOG_DEBUG_MAX;

@@ -1,10 +1,6 @@
 /*
  * The guard of a subscription (bus/guard.h): what becomes of an event whose handler fails. Retries,
  * a breaker where one is asked for, and dead letters for what is given up.
- *
- *   FORCE  keeper.force_wanted: who forces a breaker stores it (relaxed), then exchanges
- * force_asked (acq_rel); the partition exchanges that back (acq_rel) and loads it: whichever
- * exchange came last, what was stored before it is acted upon, with one command under way.
  */
 #ifndef HL_FAULT_GUARD_H
 #define HL_FAULT_GUARD_H
@@ -23,14 +19,6 @@ bool hl_guard_make_async(hl_async *async);
  * subscription is not there (any more). The partition's thread, from a command.
  */
 bool hl_guard_redriven(hl_partition *partition, hl_cell *cell, hl_kept *kept);
-
-/* The watchdog has found the cell's handler (on a worker: of its subscription) over its budget:
- * counts it, and has the breaker open where it is to. The housekeeper, under the bus's lock. */
-void hl_guard_was_slow(hl_cell *cell);
-
-/* How its breaker stands, on the partition where it is worst (OPEN, then HALF_OPEN); CLOSED if it
- * has none. Any thread, as long as the subscription is there. */
-hl_breaker_state hl_guard_breaker_state(const hl_subscription *subscription);
 
 /* Serves a ward: the first member of `due`. */
 uint32_t hl_guard_serve(hl_partition *partition, hl_due *due, uint64_t now_ns);

@@ -385,3 +385,20 @@ void hl_ward_settle(hl_ward *ward)
         hl_due_open(ward->partition, &ward->due);
     ward->is_open = true;
 }
+
+void hl_ward_set_state(const hl_keeper *keeper)
+{
+    hl_cell *const cell = keeper->cell;
+    /* Relaxed: this thread alone writes it. */
+    const uint32_t state = hl_load_relaxed_u32(&cell->state);
+    if (state != HL_CELL_ATTACHED && state != HL_CELL_GUARDED)
+        return;
+    /* Of a strand, async.wary says it of the breaker. */
+    const hl_fuse *const fuse = keeper->fuse;
+    const bool guarded = keeper->kept != NULL ||
+                         (keeper->has_breaker && fuse->async == NULL && fuse->breaker.busy != 0);
+    const uint32_t wanted = guarded ? HL_CELL_GUARDED : HL_CELL_ATTACHED;
+    /* START: (subscription.h) relaxed: start_sequence was published with the first state. */
+    if (state != wanted)
+        hl_store_relaxed_u32(&cell->state, wanted);
+}

@@ -114,7 +114,7 @@ struct hl_keeper {
     bool is_ordered;
     bool has_breaker;
     hl_call force_call;    /* has the partition look at force_wanted */
-    uint32_t force_wanted; /* FORCE (guard.h): hl_breaker_force */
+    uint32_t force_wanted; /* FORCE (fuse.h): hl_breaker_force */
     uint64_t force_asked;  /* FORCE: the call is under way */
     uint64_t trip_wanted;  /* FORCE: the watchdog wants it open */
     hl_fuse own_fuse;
@@ -190,6 +190,10 @@ void hl_ward_release(hl_kept *kept);
 
 /* Takes an event out of the place that it is in, which is not BEHIND: IN_HAND. */
 void hl_ward_take_out(hl_kept *kept);
+
+/* A cell with nothing kept, and a breaker that has nothing to remember, costs nothing again. After
+ * either has changed. */
+void hl_ward_set_state(const hl_keeper *keeper);
 
 /* Sets, opens or closes the due by what is kept now; of a strand, says in it when it is to be
  * served. At the end of each call on the ward. */

@@ -5,7 +5,7 @@
 #include "base/backtrace.h"
 #include "bus/pool.h"
 #include "bus/subscription.h"
-#include "fault/guard.h"
+#include "fault/fuse.h"
 
 #define FRAMES_MAX        24
 #define BACKTRACE_WAIT_NS (50 * HL_MILLISECOND)
@@ -152,7 +152,7 @@ static void look_at_partition(watch *of, hl_partition *partition, uint64_t now_n
         return;
     }
     if (is_over_budget(of, partition->executor, partition->out, call.cell->subscription, now_ns))
-        hl_guard_was_slow(call.cell);
+        hl_fuse_was_slow(call.cell);
 }
 
 static worker_call call_of_worker(const hl_worker *worker)
@@ -183,7 +183,7 @@ static void look_at_worker(watch *of, const hl_worker *worker, uint64_t now_ns)
         return;
     }
     if (is_over_budget(of, worker->executor, worker->out, call.serving, now_ns))
-        hl_guard_was_slow(cell_in_hand(worker, call.serving));
+        hl_fuse_was_slow(cell_in_hand(worker, call.serving));
 }
 
 /* ---- executors ---- */

@@ -5,7 +5,7 @@
 
 #include "bus/subscription.h"
 #include "fault/faults.h"
-#include "fault/guard.h"
+#include "fault/fuse.h"
 #include "flow/watch.h"
 #include "health/alert.h"
 #include "health/source.h"
@@ -166,7 +166,7 @@ static void end(hl_healths *healths, hl_source *source, uint64_t now_ns)
 
 static hl_health_status breaker_status(const hl_subscription *subscription)
 {
-    switch (hl_guard_breaker_state(subscription)) {
+    switch (hl_fuse_state(subscription)) {
     case HL_BREAKER_OPEN:
         return HL_HEALTH_CRITICAL;
     case HL_BREAKER_HALF_OPEN:
@@ -453,8 +453,6 @@ hl_status hl_health_read(const hl_bus *bus, uint32_t index, hl_health *ret_healt
     if (hl_bus_is_detached(bus))
         return HL_CLOSED;
     hl_healths *const healths = bus->healths;
-    if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
     pthread_mutex_lock(&healths->lock);
     const hl_health *const health = nth(healths, index);
     if (health != NULL)
@@ -465,10 +463,6 @@ hl_status hl_health_read(const hl_bus *bus, uint32_t index, hl_health *ret_healt
 
 void hl_health_summary_read(const hl_bus *bus, hl_health_summary *ret_summary)
 {
-    if (hl_bus_is_detached(bus)) {
-        *ret_summary = (hl_health_summary){0};
-        return;
-    }
     hl_healths *const healths = bus->healths;
     if (hl_bus_is_detached(bus)) {
         *ret_summary = (hl_health_summary){.status = HL_HEALTH_OK};
@@ -484,8 +478,6 @@ hl_status hl_alert_read(const hl_bus *bus, uint32_t index, hl_alert *ret_alert)
     if (hl_bus_is_detached(bus))
         return HL_CLOSED;
     hl_healths *const healths = bus->healths;
-    if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
     if (index >= bus->config.alert_count)
         return HL_NOT_FOUND;
     const hl_alert_rule *const rule = &bus->config.alerts[index];

@@ -96,46 +96,42 @@ hl_gauge_limits hl_source_limits(const hl_health_options *options, hl_health_rea
 
 /* ---- words ---- */
 
+/* Of those that are quantities: what stands before and behind the value. */
+static const struct {
+    const char *before, *behind;
+} words[HL_HEALTH_REASON_COUNT] = {
+    [HL_HEALTH_BUSY] = {"busy with events ", " % of its time"},
+    [HL_HEALTH_FULL] = {"its fullest ring is at ", " %"},
+    [HL_HEALTH_SLOW] = {"its handler runs for ", " % of its budget"},
+    [HL_HEALTH_FAILING] = {"", " failures a second"},
+    [HL_HEALTH_GIVEN_UP] = {"", " events a second given up"},
+    [HL_HEALTH_BACKLOG] = {"", " % of its slots are in flight to the disk"},
+};
+
+static const char *state_in_words(hl_health_reason reason, uint64_t value, const char *said)
+{
+    const bool is_critical = value == HL_HEALTH_CRITICAL;
+    switch (reason) {
+    case HL_HEALTH_BREAKER:
+        return is_critical ? "its breaker is open" : "its breaker is half-open";
+    case HL_HEALTH_EJECTED:
+        return "detached, because it fell behind";
+    case HL_HEALTH_STATE:
+        return is_critical ? "it failed: nothing is written until it is open again"
+                           : "no room: it waits, or events pass without it";
+    default:
+        return said != NULL && *said != '\0' ? said : "it says so itself";
+    }
+}
+
 static void say(hl_health_reason reason, uint64_t value, const char *said, char *text, size_t room)
 {
-    switch (reason) {
-    case HL_HEALTH_STALLED:
+    if (is_state(reason))
+        snprintf(text, room, "%.150s", state_in_words(reason, value, said));
+    else if (reason == HL_HEALTH_STALLED)
         snprintf(text, room, "no progress for %.3f s", (double)value / (double)HL_SECOND);
-        break;
-    case HL_HEALTH_BUSY:
-        snprintf(text, room, "busy with events %" PRIu64 " %% of its time", value);
-        break;
-    case HL_HEALTH_FULL:
-        snprintf(text, room, "its fullest ring is at %" PRIu64 " %%", value);
-        break;
-    case HL_HEALTH_SLOW:
-        snprintf(text, room, "its handler runs for %" PRIu64 " %% of its budget", value);
-        break;
-    case HL_HEALTH_FAILING:
-        snprintf(text, room, "%" PRIu64 " failures a second", value);
-        break;
-    case HL_HEALTH_GIVEN_UP:
-        snprintf(text, room, "%" PRIu64 " events a second given up", value);
-        break;
-    case HL_HEALTH_BREAKER:
-        snprintf(text, room, "its breaker is %s",
-                 value == HL_HEALTH_CRITICAL ? "open" : "half-open");
-        break;
-    case HL_HEALTH_EJECTED:
-        snprintf(text, room, "detached, because it fell behind");
-        break;
-    case HL_HEALTH_BACKLOG:
-        snprintf(text, room, "%" PRIu64 " %% of its slots are in flight to the disk", value);
-        break;
-    case HL_HEALTH_STATE:
-        snprintf(text, room, "%s",
-                 value == HL_HEALTH_CRITICAL
-                     ? "it failed: nothing is written until it is open again"
-                     : "no room: it waits, or events pass without it");
-        break;
-    default:
-        snprintf(text, room, "%.150s", said != NULL && *said != '\0' ? said : "it says so itself");
-    }
+    else
+        snprintf(text, room, "%s%" PRIu64 "%s", words[reason].before, value, words[reason].behind);
 }
 
 /* ---- a look ---- */

@@ -519,22 +519,31 @@ static void write_on(yard *y, uint64_t orders)
     }
 }
 
-Test(healths, a_journal_that_waits_for_the_disk_fails_and_is_opened_again)
+/* A yard whose orders are journaled on a disk that may refuse, in `directory`, which is made. */
+static yard *start_with_journal(char directory[static TEMPORARY_DIRECTORY_SIZE],
+                                uint32_t journal_slots, hl_threshold journal_pct)
 {
-    char directory[TEMPORARY_DIRECTORY_SIZE];
-    temporary_directory_make(NULL, "healths", directory);
-    hl_io disk = *hl_io_posix();
+    static hl_io disk;
+    disk = *hl_io_posix();
     disk.ticks = read_ticks;
     disk.pwrite = write_or_fail;
     disk.sync = sync_or_fail;
+    temporary_directory_make(NULL, "healths", directory);
     yard *const y = prepare();
     y->domains[MANUAL_ORDER].durability = HL_DURABILITY_SYNC;
-    y->domains[MANUAL_ORDER].journal_slots = 32;
+    y->domains[MANUAL_ORDER].journal_slots = journal_slots;
     y->config.journal_dir = directory;
     y->config.journal_segment_bytes = 1 << 20;
     y->config.journal_io = &disk;
-    y->config.health.journal_pct = (hl_threshold){0, 0};
+    y->config.health.journal_pct = journal_pct;
     start(y);
+    return y;
+}
+
+Test(healths, a_journal_that_waits_for_the_disk_fails_and_is_opened_again)
+{
+    char directory[TEMPORARY_DIRECTORY_SIZE];
+    yard *const y = start_with_journal(directory, 32, (hl_threshold){0, 0});
     write_on(y, 3);
     expect(y, HL_HEALTH_JOURNAL, "order", OK);
     write_error = -ENOSPC;
@@ -559,18 +568,7 @@ Test(healths, a_journal_that_waits_for_the_disk_fails_and_is_opened_again)
 Test(healths, a_journal_whose_slots_are_in_flight)
 {
     char directory[TEMPORARY_DIRECTORY_SIZE];
-    temporary_directory_make(NULL, "healths", directory);
-    hl_io disk = *hl_io_posix();
-    disk.ticks = read_ticks;
-    disk.pwrite = write_or_fail;
-    yard *const y = prepare();
-    y->domains[MANUAL_ORDER].durability = HL_DURABILITY_SYNC;
-    y->domains[MANUAL_ORDER].journal_slots = 8;
-    y->config.journal_dir = directory;
-    y->config.journal_segment_bytes = 1 << 20;
-    y->config.journal_io = &disk;
-    y->config.health.journal_pct = (hl_threshold){50, 100};
-    start(y);
+    yard *const y = start_with_journal(directory, 8, (hl_threshold){50, 100});
     write_error = -ENOSPC; /* which alone makes it DEGRADED */
     write_on(y, 5);
     expect(y, HL_HEALTH_JOURNAL, "order", DEGRADED);
