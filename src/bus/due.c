@@ -55,20 +55,25 @@ bool hl_dues_polled_ready(const hl_executor *executor)
     return false;
 }
 
+/* Whether `due` comes before `other`. */
+static bool comes_before(const hl_due *due, const hl_due *other)
+{
+    return due->served_at != other->served_at ? due->served_at < other->served_at
+                                              : due->due_ns < other->due_ns;
+}
+
 /* Of those that this look has not come to yet; NULL: none. */
 static hl_due *first_due(hl_executor *executor, uint64_t now_ns, uint32_t level,
                          hl_partition **ret_partition)
 {
     hl_due *first = NULL;
-    uint64_t first_ns = 0, earliest_ns = UINT64_MAX;
+    uint64_t earliest_ns = UINT64_MAX;
     for (uint32_t i = 0; i < executor->partition_count; i++) {
         hl_partition *const partition = executor->partitions[i];
         for (hl_due *due = partition->open_dues; due != NULL; due = due->next) {
-            const uint64_t since_ns = due->is_ready != NULL ? 0 : due->due_ns;
             if (due->level <= level && due->served_at != executor->dues_looks &&
-                is_due(partition, due, now_ns) && (first == NULL || since_ns < first_ns)) {
+                (first == NULL || comes_before(due, first)) && is_due(partition, due, now_ns)) {
                 first = due;
-                first_ns = since_ns;
                 *ret_partition = partition;
             }
             if (due->due_ns < earliest_ns)

@@ -35,10 +35,11 @@ void hl_due_advance(hl_partition *partition, const hl_due *due);
 /* Nothing is left in it. What its handlers published is counted. */
 void hl_due_close(hl_partition *partition, hl_due *due);
 
-/* Serves the first thing that is due at `now_ns` (UINT64_MAX: any) in a source of at least the
- * priority `level` (HL_PRIORITIES: any). Those that are ready come before those whose time has
- * come, and one that had nothing to do after all keeps no other from its turn: at a stop, when all
- * are due, it always would. The number of events; 0: there is none. */
+/* Serves one thing that is due at `now_ns` (UINT64_MAX: any) in a source of at least the priority
+ * `level` (HL_PRIORITIES: any). The sources take turns: the one that it came to longest ago is the
+ * next, so that none that always has something keeps the others waiting; and one that had nothing
+ * to do after all keeps no other from its turn: at a stop, when all are due, it always would. The
+ * number of events; 0: there is none. */
 uint32_t hl_dues_serve(hl_executor *executor, uint64_t now_ns, uint32_t level);
 
 /* Whether one that is asked is ready. */
