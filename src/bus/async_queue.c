@@ -333,7 +333,8 @@ static uint32_t serve_unordered(hl_worker *worker, hl_async_queue *queue, uint32
 static uint32_t gather_unordered(hl_async_queue *queue, uint32_t max, const hl_event **ret_events,
                                  uint64_t *ret_position)
 {
-    const uint32_t n = hl_mpmc_try_take(&queue->shared, max, ret_position);
+    const uint32_t n =
+        hl_async_has_turn(queue) ? hl_mpmc_try_take(&queue->shared, max, ret_position) : 0;
     for (uint32_t i = 0; i < n; i++)
         ret_events[i] = hl_mpmc_slot(&queue->shared, *ret_position + i);
     return n;

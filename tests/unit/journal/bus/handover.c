@@ -151,6 +151,36 @@ Test(handover, a_position_is_behind_the_last_that_one_has)
     manual_stop(bus);
 }
 
+Test(handover, batches_of_what_is_live_wait_for_the_past_whatever_the_order)
+{
+    for (hl_async_order order = HL_ASYNC_UNORDERED; order <= HL_ASYNC_ORDERED; order++) {
+        hl_bus *const bus = start();
+        seen.count = 0;
+        publish_slowly(bus, "market_data.trade", 1, 40);
+        hl_subscription_options options = options_from(HL_FROM_START);
+        options.async = order;
+        options.queue_events = options.eject_behind = 64;
+        options.batch = record_batch;
+        options.batch_events = 8;
+        options.batch_wait_ns = 0;
+        hl_subscription *const subscription = subscribe(bus, "market_data.>", &seen, &options);
+        cr_assert_eq(hl_bus_housekeep(bus), HL_OK);
+        /* It has all that is written, so these are queued though what lies between is yet to come.
+         */
+        publish_slowly(bus, "market_data.trade", 41, 3);
+        uint64_t begin;
+        cr_assert_eq(hl_subscription_start(subscription, 0, &begin), HL_OK);
+        cr_assert_lt(stats_of(subscription).replayed, begin);
+        settle(bus);
+        cr_assert_eq(seen.count, 43);
+        if (order != HL_ASYNC_BY_KEY)
+            assert_values_follow(&seen, 1, 43);
+        manual_stop(bus);
+        tear_down();
+        set_up();
+    }
+}
+
 static bool is_even(const hl_event *event, void *context)
 {
     (void)context;
