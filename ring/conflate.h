@@ -274,31 +274,41 @@ hl_status hl_conflate_find(hl_conflate *table, uint64_t low, uint64_t high,
                            hl_conflate_place *ret_place);
 
 /*
- * Begins a put of (group, key): *ret_slot is the caller's to fill, slot_size bytes all but the
- * first 8, with whatever was there before; then commit. A claim that is not committed is aborted by
- * the next one.
+ * The place of (group, key), which is admitted when it is new; nothing is claimed.
  * - HL_OK
  * - HL_LIMIT: the key is new and max_keys are there; nothing is changed.
  * - HL_INVALID: group is over HL_CONFLATE_MAX_GROUP.
+ */
+static inline hl_status hl_conflate_admit(const hl_conflate_publisher *publisher, uint32_t group,
+                                          uint64_t key, hl_conflate_place *ret_place)
+{
+    if (group > HL_CONFLATE_MAX_GROUP)
+        return HL_INVALID;
+    const uint64_t low = hl_conflate_low(group, key), high = hl_conflate_high(key);
+    const hl_conflate_place place = hl_conflate_home(publisher->entry_shift, low, high);
+    const hl_conflate_entry *const home = &publisher->entries[place];
+    /* Relaxed all: the names are set once; that a key is admitted is all that `word` says here, and
+     * what lies in its cell follows from the swap. */
+    if (hl_load_relaxed_u64(&home->low) != low || hl_load_relaxed_u64(&home->high) != high ||
+        hl_load_relaxed_u64(&home->word) == 0)
+        return hl_conflate_find(publisher->table, low, high, ret_place);
+    *ret_place = place;
+    return HL_OK;
+}
+
+/*
+ * Begins a put of (group, key): *ret_slot is the caller's to fill, slot_size bytes all but the
+ * first 8, with whatever was there before; then commit. A claim that is not committed is aborted by
+ * the next one.
+ * Statuses as hl_conflate_admit.
  */
 static inline hl_status hl_conflate_try_claim(hl_conflate_publisher *publisher, uint32_t group,
                                               uint64_t key, hl_conflate_place *ret_place,
                                               void **ret_slot)
 {
-    if (group > HL_CONFLATE_MAX_GROUP)
-        return HL_INVALID;
-    const uint64_t low = hl_conflate_low(group, key), high = hl_conflate_high(key);
-    hl_conflate_place place = hl_conflate_home(publisher->entry_shift, low, high);
-    const hl_conflate_entry *const home = &publisher->entries[place];
-    /* Relaxed all: the names are set once; that a key is admitted is all that `word` says here, and
-     * what lies in its cell follows from the swap. */
-    if (hl_load_relaxed_u64(&home->low) != low || hl_load_relaxed_u64(&home->high) != high ||
-        hl_load_relaxed_u64(&home->word) == 0) {
-        const hl_status status = hl_conflate_find(publisher->table, low, high, &place);
-        if (status != HL_OK)
-            return status;
-    }
-    *ret_place = place;
+    const hl_status status = hl_conflate_admit(publisher, group, key, ret_place);
+    if (status != HL_OK)
+        return status;
     *ret_slot =
         hl_conflate_cell(publisher->cells, publisher->slot_size, *hl_conflate_spare(publisher));
     return HL_OK;

@@ -214,9 +214,7 @@ void hl_conflating_abort(hl_outlet *outlet, uint32_t seat)
 hl_status hl_conflating_admit(hl_outlet *outlet, uint32_t topic, uint64_t key)
 {
     hl_conflate_place ignored;
-    const hl_inlet *const inlet = find_inlet(outlet->partition, outlet->priority);
-    const hl_status status = hl_conflate_find(inlet->conflated->table, hl_conflate_low(topic, key),
-                                              hl_conflate_high(key), &ignored);
+    const hl_status status = hl_conflate_admit(&outlet->seats[0].publisher, topic, key, &ignored);
     return status == HL_OK ? HL_BUSY : status;
 }
 
