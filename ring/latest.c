@@ -146,11 +146,15 @@ static void fill(cell *to, const void *value, uint32_t size)
 {
     /* WORD: release, so that a reader that sees it finds `version` moved on at its second look. */
     hl_store_release_u64(&to->size, size);
-    for (uint32_t done = 0; done < size; done += (uint32_t)WORD) {
-        uint64_t word = 0;
-        memcpy(&word, (const char *)value + done, size - done < WORD ? size - done : WORD);
-        /* WORD: release, as above. */
-        hl_store_release_u64(&to->words[done / WORD], word);
+    const uint32_t whole = size / (uint32_t)WORD, left = size % (uint32_t)WORD;
+    uint64_t last = 0;
+    if (left != 0)
+        memcpy(&last, (const char *)value + whole * WORD, left);
+    for (uint32_t i = 0; i < whole + (left != 0); i++) {
+        uint64_t word = last;
+        if (i < whole)
+            memcpy(&word, (const char *)value + i * WORD, WORD);
+        hl_store_release_u64(&to->words[i], word); /* WORD: release, as above. */
     }
 }
 
