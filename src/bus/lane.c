@@ -50,8 +50,7 @@ void hl_outlet_init(hl_outlet *outlet, hl_bus *bus, const hl_lane_request *reque
     static const uint32_t always_open = HL_GATE_OPEN;
     const bool is_handlers = request->kind == HL_OUTLET_HANDLER;
     outlet->kind = request->kind;
-    if ((request->kind == HL_OUTLET_EXCLUSIVE || request->kind == HL_OUTLET_LIMITED) &&
-        hl_lane_conflates(partition, request->priority))
+    if (request->kind == HL_OUTLET_EXCLUSIVE && hl_lane_conflates(partition, request->priority))
         outlet->kind = HL_OUTLET_CONFLATING;
     outlet->priority = request->priority;
     outlet->slot_size_bytes = partition->domain->config.slot_size_bytes;

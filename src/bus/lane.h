@@ -72,8 +72,8 @@ typedef struct hl_ring_memory {
 
 typedef enum hl_outlet_kind {
     HL_OUTLET_EXCLUSIVE,  /* one publisher thread; commits stamp at once */
-    HL_OUTLET_LIMITED,    /* likewise, but each publish is to be admitted (flow.h) */
     HL_OUTLET_CONFLATING, /* likewise, on a lane that conflates (conflating.h) */
+    HL_OUTLET_LIMITED,    /* of one or the other, but each publish is to be admitted (flow.h) */
     HL_OUTLET_HANDLER, /* a partition's own; commits are staged until the handler returns HL_OK */
     HL_OUTLET_SHARED   /* many threads; the lane's one MPSC ring, or its table */
 } hl_outlet_kind;

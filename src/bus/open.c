@@ -491,7 +491,7 @@ void hl_publisher_end(hl_publisher *publisher)
         hl_outlet *const outlet = publisher->outlets[i];
         if (outlet == NULL)
             continue;
-        if (!stopped && outlet->kind == HL_OUTLET_CONFLATING)
+        if (!stopped && !publisher->is_handlers && outlet->seats != NULL)
             count_aborted(outlet);
         else if (!stopped && !publisher->is_handlers)
             abort_open_claims(outlet);

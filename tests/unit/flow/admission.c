@@ -55,6 +55,30 @@ Test(admission, a_topic_takes_its_burst_and_then_its_rate)
     manual_stop(bus);
 }
 
+Test(admission, a_publishers_limit_holds_on_a_lane_that_conflates_too)
+{
+    hl_config config = flow_config(domains);
+    domains[MANUAL_ACCOUNT].conflates = "low";
+    domains[MANUAL_ACCOUNT].conflate_keys = 64;
+    hl_bus *const bus = manual_start(&config);
+    const hl_topic pnl = topic_of_kind(bus, "account.pnl", HL_STATE);
+    hl_publisher_options options = HL_PUBLISHER_OPTIONS_INIT;
+    hl_publisher *desk;
+    options.throttle.rate_per_s = 1;
+    options.throttle.burst = 3;
+    cr_assert_eq(hl_publisher_open(bus, "desk", &options, &desk), HL_OK);
+    cr_assert_eq(pass(desk, pnl, 8), 3);
+    cr_assert_eq(flow_lane(bus, "account").throttled, 5);
+    cr_assert_eq(turn_all(bus), 3);
+    manual_now_ns += HL_SECOND;
+    turn_all(bus);
+    hl_claim claim;
+    cr_assert_eq(hl_try_claim(desk, pnl, 1, 8, &claim), HL_OK);
+    cr_assert_eq(hl_try_claim(desk, pnl, 1, 8, &claim), HL_THROTTLED);
+    hl_publisher_close(desk); /* with a claim open */
+    manual_stop(bus);
+}
+
 Test(admission, what_found_no_room_gives_its_token_back)
 {
     const hl_config config = flow_config(domains);
