@@ -108,7 +108,8 @@ HL_API void hl_shared_publisher_close(hl_shared_publisher *publisher);
  * hl_claim_run_wait do the same but follow the domain's full_policy, so they may wait
  * block_timeout_ns; on a thread of the bus they never wait. HL_OK; HL_FULL; HL_TIMEOUT (waiting
  * only); HL_CLOSED; HL_TOO_LARGE; HL_THROTTLED; HL_NO_LANE; HL_INVALID: no such topic, or count;
- * HL_NOT_ALLOWED: priority. Every call is counted: attempts = committed + rejected + throttled +
+ * HL_NOT_ALLOWED: priority; HL_WRONG_THREAD: a handler's `out` after it has returned. Every call is
+ * counted: attempts = committed + rejected + throttled +
  * aborted. A call that names nothing that exists (HL_INVALID, HL_NO_LANE, HL_NOT_ALLOWED) belongs
  * to no lane and is counted in the bus's `refused`.
  */
@@ -142,12 +143,21 @@ HL_API hl_status hl_publish(hl_publisher *publisher, hl_topic topic, uint64_t ke
 HL_API hl_status hl_try_publish(hl_publisher *publisher, hl_topic topic, uint64_t key,
                                 const void *payload, uint32_t payload_size);
 
-/* The same for a shared publisher; any number of threads at once. */
+/* The same for a shared publisher; any number of threads at once. Who waits for room is not served
+ * in the order of asking. */
 HL_API hl_status hl_shared_try_claim(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
                                      uint32_t payload_size, hl_claim *ret_claim);
 HL_API hl_status hl_shared_try_claim_run(hl_shared_publisher *publisher, hl_topic topic,
                                          uint64_t key, uint32_t payload_size, uint32_t count,
                                          hl_claim *ret_claim);
+HL_API hl_status hl_shared_try_claim_priority(hl_shared_publisher *publisher, hl_topic topic,
+                                              uint64_t key, hl_priority priority,
+                                              uint32_t payload_size, hl_claim *ret_claim);
+HL_API hl_status hl_shared_claim_wait(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
+                                      uint32_t payload_size, hl_claim *ret_claim);
+HL_API hl_status hl_shared_claim_run_wait(hl_shared_publisher *publisher, hl_topic topic,
+                                          uint64_t key, uint32_t payload_size, uint32_t count,
+                                          hl_claim *ret_claim);
 HL_API hl_status hl_shared_publish(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
                                    const void *payload, uint32_t payload_size);
 HL_API hl_status hl_shared_try_publish(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,

@@ -143,12 +143,12 @@ static inline uint32_t gate_of(const hl_outlet *outlet)
     return hl_load_relaxed_u32(outlet->gate);
 }
 
-/* No room: waits for it where the lane's policy says so, else counts the refusal. */
-static __attribute__((noinline)) hl_status claim_later(hl_outlet *outlet, hl_status status,
-                                                       uint32_t count, bool may_wait,
-                                                       uint64_t *ret_position)
+/* No room: waits for it where the lane's policy says so. HL_OK; HL_FULL, HL_TIMEOUT, HL_CLOSED. */
+static __attribute__((noinline)) hl_status claim_later(hl_outlet *outlet, uint32_t count,
+                                                       bool may_wait, uint64_t *ret_position)
 {
     const hl_domain_config *const domain = &outlet->partition->domain->config;
+    hl_status status = HL_FULL;
     uint64_t deadline_ns = 0;
     uint32_t tries = 0;
     /* hotlane's own threads never wait for room. */
@@ -158,15 +158,16 @@ static __attribute__((noinline)) hl_status claim_later(hl_outlet *outlet, hl_sta
             status = HL_TIMEOUT;
         else if (gate_of(outlet) != HL_GATE_OPEN)
             status = HL_CLOSED;
-        else if (hl_spsc_try_claim(&outlet->exclusive, count, ret_position))
+        else if (outlet->kind == HL_OUTLET_SHARED
+                     ? hl_mpsc_try_claim(&outlet->shared, count, ret_position)
+                     : hl_spsc_try_claim(&outlet->exclusive, count, ret_position))
             return HL_OK;
     }
-    hl_count(&outlet->counts.rejected, count);
     return status;
 }
 
 /* What the flow control says of a topic that is checked, or by a publisher that has a limit. What
- * it admits and then finds no room is to be given back where *ret_asked. */
+ * it admits and then finds no room is to be given back where *ret_asked (refuse_counted). */
 static hl_status admit(hl_bus *bus, const hl_admission *wanted, bool *ret_asked)
 {
     /* DECLARED: relaxed, find_outlet has seen the topic whole. */
@@ -176,11 +177,17 @@ static hl_status admit(hl_bus *bus, const hl_admission *wanted, bool *ret_asked)
     return *ret_asked ? bus->flow->admit(bus, wanted) : HL_OK;
 }
 
-/* What was admitted finds no room. */
-static void give_back(hl_bus *bus, const hl_admission *wanted, bool asked)
+/* What was asked for is not to be had: counts it, and gives back what was admitted. */
+static void refuse_counted(hl_bus *bus, const hl_admission *wanted, hl_status status, bool asked,
+                           hl_door_counts *counts)
 {
-    if (asked)
+    uint64_t *const counter = status == HL_THROTTLED ? &counts->throttled : &counts->rejected;
+    if (asked && status != HL_THROTTLED)
         bus->flow->give_back(bus, wanted);
+    if (wanted->outlet->kind == HL_OUTLET_SHARED)
+        hl_fetch_add_relaxed_u64(counter, wanted->count); /* COUNTED */
+    else
+        hl_count(counter, wanted->count);
 }
 
 /* A cell for the newest event of a key. */
@@ -221,20 +228,34 @@ static inline void stage(hl_publisher *out, hl_outlet *outlet, uint64_t position
 
 /* On a lane that conflates: the cell itself for the first claim of a call; HL_BUSY: it is taken, or
  * they are several events, the ring will do; it is sure then that the key has room. */
-static hl_status stage_cell(hl_publisher *out, hl_outlet *outlet, const story *of, uint32_t count,
-                            hl_claim *ret_claim)
+static inline hl_status stage_cell(hl_publisher *out, hl_outlet *outlet, const story *of,
+                                   uint32_t count, hl_claim *ret_claim)
 {
-    if (outlet->staged_cell != NULL)
+    hl_event *cell;
+    if (outlet->staged_cell != NULL || count > 1)
         return hl_conflating_admit(outlet, of->topic, of->key);
-    const hl_status status = claim_conflating(outlet, of, outlet->tail, ret_claim);
+    const hl_status status = hl_conflating_claim_alone(outlet, of->topic, of->key, &cell);
     if (status != HL_OK)
         return status;
-    if (count > 1) {
-        hl_conflating_abort(outlet, (uint32_t)ret_claim->position);
-        return HL_BUSY;
-    }
+    open_cell(ret_claim, outlet, cell, 0, of, outlet->tail);
     enlist_staged(out, outlet);
-    outlet->staged_cell = ret_claim->event;
+    outlet->staged_cell = cell;
+    return HL_OK;
+}
+
+/* HL_OK; HL_FULL; HL_LIMIT: no room for the key. */
+static inline hl_status stage_claim(hl_publisher *out, hl_outlet *outlet, const story *of,
+                                    uint32_t count, hl_claim *ret_claim)
+{
+    uint64_t position;
+    const hl_status status =
+        outlet->seats != NULL ? stage_cell(out, outlet, of, count, ret_claim) : HL_BUSY;
+    if (status != HL_BUSY)
+        return status;
+    if (!hl_spsc_try_claim(&outlet->exclusive, count, &position))
+        return HL_FULL;
+    stage(out, outlet, position, count);
+    open_claim(ret_claim, outlet, position, count, of, outlet->tail);
     return HL_OK;
 }
 
@@ -247,7 +268,39 @@ static void note_full(hl_publisher *out, hl_outlet *outlet, uint32_t slots)
     out->full_cell = out->partition != NULL ? out->partition->current : NULL; /* NULL: a worker's */
 }
 
-/* Claims in all cases; what claim_one does not do is done here. */
+/* Claims a handler's output. It never waits, and the bus's gate does not concern it. */
+static inline hl_status claim_output(hl_publisher *out, hl_topic topic, uint64_t key, int priority,
+                                     uint32_t payload_size, uint32_t count, hl_claim *ret_claim)
+{
+    hl_status status = HL_FULL;
+    hl_outlet *const outlet =
+        find_outlet(out->bus, out->outlets, topic, key, priority, false, &status);
+    if (outlet == NULL)
+        return refuse(out->bus, status);
+    if (count - 1 > outlet->mask)
+        return refuse(out->bus, HL_INVALID);
+    /* A handler that has returned has no output any more. */
+    if (out->event == NULL)
+        return refuse(out->bus, HL_WRONG_THREAD);
+    hl_count(&outlet->counts.attempts, count);
+    const hl_admission wanted = {outlet, out->limit, topic, count};
+    bool asked = false;
+    status =
+        payload_size > outlet->payload_room_bytes ? HL_TOO_LARGE : admit(out->bus, &wanted, &asked);
+    if (status == HL_OK) {
+        story of = {key, 0, 0, topic.number, payload_size};
+        tell_story(out, &of);
+        status = stage_claim(out, outlet, &of, count, ret_claim);
+        if (__builtin_expect(status == HL_OK, 1))
+            return HL_OK;
+    }
+    if (status == HL_FULL)
+        note_full(out, outlet, count);
+    refuse_counted(out->bus, &wanted, status, asked, &outlet->counts);
+    return status;
+}
+
+/* Claims for a publisher from outside; what claim_one does not do is done here. */
 static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publisher, hl_topic topic,
                                                            uint64_t key, int priority,
                                                            uint32_t payload_size, uint32_t count,
@@ -260,9 +313,6 @@ static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publish
         return refuse(publisher->bus, status);
     if (count - 1 > outlet->mask)
         return refuse(publisher->bus, HL_INVALID);
-    /* A handler that has returned has no output any more. */
-    if (publisher->is_handlers && publisher->event == NULL)
-        return refuse(publisher->bus, HL_WRONG_THREAD);
     if (gate_of(outlet) != HL_GATE_OPEN) {
         hl_count(&outlet->counts.closed, count);
         return HL_CLOSED;
@@ -275,38 +325,28 @@ static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publish
     bool asked = false;
     if (status == HL_OK)
         status = admit(publisher->bus, &wanted, &asked);
-    if (status == HL_THROTTLED) {
-        hl_count(&outlet->counts.throttled, count);
+    const story of = {key, 0, 0, topic.number, payload_size};
+    if (status == HL_OK && outlet->seats != NULL)
+        status = claim_conflating(outlet, &of, outlet->tail, ret_claim);
+    else if (status == HL_OK && !hl_spsc_try_claim(&outlet->exclusive, count, &position))
+        status = claim_later(outlet, count, may_wait, &position);
+    if (status != HL_OK) {
+        refuse_counted(publisher->bus, &wanted, status, asked, &outlet->counts);
         return status;
     }
-    story of = {key, 0, 0, topic.number, payload_size};
-    if (publisher->is_handlers)
-        tell_story(publisher, &of);
-    if (status == HL_OK && outlet->seats != NULL) {
-        status = outlet->kind == HL_OUTLET_HANDLER
-                     ? stage_cell(publisher, outlet, &of, count, ret_claim)
-                     : claim_conflating(outlet, &of, outlet->tail, ret_claim);
-        if (status == HL_OK)
-            return HL_OK;
-        if (outlet->kind == HL_OUTLET_HANDLER && status == HL_BUSY)
-            status = HL_OK; /* in the ring */
-    }
-    if (status == HL_OK && outlet->kind != HL_OUTLET_CONFLATING &&
-        !hl_spsc_try_claim(&outlet->exclusive, count, &position))
-        status = HL_FULL;
-    if (status != HL_OK) {
-        status = claim_later(outlet, status, count, may_wait, &position);
-        if (status == HL_FULL && publisher->is_handlers)
-            note_full(publisher, outlet, count);
-        if (status != HL_OK) {
-            give_back(publisher->bus, &wanted, asked);
-            return status;
-        }
-    }
-    if (publisher->is_handlers)
-        stage(publisher, outlet, position, count);
-    open_claim(ret_claim, outlet, position, count, &of, outlet->tail);
+    if (outlet->seats == NULL)
+        open_claim(ret_claim, outlet, position, count, &of, outlet->tail);
     return HL_OK;
+}
+
+static inline hl_status claim_run(hl_publisher *publisher, hl_topic topic, uint64_t key,
+                                  int priority, uint32_t payload_size, uint32_t count,
+                                  bool may_wait, hl_claim *ret_claim)
+{
+    return publisher->is_handlers
+               ? claim_output(publisher, topic, key, priority, payload_size, count, ret_claim)
+               : claim_exclusive(publisher, topic, key, priority, payload_size, count, may_wait,
+                                 ret_claim);
 }
 
 /* A claim of one slot on the lane of the topic's own priority, in any case. In as few arguments as
@@ -315,7 +355,7 @@ static __attribute__((noinline)) hl_status claim_any(hl_publisher *publisher, hl
                                                      uint64_t key, uint32_t payload_size,
                                                      bool may_wait, hl_claim *ret_claim)
 {
-    return claim_exclusive(publisher, topic, key, -1, payload_size, 1, may_wait, ret_claim);
+    return claim_run(publisher, topic, key, -1, payload_size, 1, may_wait, ret_claim);
 }
 
 /* The usual case on a lane that conflates: the bus open, and room. False: not that case; nothing
@@ -391,14 +431,6 @@ static inline __attribute__((always_inline)) hl_status claim_one(hl_publisher *p
     return HL_OK;
 }
 
-static inline void set_flags(const hl_claim *claim, uint8_t off, uint8_t on)
-{
-    for (uint32_t i = 0; i < claim->count; i++) {
-        hl_event *const event = hl_claim_event(claim, i);
-        event->flags = (uint8_t)((event->flags & ~off) | on);
-    }
-}
-
 /* What a commit writes into each header. The payload may have been made smaller, not larger. */
 static inline void finish_header(hl_event *event, uint64_t now_ns, uint32_t payload_size)
 {
@@ -471,12 +503,18 @@ static bool is_staged(const hl_outlet *outlet, const hl_claim *claim)
     return claim->position - outlet->staged_from < outlet->staged_slots;
 }
 
-static void commit_staged(hl_outlet *outlet, const hl_claim *claim)
+/* What a handler commits stays where it is until the handler returns. */
+static __attribute__((noinline)) void commit_staged(hl_outlet *outlet, hl_claim *claim)
 {
+    const uint64_t now_ns = hl_bus_now(outlet->bus);
     if (!is_staged(outlet, claim))
-        return;
-    finish_headers(claim, hl_bus_now(outlet->bus));
-    set_flags(claim, HL_EVENT_PADDING, 0);
+        claim->count = 0;
+    for (uint32_t i = 0; i < claim->count; i++) {
+        hl_event *const event = hl_claim_event(claim, i);
+        finish_header(event, now_ns, claim->payload_size);
+        event->flags &= (uint8_t)~HL_EVENT_PADDING;
+    }
+    claim->count = 0;
 }
 
 static hl_door_counts *counts_of(hl_outlet *outlet)
@@ -509,15 +547,11 @@ static __attribute__((noinline)) void commit_any(hl_claim *claim)
     const uint32_t count = claim->count;
     if (count == 0 || (outlet->kind == HL_OUTLET_CONFLATING && commit_cell_at_once(claim, outlet)))
         return;
-    if (outlet->kind == HL_OUTLET_HANDLER) {
-        commit_staged(outlet, claim);
-    } else {
-        hl_door_counts *const counts = counts_of(outlet);
-        if (begin_finish(outlet, counts, count)) {
-            finish_headers(claim, hl_bus_now(outlet->bus));
-            make_visible(outlet, claim->position, count);
-            end_finish(outlet, &counts->committed, count);
-        }
+    hl_door_counts *const counts = counts_of(outlet);
+    if (begin_finish(outlet, counts, count)) {
+        finish_headers(claim, hl_bus_now(outlet->bus));
+        make_visible(outlet, claim->position, count);
+        end_finish(outlet, &counts->committed, count);
     }
     claim->count = 0; /* a second time does nothing */
 }
@@ -531,7 +565,10 @@ void hl_commit(hl_claim *claim)
     uint64_t now_ns = 0;
     if (outlet->kind != HL_OUTLET_EXCLUSIVE || claim->count != 1 ||
         !hl_clock_try_now(&outlet->bus->clock, &now_ns)) {
-        commit_any(claim);
+        if (outlet->kind == HL_OUTLET_HANDLER)
+            commit_staged(outlet, claim);
+        else
+            commit_any(claim);
         return;
     }
     hl_count(&outlet->counts.finishing, 1);
@@ -563,7 +600,8 @@ void hl_abort(hl_claim *claim)
             if (outlet->seats != NULL) {
                 hl_conflating_abort(outlet, (uint32_t)claim->position);
             } else {
-                set_flags(claim, 0, HL_EVENT_PADDING);
+                for (uint32_t i = 0; i < count; i++)
+                    hl_claim_event(claim, i)->flags |= HL_EVENT_PADDING;
                 make_visible(outlet, claim->position, count);
             }
             end_finish(outlet, &counts->aborted, count);
@@ -600,7 +638,7 @@ static uint32_t settle_cell(hl_outlet *outlet, bool keep)
     const bool is_committed = keep && (outlet->staged_cell->flags & HL_EVENT_PADDING) == 0;
     outlet->staged_cell = NULL;
     if (is_committed)
-        hl_conflating_commit(outlet, 0);
+        hl_conflating_commit_alone(outlet);
     else
         hl_conflating_abort(outlet, 0);
     return is_committed;
@@ -656,7 +694,7 @@ hl_status hl_try_claim(hl_publisher *publisher, hl_topic topic, uint64_t key, ui
 hl_status hl_try_claim_run(hl_publisher *publisher, hl_topic topic, uint64_t key,
                            uint32_t payload_size, uint32_t count, hl_claim *ret_claim)
 {
-    return claim_exclusive(publisher, topic, key, -1, payload_size, count, false, ret_claim);
+    return claim_run(publisher, topic, key, -1, payload_size, count, false, ret_claim);
 }
 
 hl_status hl_try_claim_priority(hl_publisher *publisher, hl_topic topic, uint64_t key,
@@ -664,7 +702,7 @@ hl_status hl_try_claim_priority(hl_publisher *publisher, hl_topic topic, uint64_
 {
     if ((unsigned)priority >= HL_PRIORITIES)
         return refuse(publisher->bus, HL_INVALID);
-    return claim_exclusive(publisher, topic, key, (int)priority, payload_size, 1, false, ret_claim);
+    return claim_run(publisher, topic, key, (int)priority, payload_size, 1, false, ret_claim);
 }
 
 hl_status hl_claim_wait(hl_publisher *publisher, hl_topic topic, uint64_t key,
@@ -676,7 +714,7 @@ hl_status hl_claim_wait(hl_publisher *publisher, hl_topic topic, uint64_t key,
 hl_status hl_claim_run_wait(hl_publisher *publisher, hl_topic topic, uint64_t key,
                             uint32_t payload_size, uint32_t count, hl_claim *ret_claim)
 {
-    return claim_exclusive(publisher, topic, key, -1, payload_size, count, true, ret_claim);
+    return claim_run(publisher, topic, key, -1, payload_size, count, true, ret_claim);
 }
 
 static inline hl_status copy_and_commit(hl_status status, hl_claim *claim, const void *payload,
@@ -752,12 +790,12 @@ static hl_door_counts *my_cell(hl_outlet *outlet)
 }
 
 static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
-                              uint32_t payload_size, uint32_t count, bool may_wait,
+                              int priority, uint32_t payload_size, uint32_t count, bool may_wait,
                               hl_claim *ret_claim)
 {
     hl_status status = HL_FULL;
     hl_outlet *const outlet =
-        find_outlet(publisher->bus, publisher->outlets, topic, key, -1, false, &status);
+        find_outlet(publisher->bus, publisher->outlets, topic, key, priority, false, &status);
     if (outlet == NULL)
         return refuse(publisher->bus, status);
     if (count - 1 > outlet->mask)
@@ -770,7 +808,6 @@ static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, ui
     /* GATE: counted before the gate is looked at. COUNTED: an atomic add, others may share it. */
     hl_fetch_add_relaxed_u64(&counts->attempts, count);
     uint64_t position = 0;
-    const hl_mpsc_producer *const producer = &outlet->shared;
     status = check_shape(outlet, payload_size, gate_of(outlet));
     const hl_admission wanted = {outlet, publisher->limit, topic, count};
     bool asked = false;
@@ -779,28 +816,12 @@ static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, ui
     const story of = {key, 0, 0, topic.number, payload_size};
     hl_event_tail tail = outlet->tail;
     tail.source = publisher->source;
-    if (status == HL_OK && outlet->seats != NULL) {
+    if (status == HL_OK && outlet->seats != NULL)
         status = claim_conflating(outlet, &of, tail, ret_claim);
-    } else if (status == HL_OK && !hl_mpsc_try_claim(producer, count, &position)) {
-        const hl_domain_config *const domain = &outlet->partition->domain->config;
-        uint64_t deadline_ns = 0;
-        uint32_t tries = 0;
-        status = HL_FULL;
-        may_wait = may_wait && hl_turning == NULL && domain->full_policy == HL_FULL_BLOCK;
-        while (may_wait && status == HL_FULL) {
-            if (!wait_for_room(&tries, &deadline_ns, domain->block_timeout_ns))
-                status = HL_TIMEOUT;
-            else if (gate_of(outlet) != HL_GATE_OPEN)
-                status = HL_CLOSED;
-            else if (hl_mpsc_try_claim(producer, count, &position))
-                status = HL_OK;
-        }
-    }
+    else if (status == HL_OK && !hl_mpsc_try_claim(&outlet->shared, count, &position))
+        status = claim_later(outlet, count, may_wait, &position);
     if (status != HL_OK) {
-        if (status != HL_THROTTLED)
-            give_back(publisher->bus, &wanted, asked);
-        uint64_t *const counter = status == HL_THROTTLED ? &counts->throttled : &counts->rejected;
-        hl_fetch_add_relaxed_u64(counter, count); /* COUNTED */
+        refuse_counted(publisher->bus, &wanted, status, asked, counts);
         return status;
     }
     if (outlet->seats == NULL)
@@ -811,20 +832,41 @@ static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, ui
 hl_status hl_shared_try_claim(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
                               uint32_t payload_size, hl_claim *ret_claim)
 {
-    return claim_shared(publisher, topic, key, payload_size, 1, false, ret_claim);
+    return claim_shared(publisher, topic, key, -1, payload_size, 1, false, ret_claim);
 }
 
 hl_status hl_shared_try_claim_run(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
                                   uint32_t payload_size, uint32_t count, hl_claim *ret_claim)
 {
-    return claim_shared(publisher, topic, key, payload_size, count, false, ret_claim);
+    return claim_shared(publisher, topic, key, -1, payload_size, count, false, ret_claim);
+}
+
+hl_status hl_shared_try_claim_priority(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
+                                       hl_priority priority, uint32_t payload_size,
+                                       hl_claim *ret_claim)
+{
+    if ((unsigned)priority >= HL_PRIORITIES)
+        return refuse(publisher->bus, HL_INVALID);
+    return claim_shared(publisher, topic, key, (int)priority, payload_size, 1, false, ret_claim);
+}
+
+hl_status hl_shared_claim_wait(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
+                               uint32_t payload_size, hl_claim *ret_claim)
+{
+    return claim_shared(publisher, topic, key, -1, payload_size, 1, true, ret_claim);
+}
+
+hl_status hl_shared_claim_run_wait(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
+                                   uint32_t payload_size, uint32_t count, hl_claim *ret_claim)
+{
+    return claim_shared(publisher, topic, key, -1, payload_size, count, true, ret_claim);
 }
 
 hl_status hl_shared_publish(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
                             const void *payload, uint32_t payload_size)
 {
     hl_claim claim;
-    const hl_status status = claim_shared(publisher, topic, key, payload_size, 1, true, &claim);
+    const hl_status status = claim_shared(publisher, topic, key, -1, payload_size, 1, true, &claim);
     return copy_and_commit(status, &claim, payload, payload_size);
 }
 
@@ -832,6 +874,7 @@ hl_status hl_shared_try_publish(hl_shared_publisher *publisher, hl_topic topic, 
                                 const void *payload, uint32_t payload_size)
 {
     hl_claim claim;
-    const hl_status status = claim_shared(publisher, topic, key, payload_size, 1, false, &claim);
+    const hl_status status =
+        claim_shared(publisher, topic, key, -1, payload_size, 1, false, &claim);
     return copy_and_commit(status, &claim, payload, payload_size);
 }

@@ -216,16 +216,21 @@ Test(publisher, a_blocking_domain_waits_its_time_for_room)
     cr_assert_eq(hl_claim_wait(clerk, pnl, 1, 8, &claim), HL_TIMEOUT);
     cr_assert_eq(hl_claim_run_wait(clerk, pnl, 1, 8, 2, &claim), HL_TIMEOUT);
     cr_assert_eq(hl_shared_publish(clerks, pnl, 1, &value, 8), HL_TIMEOUT);
+    cr_assert_eq(hl_shared_claim_wait(clerks, pnl, 1, 8, &claim), HL_TIMEOUT);
+    cr_assert_eq(hl_shared_claim_run_wait(clerks, pnl, 1, 8, 2, &claim), HL_TIMEOUT);
     cr_assert_eq(hl_try_publish(clerk, pnl, 1, &value, 8), HL_FULL, "try_ never waits");
     cr_assert_eq(hl_try_claim(clerk, pnl, 1, 8, &claim), HL_FULL);
     cr_assert_eq(hl_shared_try_publish(clerks, pnl, 1, &value, 8), HL_FULL);
     cr_assert_eq(hl_shared_try_claim(clerks, pnl, 1, 8, &claim), HL_FULL);
-    assert_door(bus, "account", 16, 9, 0);
+    cr_assert_eq(hl_shared_try_claim_priority(clerks, pnl, 1, HL_LOW, 8, &claim), HL_FULL);
+    assert_door(bus, "account", 16, 13, 0);
     manual_stop(bus);
 }
 
+/* Publishes one event, waiting for room. */
 typedef struct waiting_publish {
-    hl_publisher *publisher;
+    hl_publisher *publisher; /* NULL: by the shared one, in place */
+    hl_shared_publisher *shared;
     hl_topic topic;
     hl_status status;
 } waiting_publish;
@@ -234,11 +239,21 @@ static void *publish_and_wait(void *context)
 {
     waiting_publish *const waiting = context;
     const uint64_t value = 8;
-    waiting->status = hl_publish(waiting->publisher, waiting->topic, 1, &value, sizeof value);
+    hl_claim claim;
+    if (waiting->publisher != NULL) {
+        waiting->status = hl_publish(waiting->publisher, waiting->topic, 1, &value, sizeof value);
+        return NULL;
+    }
+    waiting->status =
+        hl_shared_claim_wait(waiting->shared, waiting->topic, 1, sizeof value, &claim);
+    if (waiting->status == HL_OK) {
+        memcpy(claim.payload, &value, sizeof value);
+        hl_commit(&claim);
+    }
     return NULL;
 }
 
-Test(publisher, a_block_timeout_without_end_ends_when_there_is_room)
+static void wait_without_end(bool shared)
 {
     hl_domain_config domains[MANUAL_DOMAINS];
     memcpy(domains, manual_domains, sizeof domains);
@@ -246,12 +261,20 @@ Test(publisher, a_block_timeout_without_end_ends_when_there_is_room)
     hl_config config = manual_config();
     config.domains = domains;
     hl_bus *const bus = manual_start(&config);
-    waiting_publish waiting = {open_publisher(bus, "clerk", NULL), topic(bus, "account.pnl"),
-                               HL_FAILED};
-    recorder seen = {0};
+    waiting_publish waiting = {.topic = topic(bus, "account.pnl"), .status = HL_FAILED};
+    static recorder seen;
+    seen.count = 0;
+    if (shared)
+        cr_assert_eq(hl_shared_publisher_open(bus, "clerks", NULL, &waiting.shared), HL_OK);
+    else
+        waiting.publisher = open_publisher(bus, "clerk", NULL);
     subscribe(bus, "account.pnl", &seen, NULL);
     for (uint64_t value = 0; value < 8; value++)
-        publish(waiting.publisher, waiting.topic, 1, value);
+        if (shared)
+            cr_assert_eq(hl_shared_publish(waiting.shared, waiting.topic, 1, &value, sizeof value),
+                         HL_OK);
+        else
+            publish(waiting.publisher, waiting.topic, 1, value);
     pthread_t thread;
     cr_assert_eq(pthread_create(&thread, NULL, publish_and_wait, &waiting), 0);
     /* Until it has tried, and some: a wait that ends too early has ended by then. */
@@ -264,6 +287,12 @@ Test(publisher, a_block_timeout_without_end_ends_when_there_is_room)
     turn_all(bus);
     assert_values_follow(&seen, 0, 9);
     manual_stop(bus);
+}
+
+Test(publisher, a_block_timeout_without_end_ends_when_there_is_room)
+{
+    wait_without_end(false);
+    wait_without_end(true);
 }
 
 /* ---- what is refused ---- */
@@ -280,6 +309,40 @@ Test(publisher, a_priority_of_its_own_needs_a_topic_that_allows_it)
     cr_assert_eq(hl_try_claim_priority(feed, trade, 1, HL_PRIORITIES, 8, &claim), HL_INVALID);
     cr_assert_eq(hl_try_claim_priority(feed, trade, 1, (hl_priority)-1, 8, &claim), HL_INVALID);
     cr_assert_eq(hl_bus_refused(bus), 3);
+    manual_stop(bus);
+}
+
+Test(publisher, a_shared_publisher_claims_by_priority_too)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_topic_options options = HL_TOPIC_OPTIONS_INIT;
+    options.any_priority = true;
+    hl_topic any;
+    cr_assert_eq(hl_topic_declare(bus, "market_data.any", &options, &any), HL_OK);
+    hl_shared_publisher *feeds;
+    hl_publisher_options uses = HL_PUBLISHER_OPTIONS_INIT;
+    uses.uses = "market_data:HIGH|NORMAL";
+    cr_assert_eq(hl_shared_publisher_open(bus, "feeds", &uses, &feeds), HL_OK);
+    static recorder seen;
+    subscribe(bus, "market_data.any", &seen, NULL);
+    hl_claim claim;
+    cr_assert_eq(hl_shared_try_claim_priority(feeds, trade, 1, HL_HIGH, 8, &claim), HL_NOT_ALLOWED);
+    cr_assert_eq(hl_shared_try_claim_priority(feeds, any, 1, HL_LOW, 8, &claim), HL_NO_LANE);
+    cr_assert_eq(hl_shared_try_claim_priority(feeds, any, 1, HL_PRIORITIES, 8, &claim), HL_INVALID);
+    cr_assert_eq(hl_shared_try_claim_priority(feeds, any, 1, (hl_priority)-1, 8, &claim),
+                 HL_INVALID);
+    cr_assert_eq(hl_bus_refused(bus), 4);
+    for (uint64_t value = 2; value-- > 0;) {
+        cr_assert_eq(hl_shared_try_claim_priority(feeds, any, 1, value == 0 ? HL_HIGH : HL_NORMAL,
+                                                  sizeof value, &claim),
+                     HL_OK);
+        memcpy(claim.payload, &value, sizeof value);
+        hl_commit(&claim);
+    }
+    turn_all(bus);
+    assert_values_follow(&seen, 0, 2);
+    cr_assert_eq(seen.entries[0].priority, HL_HIGH);
     manual_stop(bus);
 }
 
