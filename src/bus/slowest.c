@@ -170,6 +170,8 @@ static uint32_t insert(hl_slow_event *events, uint32_t count, uint32_t room,
 hl_status hl_bus_slowest(const hl_bus *bus, const char *domain, hl_slow_event *ret_events,
                          uint32_t room, uint32_t *ret_count)
 {
+    if (hl_bus_is_detached(bus))
+        return HL_CLOSED;
     const hl_domain *const found =
         domain != NULL ? hl_bus_find_domain(bus, domain, strlen(domain)) : NULL;
     uint32_t count = 0;

@@ -47,6 +47,11 @@ static bool look(const hl_dead_letter *letter, void *context)
     X(HL_CLOSED, hl_shared_try_publish(on->desk, on->trade, 1, &value, 8))                    \
     X(HL_CLOSED, hl_shared_try_claim(on->desk, on->trade, 1, 8, &claim))                      \
     X(HL_CLOSED, hl_shared_try_claim_run(on->desk, on->trade, 1, 8, 2, &claim))               \
+    X(HL_CLOSED, hl_shared_try_claim_priority(on->desk, on->trade, 1, HL_NORMAL, 8, &claim))  \
+    X(HL_CLOSED, hl_shared_claim_wait(on->desk, on->trade, 1, 8, &claim))                     \
+    X(HL_CLOSED, hl_shared_claim_run_wait(on->desk, on->trade, 1, 8, 2, &claim))              \
+    X(HL_CLOSED, hl_adapter_open(on->bus, "callback", NULL, &adapter))                        \
+    X(HL_CLOSED, hl_bus_slowest(on->bus, "market_data", &slow, 1, &slow_count))               \
     X(HL_CLOSED, hl_bus_start(on->bus))                                                       \
     X(HL_CLOSED, hl_bus_stop(on->bus, HL_SECOND))                                             \
     X(HL_CLOSED, hl_bus_housekeep(on->bus))                                                   \
@@ -126,6 +131,9 @@ static int make_calls(const stage *on)
     hl_error error;
     hl_publisher *publisher;
     hl_shared_publisher *shared;
+    hl_adapter *adapter;
+    hl_slow_event slow;
+    uint32_t slow_count;
     hl_replay_report replayed;
     hl_rebuild_options rebuild = HL_REBUILD_OPTIONS_INIT;
     rebuild.reading.directory = "/nowhere";
