@@ -198,7 +198,7 @@ static uint32_t take_run(hl_executor *executor, hl_inlet *inlet, uint32_t level,
         executor->watched[level] |= (uint64_t)1 << inlet->group;
     hl_level_served(&executor->levels[level], inlet);
     executor->last_level = level;
-    executor->served_due = false;
+    executor->due_turns = taken;
     if (__builtin_expect(inlet->hold->by != NULL, 0))
         hl_inlet_hold(executor, inlet);
     else if (!hl_inlet_ready(inlet))
@@ -208,7 +208,8 @@ static uint32_t take_run(hl_executor *executor, hl_inlet *inlet, uint32_t level,
 
 /*
  * Something that is due is like an event of the highest priority in it: one at a look, and where a
- * lane of that priority has something too, they take turns. Under a flood of higher events the
+ * lane of that priority has something too, they take turns: as many as the lane's last run had, or
+ * a lane that is never empty would leave a retry for each run. Under a flood of higher events the
  * guard lets it in, as it does a lower lane.
  */
 static uint32_t serve_dues(hl_executor *executor, uint32_t level)
@@ -218,12 +219,12 @@ static uint32_t serve_dues(hl_executor *executor, uint32_t level)
     const bool guarded = executor->since_guard >= executor->guard_interval &&
                          executor->guard_level != DUES_LEVEL && executor->last_level <= level;
     if ((due_ns < executor->earliest_due_ns && executor->polled_dues == 0) ||
-        (executor->served_due && level < HL_PRIORITIES)) {
-        executor->served_due = false;
+        (executor->due_turns == 0 && level < HL_PRIORITIES)) {
+        executor->due_turns = 1;
         return 0;
     }
     const uint32_t served = hl_dues_serve(executor, due_ns, guarded ? HL_PRIORITIES : level);
-    executor->served_due = served != 0;
+    executor->due_turns -= served != 0 && executor->due_turns != 0;
     if (served != 0 && guarded) {
         executor->since_guard = 0;
         executor->guard_level = DUES_LEVEL;

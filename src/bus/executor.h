@@ -129,7 +129,7 @@ struct hl_executor {
     uint32_t last_level;                          /* of what was dispatched last */
     uint32_t since_guard;     /* events since the guard last let a lower level in */
     uint32_t guard_level;     /* the lower level that it let in last */
-    bool served_due;          /* the last thing done was something that was due */
+    uint32_t due_turns;       /* of what is due, before a lane of its priority has its turn */
     uint32_t open_dues;       /* of its partitions (due.h); others may read */
     uint32_t polled_dues;     /* of them those that are asked */
     uint64_t earliest_due_ns; /* when the first of them is due, or earlier */

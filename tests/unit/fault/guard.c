@@ -189,6 +189,36 @@ Test(guard, a_failed_event_comes_again_when_its_backoff_is_over)
     manual_stop(f.bus);
 }
 
+static hl_status fail_first(const hl_event *event, hl_publisher *out, script *self)
+{
+    (void)out, (void)self;
+    return event->attempt == 0 ? HL_FAILED : HL_OK;
+}
+
+Test(guard, retries_have_as_many_turns_as_the_events_of_a_lane_that_is_never_empty)
+{
+    static fixture f;
+    const hl_retry_options retry = retry_of(1, HL_MILLISECOND, HL_RETRY_PASSING);
+    hl_domain_config domains[MANUAL_DOMAINS];
+    memcpy(domains, manual_domains, sizeof domains);
+    domains[MANUAL_MARKET_DATA].ring_slots = 1024;
+    hl_config config = manual_config();
+    config.domains = domains;
+    set_up_on(&f, manual_start(&config), "market_data.trade", &retry, NULL, false);
+    f.script.answer = fail_first;
+    for (uint64_t i = 0; i < 256; i++)
+        publish(f.feed, f.topic, 1, i);
+    run_out(f.bus);
+    cr_assert_eq(counts(&f).in_retry, 256);
+    manual_now_ns += HL_SECOND;
+    for (uint64_t i = 256; i < 1024; i++)
+        publish(f.feed, f.topic, 1, i);
+    turn(f.bus, "market_data", 512);
+    const uint64_t again = counts(&f).handled;
+    cr_assert(again >= 128 && again <= 256, "%llu of 512 were retries", (unsigned long long)again);
+    manual_stop(f.bus);
+}
+
 Test(guard, an_event_that_fails_at_every_attempt_is_given_up)
 {
     static fixture f;
