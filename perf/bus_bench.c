@@ -45,6 +45,8 @@ hl_status perf_bus_open(const perf_bus_options *options, perf_bus *ret_bus, hl_e
     config.max_workers = options->workers;
     config.journal_dir = options->journal_dir;
     config.journal_io_uring = options->journal_io_uring;
+    if (options->retry_events != 0)
+        config.retry_events = options->retry_events;
     if (options->ladder != NULL)
         config.ladder = *options->ladder;
     if (options->manual)

@@ -30,6 +30,7 @@ typedef struct perf_bus_options {
     uint32_t workers; /* with `manual`: their executors, and one for taps, follow the domains' */
     const hl_ladder_options *ladder; /* NULL: as it is by default */
     uint32_t conflate_keys;          /* of the NORMAL lane of "market_data"; 0: it is a ring */
+    uint32_t retry_events;           /* 0: the default */
     bool two_domains;        /* "market_data", whose handlers may publish to it, and "order" */
     const char *journal_dir; /* NULL: no journal; and then of all domains: */
     hl_durability durability;

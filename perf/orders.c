@@ -68,6 +68,9 @@ void perf_orders_send(perf_orders *orders, void (*pass_time)(void *context), voi
         send_order(orders, intended);
         perf_schedule_advance(&orders->schedule);
     }
+    /* The last ones, too, before anything else happens: nobody else turns their partition. */
+    while (orders->turned != NULL && orders->handled < orders->sent && orders->failed == HL_OK)
+        hl_executor_turn(orders->turned, 0);
 }
 
 static hl_status check(const perf_orders *orders, hl_error *error)

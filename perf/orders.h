@@ -29,7 +29,8 @@ typedef struct perf_orders {
     const perf_bus *bus;
     hl_topic topic;
     double seconds;
-    hl_executor *turned; /* which the sender's thread turns when a lane is full; NULL: none */
+    hl_executor *turned; /* theirs, which the sender's thread turns: when a lane is full, and for
+                            the last of them; NULL: the bus does */
     /* The handler's. */
     alignas(HL_LINE_PAIR) perf_latency latency;
     uint64_t handled, wrong;

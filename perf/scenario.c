@@ -35,6 +35,8 @@ static const perf_scenario scenarios[] = {
      perf_scenario_overload},
     {"conflated", "a lane that conflates before a slow handler: publishing, ages, memory", true,
      perf_scenario_conflated},
+    {"failing", "orders beside a million events a second that fail, in another partition", true,
+     perf_scenario_failing},
     {"idle", "what an idle bus burns under each wait, and its wake-up", true, perf_scenario_idle},
     {"async", "a partition to a worker: events a second by order and contract", true,
      perf_scenario_async},

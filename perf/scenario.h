@@ -116,6 +116,7 @@ hl_status perf_scenario_conflated(perf_run *run, hl_error *error);
 hl_status perf_scenario_idle(perf_run *run, hl_error *error);
 hl_status perf_scenario_churn(perf_run *run, hl_error *error);
 hl_status perf_scenario_async(perf_run *run, hl_error *error);
+hl_status perf_scenario_failing(perf_run *run, hl_error *error);
 hl_status perf_scenario_journal(perf_run *run, hl_error *error);
 
 #endif

@@ -21,6 +21,8 @@ SCENARIOS = {
     "flood": ["own_partition.flood_by_idle.p99.9", "one_partition.flood.p99.9"],
     "conflated": ["slow_handler.publish_by_ring", "slow_handler.age.max_by_round_of_keys"],
     "overload": ["ladder.load_by_idle.p99.9", "ladder.throttled", "no_ladder.no_room"],
+    "failing": ["rejected.failing_by_idle.p99.9", "one_retry.retries", "three_retries.dead_lettered",
+                "three_retries.skipped"],
     "idle": ["spin.cpu", "backoff.cpu", "park.wake.p99"],
     "async": ["async_by_key", "async_unordered", "async_lossy.lost"],
     "journal": ["paced_sync.handle.p50", "paced_sync.by_fdatasync.p99", "paced_sync.events_a_sync"],
