@@ -18,7 +18,7 @@
 
 #include <hotlane/hotlane.h>
 
-#include "config/yaml.h"
+#include "configuration.h"
 
 typedef struct check_result {
     const char *path;
@@ -39,20 +39,6 @@ static void print_usage(FILE *stream)
         "  --help  this text\n\n"
         "Exit status: 0 valid, 1 not valid, 2 wrong usage.\n",
         stream);
-}
-
-/* A sentence of the plan begins with its field; the file knows where that stands. */
-static void place_error(check_result *result)
-{
-    char field[64];
-    const size_t bytes = strcspn(result->error.text, ":");
-    if (result->status != HL_INVALID || bytes >= sizeof field)
-        return;
-    memcpy(field, result->error.text, bytes);
-    field[bytes] = '\0';
-    hl_error placed;
-    if (hl_config_file_error(result->path, field, result->error.text, &placed) == HL_BAD_INPUT)
-        result->error = placed;
 }
 
 /* hl_bus_create makes no ring yet: a publisher's are made when it opens. So that this is not where
@@ -92,7 +78,7 @@ static void check(check_result *result)
     if (result->status == HL_OK)
         result->status = hl_bus_create(result->config, &result->bus, &result->error);
     if (result->status != HL_OK)
-        place_error(result);
+        configuration_place(result->path, &result->error);
 }
 
 static void print_text(const check_result *result)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "configuration.h"
 #include "market/simulation.h"
 #include "run_acknowledge.h"
 #include "run_feeds.h"
@@ -116,7 +117,7 @@ static hl_status configure(run_state *run, hl_error *error)
     run->config = (hl_config)HL_CONFIG_INIT;
     run->config.log_level = HL_LOG_NOTHING;
     if (run->options.config_path != NULL) {
-        const hl_status status = hl_config_load(run->options.config_path, &run->loaded, error);
+        const hl_status status = configuration_load(run->options.config_path, &run->loaded, error);
         if (status != HL_OK)
             return status;
         run->config = *run->loaded;
@@ -194,8 +195,11 @@ static hl_status add_parts(run_state *run, hl_error *error)
 static hl_status make(run_state *run, hl_error *error)
 {
     hl_status status = configure(run, error);
-    if (status == HL_OK)
-        status = hl_bus_create(&run->config, &run->bus, error);
+    if (status != HL_OK)
+        return status;
+    status = hl_bus_create(&run->config, &run->bus, error);
+    if (status == HL_INVALID && run->options.lcores == NULL)
+        configuration_place(run->options.config_path, error);
     if (status != HL_OK)
         return status;
     market_pipeline_options options = MARKET_PIPELINE_OPTIONS_INIT;
@@ -312,6 +316,7 @@ static hl_status print_report(run_state *run, hl_error *error)
                          .pipeline = run->pipeline,
                          .recordings = run->recordings,
                          .input_count = run->recording_count,
+                         .config_path = run->options.config_path,
                          .ladder = run->options.ladder ? &run->ladder : NULL,
                          .paced = run->options.deterministic || run->options.rate != 0 ||
                                   run->options.speed > 0,
@@ -392,6 +397,8 @@ static hl_exit execute(run_state *run)
     /* From here on a signal ends the run in good order; before, it simply ends the process. */
     run_signals_block();
     status = make(run, &error);
+    /* What fails later was asked rightly. */
+    const bool asked_wrongly = status == HL_INVALID || status == HL_UNKNOWN_DOMAIN;
     run->signals.bus = run->bus;
     run->signals.report = report_so_far;
     run->signals.context = run;
@@ -403,7 +410,9 @@ static hl_exit execute(run_state *run)
         fprintf(stderr, "hotlane run: %s\n", error.text);
     unmake(run);
     run_signals_finish(&run->signals);
-    return status == HL_OK ? HL_EXIT_OK : HL_EXIT_FAILED;
+    if (status == HL_OK)
+        return HL_EXIT_OK;
+    return asked_wrongly ? HL_EXIT_USAGE : HL_EXIT_FAILED;
 }
 
 hl_exit run_with(const run_options *options)

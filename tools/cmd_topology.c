@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "bus/thread_request.h"
 #include "config/domains.h"
+#include "configuration.h"
 #include "topology_options.h"
 #include "topology_report.h"
 
@@ -102,8 +103,9 @@ static hl_status load_config(topology_run *run, hl_error *error)
     const topology_options *const options = &run->options;
     run->config = (hl_config)HL_CONFIG_INIT;
     if (options->config != NULL) {
-        if (hl_config_load(options->config, &run->loaded, error) != HL_OK)
-            return HL_BAD_INPUT; /* also a file that is not there: it was named wrongly */
+        const hl_status status = configuration_load(options->config, &run->loaded, error);
+        if (status != HL_OK)
+            return status;
         run->config = *run->loaded;
     }
     if (options->lcores != NULL)
@@ -197,6 +199,8 @@ static hl_status make_plan(topology_run *run, hl_error *error)
     status = find_nic(run, &request, error);
     if (status == HL_OK)
         status = hl_plan_make(run->topology, &request, &run->plan, error);
+    if (status == HL_INVALID && run->options.lcores == NULL)
+        configuration_place(run->options.config, error);
     return status == HL_OK ? measure_rings(run, error) : status;
 }
 

@@ -125,9 +125,10 @@ void run_options_print_usage(FILE *stream)
         "  --json              one JSON object on stdout\n"
         "  --help              this text\n\n"
         "Ctrl-C drains, reports and exits 0; a second one ends at once. Exit status: 0 done, 1 "
-        "failed (bad input, or the "
-        "sums\n"
-        "do not hold), 2 wrong usage.\n",
+        "failed (bad\n"
+        "input, or the sums do not hold), 2 wrong usage (also a configuration or a placement "
+        "that cannot\n"
+        "be used).\n",
         stream);
 }
 

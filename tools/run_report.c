@@ -6,10 +6,12 @@
 
 #include <jansson.h>
 
+#include "bus/bus.h"
 #include "run_health.h"
 #include "run_journal.h"
 #include "run_slowest.h"
 #include "run_parts.h"
+#include "topology_report.h"
 
 static const char *const priority_names[HL_PRIORITIES] = {"CRITICAL", "HIGH", "NORMAL", "LOW",
                                                           "BACKGROUND"};
@@ -323,6 +325,15 @@ static json_t *lanes_json(const run_report *report, const char *domain)
     return NULL;
 }
 
+/* As `hotlane topology --json` has it; null: one thread turns all. */
+static json_t *plan_json(const run_report *report)
+{
+    const hl_bus *const bus = report->bus;
+    const topology_report planned = {
+        .topology = bus->topology, .plan = bus->plan, .config_path = report->config_path};
+    return bus->plan != NULL ? topology_plan_json(&planned) : json_null();
+}
+
 static int set_domains(const run_report *report, json_t *root)
 {
     json_t *const domains = json_object();
@@ -465,7 +476,8 @@ hl_status run_report_print_json(const run_report *report, FILE *stream)
     json_t *const root = json_object();
     hl_latency tick;
     market_pipeline_tick_to_order(report->pipeline, &tick);
-    int bad = failed(root, "inputs", inputs_json(report));
+    int bad = failed(root, "plan", plan_json(report));
+    bad |= failed(root, "inputs", inputs_json(report));
     bad |= set_domains(report, root);
     bad |= failed(root, "slowest", run_slowest_json(report->bus));
     bad |= set_subscriptions(report, root);

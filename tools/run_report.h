@@ -17,6 +17,7 @@ typedef struct run_report {
     const market_pipeline *pipeline;
     const market_recording *recordings;
     uint32_t input_count;
+    const char *config_path;  /* NULL: none was named */
     const run_ladder *ladder; /* NULL: not asked for */
     hl_stop_report stop;
     bool paced;        /* not at full speed */

@@ -176,7 +176,7 @@ static json_t *thread_objects(const topology_report *report)
     return list;
 }
 
-static json_t *plan_object(const topology_report *report)
+json_t *topology_plan_json(const topology_report *report)
 {
     const hl_plan *const plan = report->plan;
     json_t *const object = json_object();
@@ -267,7 +267,7 @@ bool topology_json(const topology_report *report, FILE *stream)
 {
     json_t *const object = json_object();
     json_object_set_new(object, "machine", machine_object(report));
-    json_object_set_new(object, "plan", plan_object(report));
+    json_object_set_new(object, "plan", topology_plan_json(report));
     json_object_set_new(object, "checks", check_objects(report));
     json_object_set_new(object, "summary", summary_object(report));
     json_object_set_new(object, "measures", measure_object(report->measures));

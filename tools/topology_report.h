@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include <jansson.h>
+
 #include "affinity/check.h"
 #include "topology_measure.h"
 #include "affinity/plan.h"
@@ -47,6 +49,10 @@ void topology_text(const topology_report *report, const topology_text_options *o
 /* One JSON object (docs/topology.md has its schema) and a newline. False: no memory, or it could
  * not be written. */
 bool topology_json(const topology_report *report, FILE *stream);
+
+/* The `plan` of that object alone: a new one, the caller's. Of the report only topology, plan, nic
+ * and config_path are read. NULL: no memory. */
+json_t *topology_plan_json(const topology_report *report);
 
 /* A picture, SVG 1.1 with nothing outside itself. False: it could not be written. */
 bool topology_svg(const topology_report *report, FILE *stream);

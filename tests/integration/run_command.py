@@ -26,8 +26,8 @@ GOOG = ("lobster", "lobster/GOOG_2012-06-21_34200000_57600000_message_10.csv.zst
 ESH4 = ("dbn", "databento/esh4-glbx-mdp3-20231225.mbo.dbn.zst")
 ITCH = ("itch", "itch/itch50_session_start_1000.itch")
 
-TOP_KEYS = ["inputs", "domains", "lanes", "slowest", "subscriptions", "books", "quotes", "orders",
-            "positions", "tick_to_order_ns", "components", "health", "elapsed_s", "events_per_s",
+TOP_KEYS = ["plan", "inputs", "domains", "lanes", "slowest", "subscriptions", "books", "quotes",
+            "orders", "positions", "tick_to_order_ns", "components", "health", "elapsed_s", "events_per_s",
             "conservation", "output_hash"]
 DOMAINS = ["market_data", "signal", "order", "fill", "account", "system"]
 PRIORITIES = ["CRITICAL", "HIGH", "NORMAL", "LOW", "BACKGROUND"]
@@ -78,10 +78,21 @@ class Case(unittest.TestCase):
                 self.assertGreaterEqual(event["ended_ns"], event["began_ns"])
                 self.assertTrue(event["topic"].startswith(domain + "."), event)
 
+    def check_plan(self, plan):
+        """Null where one thread turns all; else each partition, feed and the housekeeper has a CPU."""
+        if plan is not None:
+            names = [thread["name"] for thread in plan["threads"]]
+            self.assertEqual(len(names), len(set(names)))
+            self.assertTrue({"feed-0", "housekeeping"} <= set(names), names)
+            cpus = os.sched_getaffinity(0)
+            self.assertTrue(all(thread["cpu"] in cpus for thread in plan["threads"]), plan)
+            self.assertIn(f"housekeeping@{plan['housekeeping'][0]}", plan["lcores"])
+
     def check_report(self, report, audited=True):
         self.assertEqual([key for key in report if key != "ladder"], TOP_KEYS)
         self.assertEqual(report["conservation"], "ok")
         self.check_slowest(report)
+        self.check_plan(report["plan"])
         for entry in report["inputs"]:
             self.assertEqual(sum(entry["by_type"].values()), entry["messages"])
         self.assertEqual(list(report["domains"]), DOMAINS)
@@ -442,6 +453,17 @@ class BadInput(Case):
         self.assertEqual((done.returncode, done.stdout), (1, ""))
 
 
+class Plan(Case):
+    def test_a_placement_by_hand_is_in_the_report(self):
+        cpu = min(os.sched_getaffinity(0))
+        lcores = f"(order,market_data,feed-0,housekeeping)@{cpu}"
+        plan = self.report("--limit", "1000", "--lcores", lcores)["plan"]
+        by_name = {thread["name"]: thread for thread in plan["threads"]}
+        self.assertEqual({by_name[name]["cpu"] for name in ("order", "market_data", "feed-0")}, {cpu})
+        self.assertIn("order", by_name["market_data"]["shares_core_with"])
+        self.assertIsNone(self.report("--limit", "1000", "--deterministic")["plan"])
+
+
 class Usage(Case):
     def wrong(self, *arguments, needle=""):
         done = run(*arguments)
@@ -519,7 +541,7 @@ class Configuration(Case):
         path = self.folder / "bus.yaml"
         path.write_text("domains:\n  - name: market_data\n", encoding="utf-8")
         done = run("--config", str(path), "--limit", "1000")
-        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("'signal'", done.stderr)
 
     def test_a_file_whose_domains_cannot_carry_the_pipeline(self):
@@ -529,19 +551,37 @@ class Configuration(Case):
             lines += [f"  - name: {name}", '    publishes_to: "system"']
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         done = run("--config", str(path), "--limit", "1000")
-        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("'market_data' does not publish to 'market_data'", done.stderr)
 
     def test_a_file_that_is_wrong(self):
         path = self.folder / "bus.yaml"
         path.write_text("max_topics: -3\n", encoding="utf-8")
         done = run("--config", str(path))
-        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("bus.yaml:1:", done.stderr)
+
+    def test_a_file_that_is_not_there(self):
+        done = run("--config", str(self.folder / "none.yaml"))
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertIn("none.yaml: cannot be opened", done.stderr)
+
+    def test_a_wrong_placement_in_a_file_has_its_place(self):
+        path = self.folder / "bus.yaml"
+        path.write_text("lcores: nobody@0\n", encoding="utf-8")
+        for command in ("run", "topology", "check"):
+            file = [str(path)] if command == "check" else ["--config", str(path)]
+            done = subprocess.run([HOTLANE, command, *file], capture_output=True, text=True,
+                                  timeout=60, check=False)
+            self.assertEqual((done.returncode, done.stdout), (1 if command == "check" else 2, ""))
+            self.assertIn("bus.yaml:1:9: lcores: column 1: no thread", done.stderr)
+        done = run("--config", str(path), "--lcores", "no-one@0")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("hotlane run: lcores: column 1: no thread", done.stderr)
 
     def test_a_wrong_placement(self):
         done = run("--lcores", "order@100000")
-        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("100000", done.stderr)
 
 
