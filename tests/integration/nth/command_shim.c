@@ -36,5 +36,6 @@ __attribute__((constructor)) static void arm(void)
     if (kind == NULL || n == NULL)
         return;
     atexit(write_result);
+    nth_limit(NTH_LIMIT_S - 5); /* before it is ended with who plays it */
     nth_arm((nth_kind)atoi(kind), strtoull(n, NULL, 10));
 }

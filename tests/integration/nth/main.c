@@ -27,10 +27,8 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/lsan_interface.h>
-#define LIMIT_S       60u
 #define leaks_found() (__lsan_do_recoverable_leak_check() != 0)
 #else
-#define LIMIT_S       30u   /* for a process that takes a tenth of a second: it hangs */
 #define leaks_found() false /* by nobody but the shim */
 #endif
 #define SETTLE (2 * HL_SECOND)
@@ -130,7 +128,7 @@ static void play(const nth_scenario *scenario, nth_run *run)
     const uint64_t blocks = nth_blocks();
     const uint64_t mapped = nth_mapped_bytes();
     const uint32_t files = count_entries("/proc/self/fd");
-    alarm(LIMIT_S);
+    nth_limit(NTH_LIMIT_S);
     scenario->play(run);
     nth_disarm();
     for (int kind = 0; kind < NTH_KINDS; kind++)
@@ -208,11 +206,11 @@ static bool play_one(const nth_scenario *scenario, nth_kind kind, uint64_t n, ta
     return seen->fired;
 }
 
-static void play_every(const nth_scenario *scenario, nth_kind kind, tally *to)
+/* There may be a few more than were counted. */
+static void play_every(const nth_scenario *scenario, nth_kind kind, uint64_t calls, tally *to)
 {
-    uint64_t n = 1;
-    while (play_one(scenario, kind, n, to))
-        n++;
+    for (uint64_t n = 1; play_one(scenario, kind, n, to) || n < calls; n++) {
+    }
 }
 
 /* One of each part of the calls; how many there are differs a little from time to time. */
@@ -229,7 +227,7 @@ static uint32_t play_kind(const nth_scenario *scenario, nth_kind kind, uint64_t 
 {
     tally counts = {0};
     if (every)
-        play_every(scenario, kind, &counts);
+        play_every(scenario, kind, calls, &counts);
     else
         play_sample(scenario, kind, calls, &counts);
     printf("%-10s %-7s %6" PRIu64 " calls, %4u failed in turn, %4u of them were answered for\n",

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,6 +90,26 @@ static bool fails(nth_kind kind)
     __atomic_store_n(&shim.fired, 1, __ATOMIC_RELEASE);
     errno = kinds[kind].number;
     return true;
+}
+
+/* ---- time ---- */
+
+extern ssize_t __real_write(int file, const void *from, size_t bytes);
+
+static void say_where(int number)
+{
+    static const char words[] = "it hangs; its main thread:\n";
+    void *frames[NTH_FRAMES];
+    if (__real_write(STDERR_FILENO, words, sizeof words - 1) > 0)
+        backtrace_symbols_fd(frames, backtrace(frames, NTH_FRAMES), STDERR_FILENO);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+void nth_limit(unsigned seconds)
+{
+    signal(SIGALRM, say_where);
+    alarm(seconds);
 }
 
 /* ---- what is out ---- */

@@ -32,6 +32,16 @@ typedef enum nth_kind {
 
 #define NTH_FRAMES 24
 
+/* For a process that takes a tenth of a second: it hangs. */
+#if defined(__SANITIZE_ADDRESS__)
+#define NTH_LIMIT_S 60u
+#else
+#define NTH_LIMIT_S 30u
+#endif
+
+/* In so many seconds the process says where its main thread is, and dies of SIGALRM. */
+void nth_limit(unsigned seconds);
+
 /* From here on the calls of each kind are counted, and the n-th (1: the next one) of this kind
  * fails; 0: none does. Any thread's. */
 void nth_arm(nth_kind kind, uint64_t n);

@@ -1,107 +1,45 @@
 /* What becomes of an event whose handler fails on a worker, and of batches there; on a bus turned
- * by hand. And every kind of handler with every outcome. */
+ * by hand. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "../bus/manual_bus.h"
 #include "bus/bus.h"
+#include "clinic.h"
 #include "random.h"
 
-#define CALLS_MAX 20000
-#define WORKERS   3
-#define KEYS      5
+#define KEYS 5
 
-/* ---- the kinds ---- */
+/* ---- want of room ---- */
 
-typedef struct kind {
-    const char *name;
-    hl_async_order async;
-    hl_contract contract;
-    bool is_batch;
-} kind;
-
-static const kind kinds[] = {{"inline", HL_ASYNC_NONE, HL_CONTRACT_LOSSLESS, false},
-                             {"batch", HL_ASYNC_NONE, HL_CONTRACT_LOSSLESS, true},
-                             {"unordered", HL_ASYNC_UNORDERED, HL_CONTRACT_LOSSLESS, false},
-                             {"by key", HL_ASYNC_BY_KEY, HL_CONTRACT_LOSSLESS, false},
-                             {"ordered", HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS, false},
-                             {"latest", HL_ASYNC_BY_KEY, HL_CONTRACT_LATEST, false},
-                             {"unordered batch", HL_ASYNC_UNORDERED, HL_CONTRACT_LOSSLESS, true},
-                             {"batch by key", HL_ASYNC_BY_KEY, HL_CONTRACT_LOSSLESS, true},
-                             {"ordered batch", HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS, true},
-                             {"latest batch", HL_ASYNC_ORDERED, HL_CONTRACT_LATEST, true}};
-#define KINDS (sizeof kinds / sizeof *kinds)
-
-/* ---- the handler ---- */
-
-typedef struct patient {
-    hl_status (*answer)(const hl_event *event, hl_publisher *out, struct patient *self);
-    uint64_t seed;
-    hl_topic to; /* for what is passed on */
-    hl_subscription *subscription;
-    uint32_t calls, handled, batches, largest_batch;
-    struct {
-        uint64_t sequence, key;
-        uint8_t attempt;
-    } log[CALLS_MAX];
-} patient;
-
-static hl_status suffer(const hl_event *event, hl_publisher *out, void *context)
+/* The lane that it publishes to has 4 slots, and 16 events come before anyone takes what is there.
+ */
+Test(guard_strands, want_of_room_costs_no_attempt_of_any_kind)
 {
-    patient *const self = context;
-    cr_assert_lt(self->calls, CALLS_MAX);
-    self->log[self->calls].sequence = event->sequence;
-    self->log[self->calls].key = event->key;
-    self->log[self->calls].attempt = event->attempt;
-    self->calls++;
-    const hl_status status = self->answer(event, out, self);
-    self->handled += status == HL_OK;
-    return status;
-}
-
-static hl_status suffer_together(const hl_batch *batch, hl_publisher *out, void *context)
-{
-    patient *const self = context;
-    self->batches++;
-    self->largest_batch = batch->count > self->largest_batch ? batch->count : self->largest_batch;
-    for (uint32_t i = 0; i < batch->count; i++) {
-        const hl_status status = suffer(batch->events[i], out, context);
-        if (status != HL_OK)
-            return status;
-        cr_assert_eq(hl_batch_taken(out, i + 1), HL_OK);
+    static clinic c;
+    for (size_t of = 0; of < CLINIC_KINDS; of++) {
+        const hl_retry_options none = {.size = sizeof none,
+                                       .factor_percent = 200,
+                                       .cap_ns = HL_SECOND,
+                                       .base_ns = HL_MILLISECOND};
+        hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
+        recorder seen = {0};
+        options.retry = &none;
+        clinic_open(&c, &clinic_kinds[of], options, clinic_pass_on);
+        subscribe(c.bus, "account.*", &seen, NULL);
+        for (uint64_t round = 0; round < 2; round++) {
+            for (uint64_t i = 0; i < 8; i++)
+                publish(c.feed, c.quote, 8 * round + i, i);
+            turn(c.bus, "market_data", 0);
+        }
+        clinic_pass(&c, 20);
+        cr_assert_eq(stats_of(c.patient.subscription).handled, 16, "%s: %lu", clinic_kinds[of].name,
+                     (unsigned long)stats_of(c.patient.subscription).handled);
+        cr_assert_eq(seen.count, 16, "%s", clinic_kinds[of].name);
+        clinic_close(&c);
     }
-    return HL_OK;
 }
 
-static hl_status do_well(const hl_event *event, hl_publisher *out, patient *self)
-{
-    (void)event, (void)out, (void)self;
-    return HL_OK;
-}
-
-static hl_status ask_again_once(const hl_event *event, hl_publisher *out, patient *self)
-{
-    (void)out, (void)self;
-    return event->attempt == 0 ? HL_RETRY : HL_OK;
-}
-
-static hl_status reject(const hl_event *event, hl_publisher *out, patient *self)
-{
-    (void)event, (void)out, (void)self;
-    return HL_REJECT;
-}
-
-static hl_status fail(const hl_event *event, hl_publisher *out, patient *self)
-{
-    (void)out, (void)self;
-    return hl_fail(event, 7, "at attempt %u", event->attempt);
-}
-
-static hl_status pass_on(const hl_event *event, hl_publisher *out, patient *self)
-{
-    const uint64_t value = value_of(event);
-    return hl_try_publish(out, self->to, event->key, &value, sizeof value);
-}
+/* ---- traces ---- */
 
 /* By event and attempt alone, so that it does not matter who calls when. */
 static hl_status fail_by_chance(const hl_event *event, hl_publisher *out, patient *self)
@@ -113,140 +51,6 @@ static hl_status fail_by_chance(const hl_event *event, hl_publisher *out, patien
     const uint64_t chance = random_below(&state, 10);
     return chance < 5 ? HL_OK : chance < 7 ? HL_RETRY : chance < 9 ? HL_FAILED : HL_REJECT;
 }
-
-/* ---- the bus ---- */
-
-typedef struct clinic {
-    hl_bus *bus;
-    hl_topic quote;
-    hl_publisher *feed;
-    patient patient;
-} clinic;
-
-static hl_retry_options retry_of(hl_retry_order order)
-{
-    hl_retry_options retry = HL_RETRY_OPTIONS_INIT;
-    retry.attempts = 2;
-    retry.order = order;
-    return retry;
-}
-
-static void open_clinic(clinic *c, const kind *of, hl_subscription_options options,
-                        hl_status (*answer)(const hl_event *, hl_publisher *, patient *))
-{
-    hl_config config = manual_config();
-    config.max_workers = config.min_workers = WORKERS;
-    config.retry_events = 16;
-    memset(c, 0, sizeof *c);
-    c->bus = manual_start(&config);
-    c->quote = topic_of_kind(c->bus, "market_data.quote",
-                             of->contract == HL_CONTRACT_LATEST ? HL_STATE : HL_DELTA);
-    c->patient.answer = answer;
-    c->patient.to = topic(c->bus, "account.note");
-    options.name = of->name;
-    options.async = of->async;
-    options.contract = of->contract;
-    options.queue_events = 16;
-    options.latest_keys = 16;
-    options.batch = of->is_batch ? suffer_together : NULL;
-    if (options.batch_events == 100)
-        options.batch_events = 4;
-    cr_assert_eq(hl_subscribe(c->bus, "market_data.*", of->is_batch ? NULL : suffer, &c->patient,
-                              &options, &c->patient.subscription),
-                 HL_OK, "%s", of->name);
-    c->feed = open_publisher(c->bus, "feed", "market_data");
-}
-
-/* So long that all that waits for a time is over. */
-static void let_pass(clinic *c, uint64_t ms)
-{
-    for (uint64_t i = 0; i < ms; i++) {
-        turn_all(c->bus);
-        manual_now_ns += HL_MILLISECOND;
-    }
-    turn_all(c->bus);
-    cr_assert_eq(hl_bus_housekeep(c->bus), HL_OK);
-}
-
-static void discharge(clinic *c)
-{
-    assert_conserved(c->bus);
-    manual_stop(c->bus);
-}
-
-/* ---- each kind, each outcome ---- */
-
-typedef struct outcome {
-    const char *name;
-    hl_status (*answer)(const hl_event *event, hl_publisher *out, patient *self);
-    uint32_t calls_an_event;
-    bool is_letter;
-} outcome;
-
-static const outcome outcomes[] = {{"ok", do_well, 1, false},
-                                   {"again", ask_again_once, 2, false},
-                                   {"never", reject, 1, true},
-                                   {"error", fail, 3, true}};
-
-Test(guard_strands, every_kind_has_every_outcome)
-{
-    static clinic c;
-    for (size_t of = 0; of < KINDS; of++)
-        for (size_t what = 0; what < sizeof outcomes / sizeof *outcomes; what++) {
-            const hl_retry_options retry = retry_of(HL_RETRY_ORDER_OF_DOMAIN);
-            hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
-            options.retry = &retry;
-            open_clinic(&c, &kinds[of], options, outcomes[what].answer);
-            for (uint64_t i = 0; i < 6; i++)
-                publish(c.feed, c.quote, i, i);
-            let_pass(&c, 40);
-            const hl_subscription_stats stats = stats_of(c.patient.subscription);
-            cr_assert_eq(stats.delivered, 6);
-            cr_assert_eq(stats.dead_lettered, outcomes[what].is_letter ? 6 : 0, "%s, %s: %lu",
-                         kinds[of].name, outcomes[what].name, (unsigned long)stats.dead_lettered);
-            cr_assert_eq(stats.handled, outcomes[what].is_letter ? 0 : 6, "%s, %s", kinds[of].name,
-                         outcomes[what].name);
-            cr_assert_eq(stats.in_retry + stats.held + stats.queued, 0);
-            /* Of a batch, what comes after one that fails has failed, too, uncalled. */
-            const uint32_t calls = 6 * outcomes[what].calls_an_event;
-            cr_assert(kinds[of].is_batch ? c.patient.calls <= calls : c.patient.calls == calls,
-                      "%s, %s: %u calls", kinds[of].name, outcomes[what].name, c.patient.calls);
-            hl_dlq_stats letters;
-            hl_dlq_stats_get(hl_bus_dlq(c.bus), &letters);
-            cr_assert_eq(letters.added, stats.dead_lettered);
-            discharge(&c);
-        }
-}
-
-/* The lane that it publishes to has 4 slots, and 16 events come before anyone takes what is there.
- */
-Test(guard_strands, want_of_room_costs_no_attempt_of_any_kind)
-{
-    static clinic c;
-    for (size_t of = 0; of < KINDS; of++) {
-        const hl_retry_options none = {.size = sizeof none,
-                                       .factor_percent = 200,
-                                       .cap_ns = HL_SECOND,
-                                       .base_ns = HL_MILLISECOND};
-        hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
-        recorder seen = {0};
-        options.retry = &none;
-        open_clinic(&c, &kinds[of], options, pass_on);
-        subscribe(c.bus, "account.*", &seen, NULL);
-        for (uint64_t round = 0; round < 2; round++) {
-            for (uint64_t i = 0; i < 8; i++)
-                publish(c.feed, c.quote, 8 * round + i, i);
-            turn(c.bus, "market_data", 0);
-        }
-        let_pass(&c, 20);
-        cr_assert_eq(stats_of(c.patient.subscription).handled, 16, "%s: %lu", kinds[of].name,
-                     (unsigned long)stats_of(c.patient.subscription).handled);
-        cr_assert_eq(seen.count, 16, "%s", kinds[of].name);
-        discharge(&c);
-    }
-}
-
-/* ---- traces ---- */
 
 /* Of each key, no event is called before an earlier one has its outcome. */
 static void assert_keys_in_order(const patient *of, const char *name, uint64_t seed)
@@ -285,12 +89,12 @@ static void step(clinic *c, uint64_t *random, uint64_t *value)
         break;
     case 4:
         if (random_below(random, 8) == 0)
-            hl_pool_resize(pool, 1 + (uint32_t)random_below(random, WORKERS));
+            hl_pool_resize(pool, 1 + (uint32_t)random_below(random, CLINIC_WORKERS));
         if (random_below(random, 16) == 0)
             hl_bus_housekeep(c->bus);
         break;
     default:
-        hl_executor_turn(pool->workers[random_below(random, WORKERS)].executor,
+        hl_executor_turn(pool->workers[random_below(random, CLINIC_WORKERS)].executor,
                          1 + (uint32_t)random_below(random, 8));
         break;
     }
@@ -300,12 +104,12 @@ static void play_trace(uint64_t seed)
 {
     static clinic c;
     uint64_t random = seed * 0x9E3779B97F4A7C15u + 1, value = 0;
-    const kind *const of = &kinds[seed % KINDS];
+    const clinic_kind *const of = &clinic_kinds[seed % CLINIC_KINDS];
     hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
     hl_breaker_options breaker = HL_BREAKER_OPTIONS_INIT;
     const bool is_ordered = of->async != HL_ASYNC_UNORDERED &&
                             (of->contract == HL_CONTRACT_LATEST || random_below(&random, 2) == 0);
-    hl_retry_options retry = retry_of(is_ordered ? HL_RETRY_ORDERED : HL_RETRY_PASSING);
+    hl_retry_options retry = clinic_retry(is_ordered ? HL_RETRY_ORDERED : HL_RETRY_PASSING);
     retry.seed = seed;
     retry.base_ns = random_below(&random, 2) * HL_MILLISECOND;
     breaker.failures = 3;
@@ -316,11 +120,11 @@ static void play_trace(uint64_t seed)
     options.retry = &retry;
     options.breaker = random_below(&random, 2) == 0 ? &breaker : NULL;
     options.batch_wait_ns = random_below(&random, 2) * HL_MILLISECOND;
-    open_clinic(&c, of, options, fail_by_chance);
+    clinic_open(&c, of, options, fail_by_chance);
     c.patient.seed = seed;
     for (int i = 0; i < 1500; i++)
         step(&c, &random, &value);
-    let_pass(&c, 150); /* windows of sampling, too */
+    clinic_pass(&c, 150); /* windows of sampling, too */
     const hl_subscription_stats stats = stats_of(c.patient.subscription);
     /* State topics may be sampled on the way. */
     const uint64_t sampled = lane_stats(c.bus, "market_data", HL_NORMAL).conflated;
@@ -333,7 +137,7 @@ static void play_trace(uint64_t seed)
     cr_assert_gt(stats.handled, 0, "seed %lu", (unsigned long)seed);
     if (is_ordered)
         assert_keys_in_order(&c.patient, of->name, seed);
-    discharge(&c);
+    clinic_close(&c);
 }
 
 Test(guard_strands, whatever_fails_nothing_is_lost_and_keys_keep_their_order)
@@ -362,10 +166,10 @@ static hl_status fail_first_of_key_1(const hl_event *event, hl_publisher *out, p
 Test(guard_strands, who_fails_may_leave_another_tries_again)
 {
     static clinic c;
-    const hl_retry_options retry = retry_of(HL_RETRY_ORDERED);
+    const hl_retry_options retry = clinic_retry(HL_RETRY_ORDERED);
     hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
     options.retry = &retry;
-    open_clinic(&c, &kinds[3], options, fail_first_of_key_1);
+    clinic_open(&c, &clinic_kinds[CLINIC_BY_KEY], options, fail_first_of_key_1);
     for (uint64_t i = 0; i < 4; i++)
         publish(c.feed, c.quote, 1, i);
     turn(c.bus, "market_data", 0);
@@ -380,33 +184,33 @@ Test(guard_strands, who_fails_may_leave_another_tries_again)
     }
     cr_assert_eq(stats_of(c.patient.subscription).handled, 4);
     assert_keys_in_order(&c.patient, "by key", 0);
-    discharge(&c);
+    clinic_close(&c);
 }
 
 Test(guard_strands, what_finds_no_room_to_wait_is_a_letter_that_says_so)
 {
     static clinic c;
-    const hl_retry_options retry = retry_of(HL_RETRY_PASSING);
+    const hl_retry_options retry = clinic_retry(HL_RETRY_PASSING);
     hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
     options.retry = &retry;
-    open_clinic(&c, &kinds[2], options, fail);
+    clinic_open(&c, &clinic_kinds[CLINIC_UNORDERED], options, clinic_fail);
     for (uint64_t i = 0; i < 20; i++) {
         publish(c.feed, c.quote, i, i);
         turn(c.bus, "market_data", 0);
-        hl_executor_turn(worker(&c, (uint32_t)(i % WORKERS)), 0);
+        hl_executor_turn(worker(&c, (uint32_t)(i % CLINIC_WORKERS)), 0);
     }
     cr_assert_eq(stats_of(c.patient.subscription).in_retry, 16, "retry_events");
     cr_assert_eq(stats_of(c.patient.subscription).dead_lettered, 4);
-    discharge(&c);
+    clinic_close(&c);
 }
 
 Test(guard_strands, an_unsubscribe_cancels_what_waits)
 {
     static clinic c;
-    const hl_retry_options retry = retry_of(HL_RETRY_ORDERED);
+    const hl_retry_options retry = clinic_retry(HL_RETRY_ORDERED);
     hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
     options.retry = &retry;
-    open_clinic(&c, &kinds[3], options, fail);
+    clinic_open(&c, &clinic_kinds[CLINIC_BY_KEY], options, clinic_fail);
     for (uint64_t i = 0; i < 5; i++)
         publish(c.feed, c.quote, i % 2, i);
     turn_all(c.bus);
@@ -417,7 +221,7 @@ Test(guard_strands, an_unsubscribe_cancels_what_waits)
     hl_subscription_stats row;
     cr_assert_eq(hl_bus_subscription_stats(c.bus, 0, &row), HL_OK);
     cr_assert_eq(row.cancelled, 5);
-    discharge(&c);
+    clinic_close(&c);
 }
 
 static hl_status leave_at_second(const hl_event *event, hl_publisher *out, patient *self)
@@ -432,26 +236,26 @@ static hl_status leave_at_second(const hl_event *event, hl_publisher *out, patie
 Test(guard_strands, who_leaves_by_itself_gets_nothing_more)
 {
     static clinic c;
-    for (size_t of = 2; of < KINDS; of++) {
-        const hl_retry_options retry = retry_of(HL_RETRY_ORDER_OF_DOMAIN);
+    for (size_t of = CLINIC_UNORDERED; of < CLINIC_KINDS; of++) {
+        const hl_retry_options retry = clinic_retry(HL_RETRY_ORDER_OF_DOMAIN);
         const hl_breaker_options breaker = HL_BREAKER_OPTIONS_INIT;
         hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
         options.retry = &retry;
         options.breaker = &breaker;
         options.batch_wait_ns = 0;
-        open_clinic(&c, &kinds[of], options, leave_at_second);
+        clinic_open(&c, &clinic_kinds[of], options, leave_at_second);
         publish(c.feed, c.quote, 0, 0);
         turn_all(c.bus);
         for (uint64_t i = 1; i < 6; i++)
             publish(c.feed, c.quote, i, i);
         turn_all(c.bus);
-        cr_assert_eq(c.patient.calls, 2, "%s: %u calls", kinds[of].name, c.patient.calls);
+        cr_assert_eq(c.patient.calls, 2, "%s: %u calls", clinic_kinds[of].name, c.patient.calls);
         hl_bus_housekeep(c.bus);
         hl_subscription_stats row;
         cr_assert_eq(hl_bus_subscription_stats(c.bus, 0, &row), HL_OK);
         cr_assert_eq(row.handled, 1);
         cr_assert_eq(row.cancelled + row.handled, row.delivered);
-        discharge(&c);
+        clinic_close(&c);
     }
 }
 
@@ -469,29 +273,29 @@ Test(guard_strands, one_breaker_is_for_all_strands)
     breaker.rest_ns = 5 * HL_MILLISECOND;
     options.retry = &retry;
     options.breaker = &breaker;
-    open_clinic(&c, &kinds[3], options, fail);
+    clinic_open(&c, &clinic_kinds[CLINIC_BY_KEY], options, clinic_fail);
     for (uint64_t i = 0; i < 8; i++)
         publish(c.feed, c.quote, i, i);
     turn_all(c.bus);
     cr_assert_eq(c.patient.calls, 4, "whatever strands they were in");
     cr_assert_eq(stats_of(c.patient.subscription).held, 4);
-    c.patient.answer = do_well;
+    c.patient.answer = clinic_do_well;
     manual_now_ns += 4 * HL_MILLISECOND;
     turn_all(c.bus);
     cr_assert_eq(stats_of(c.patient.subscription).held, 4, "it rests");
-    let_pass(&c, 10);
+    clinic_pass(&c, 10);
     cr_assert_eq(stats_of(c.patient.subscription).handled, 4);
     cr_assert_eq(
         hl_subscription_breaker_force(c.patient.subscription, HL_BREAKER_FORCED_OPEN, NULL), HL_OK);
     publish(c.feed, c.quote, 1, 9);
-    let_pass(&c, 20);
+    clinic_pass(&c, 20);
     cr_assert_eq(stats_of(c.patient.subscription).held, 1);
     cr_assert_eq(
         hl_subscription_breaker_force(c.patient.subscription, HL_BREAKER_FORCED_CLOSED, NULL),
         HL_OK);
     turn_all(c.bus);
     cr_assert_eq(stats_of(c.patient.subscription).handled, 5);
-    discharge(&c);
+    clinic_close(&c);
 }
 
 /* ---- batches on workers ---- */
@@ -501,7 +305,7 @@ static void open_batches(clinic *c, uint32_t events, uint64_t wait_ns)
     hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
     options.batch_events = events;
     options.batch_wait_ns = wait_ns;
-    open_clinic(c, &kinds[8], options, do_well);
+    clinic_open(c, &clinic_kinds[CLINIC_ORDERED_BATCH], options, clinic_do_well);
 }
 
 Test(guard_strands, a_batch_comes_when_it_is_full_or_its_first_event_has_waited)
@@ -520,7 +324,7 @@ Test(guard_strands, a_batch_comes_when_it_is_full_or_its_first_event_has_waited)
     turn_all(c.bus);
     cr_assert_eq(c.patient.calls, 7);
     cr_assert_eq(c.patient.largest_batch, 3);
-    discharge(&c);
+    clinic_close(&c);
 }
 
 Test(guard_strands, a_batch_is_flushed_by_hand_and_by_the_stop)
@@ -536,7 +340,7 @@ Test(guard_strands, a_batch_is_flushed_by_hand_and_by_the_stop)
     publish(c.feed, c.quote, 1, 2);
     turn_all(c.bus);
     cr_assert_eq(c.patient.calls, 1);
-    discharge(&c);
+    clinic_close(&c);
     cr_assert_eq(c.patient.calls, 2);
 }
 
@@ -552,22 +356,22 @@ Test(guard_strands, of_a_batch_that_fails_the_rest_is_tried_again)
     hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
     options.batch_events = 5;
     options.batch_wait_ns = HL_MILLISECOND;
-    open_clinic(&c, &kinds[8], options, fail_third_once);
+    clinic_open(&c, &clinic_kinds[CLINIC_ORDERED_BATCH], options, fail_third_once);
     for (uint64_t i = 0; i < 5; i++)
         publish(c.feed, c.quote, i, i);
     turn_all(c.bus);
     cr_assert_eq(stats_of(c.patient.subscription).handled, 2);
     cr_assert_eq(stats_of(c.patient.subscription).in_retry, 3);
-    let_pass(&c, 5);
+    clinic_pass(&c, 5);
     cr_assert_eq(stats_of(c.patient.subscription).handled, 5);
     cr_assert_eq(c.patient.calls, 6);
-    discharge(&c);
+    clinic_close(&c);
 }
 
 static hl_status want_to_batch_orders(hl_subscription_options *options, clinic *c)
 {
     options->async = HL_ASYNC_ORDERED;
-    options->batch = suffer_together;
+    options->batch = clinic_suffer_all;
     options->batch_events = 4;
     options->batch_wait_ns = HL_SECOND;
     return hl_subscribe(c->bus, "order.*", NULL, &c->patient, options, NULL);
@@ -581,7 +385,7 @@ Test(guard_strands, what_is_urgent_waits_for_no_company_unless_it_is_said)
     for (int urgent = 0; urgent < 2; urgent++) {
         memset(&c, 0, sizeof c);
         c.bus = manual_start(&config);
-        c.patient.answer = do_well;
+        c.patient.answer = clinic_do_well;
         const hl_topic order = topic(c.bus, "order.new");
         hl_publisher *const desk = open_publisher(c.bus, "desk", "order");
         hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
@@ -603,10 +407,10 @@ Test(guard_strands, a_batch_must_have_room_to_come_together)
     hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
     options.async = HL_ASYNC_ORDERED;
     options.queue_events = 8;
-    options.batch = suffer_together;
+    options.batch = clinic_suffer_all;
     options.batch_events = 9;
     cr_assert_eq(hl_subscribe(c.bus, "market_data.*", NULL, &c.patient, &options, NULL),
                  HL_INVALID);
     assert_sentence(c.bus, HL_INVALID, "batch_events is 9, and queue_events 8");
-    discharge(&c);
+    clinic_close(&c);
 }
