@@ -3,19 +3,41 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define PARTITIONS_MAX 1024u /* of a bus: 10 bits of an event's id */
+
+/* What the pipeline has of the input, in each shard of market_data; their number. */
+static uint32_t find_places(const run_feeds *feeds, uint32_t input, market_feed_place *places,
+                            uint32_t *ret_first)
+{
+    uint32_t shards;
+    *ret_first = market_pipeline_first_partition(feeds->pipeline, &shards);
+    for (uint32_t i = 0; i < shards; i++)
+        places[i].count = market_pipeline_taken(feeds->pipeline, input, i, &places[i].last);
+    return shards;
+}
+
 static void resume(const run_feeds *feeds, uint32_t input)
 {
-    market_message last;
-    const uint64_t taken = market_pipeline_taken(feeds->pipeline, input, &last);
+    market_feed_place places[PARTITIONS_MAX];
+    uint32_t first;
+    const uint32_t shards = find_places(feeds, input, places, &first);
+    uint64_t taken = 0;
+    for (uint32_t i = 0; i < shards; i++)
+        taken += places[i].count;
     if (taken == 0)
         return;
-    if (market_feed_resume(feeds->feeds[input], taken, &last) == HL_OK)
-        fprintf(stderr, "feed-%" PRIu32 ": goes on behind message %" PRIu64 "\n", input, taken);
-    else
+    if (market_feed_resume(feeds->feeds[input], places, first, shards) != HL_OK) {
         fprintf(stderr,
                 "feed-%" PRIu32 ": the journal's last message of it is not message %" PRIu64
                 " of this input: it begins at the start\n",
                 input, taken);
+        return;
+    }
+    fprintf(stderr, "feed-%" PRIu32 ": goes on behind message %" PRIu64, input, taken);
+    for (uint32_t i = 0; i < shards && shards > 1; i++)
+        fprintf(stderr, "%s%" PRIu64 "%s", i == 0 ? " (" : " + ", places[i].count,
+                i + 1 == shards ? " in its shards)" : "");
+    fputc('\n', stderr);
 }
 
 static hl_status start(void *context, hl_error *error)

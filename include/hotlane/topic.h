@@ -74,6 +74,12 @@ HL_API hl_status hl_topic_declare(hl_bus *bus, const char *name, const hl_topic_
 /* The name of a topic; valid while the bus lives; NULL for a number that is none. Any thread. */
 HL_API const char *hl_topic_name(const hl_bus *bus, hl_topic topic);
 
+/* The number of the partition (hl_bus_partition) that takes this topic's events of this key: the
+ * same in every bus whose domain has as many shards. HL_OK; HL_INVALID: no such topic. Any thread.
+ */
+HL_API hl_status hl_topic_partition(const hl_bus *bus, hl_topic topic, uint64_t key,
+                                    uint32_t *ret_partition);
+
 /* Events of a state topic whose values hl_last does not have, because their keys came after
  * max_keys others. They were delivered like any. Any thread. */
 HL_API uint64_t hl_topic_keys_refused(const hl_bus *bus, hl_topic topic);

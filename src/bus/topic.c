@@ -252,6 +252,17 @@ const char *hl_topic_name(const hl_bus *bus, hl_topic topic)
     return entry != NULL ? entry->name : NULL;
 }
 
+hl_status hl_topic_partition(const hl_bus *bus, hl_topic topic, uint64_t key,
+                             uint32_t *ret_partition)
+{
+    const hl_topic_entry *const entry = entry_of(bus, topic);
+    if (entry == NULL)
+        return HL_INVALID;
+    *ret_partition =
+        entry->domain->first_partition + hl_shard_of(key, entry->domain->config.shards);
+    return HL_OK;
+}
+
 hl_status hl_last(const hl_bus *bus, hl_topic topic, uint64_t key, hl_event *ret_event,
                   size_t room_bytes)
 {

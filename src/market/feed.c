@@ -33,6 +33,10 @@ struct market_feed {
     size_t index;    /* the next message */
     uint32_t clears; /* instruments cleared before this pass */
     uint64_t start_ns;
+    /* Of the next ones, what was published before: */
+    uint64_t passed_over; /* how many of them are left, */
+    uint64_t *left_of;    /* and of each partition from first_partition on; NULL: none ever were */
+    uint32_t first_partition;
     bool is_resumed; /* the next message is due at once, whenever that was */
     bool only_cpu;   /* the process has a single CPU */
     hl_error failure;
@@ -86,13 +90,9 @@ static inline void write_next(const market_feed *feed, market_message *ret_messa
     ret_message->exchange_ns += shift_ns(feed);
 }
 
-/* The next message is published: go on to the one after it. */
+/* Goes on to the message after the next one. */
 static inline void step(market_feed *feed)
 {
-    /* Relaxed, and not a read-modify-write: one writer, a number for progress reports. */
-    atomic_store_explicit(&feed->published,
-                          atomic_load_explicit(&feed->published, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
     if (clearing(feed)) {
         feed->clears++;
         return;
@@ -102,6 +102,40 @@ static inline void step(market_feed *feed)
         feed->clears = 0;
         feed->pass++;
     }
+}
+
+/* Of market_feed_place: where the next message goes. */
+static uint32_t place_of_next(const market_feed *feed)
+{
+    uint32_t partition = feed->first_partition;
+    (void)hl_topic_partition(feed->bus, feed->topic, market_key(feed->input, next_instrument(feed)),
+                             &partition);
+    return partition - feed->first_partition;
+}
+
+/* Over those that were published before. */
+static void pass_over(market_feed *feed)
+{
+    while (feed->passed_over != 0 && !at_end(feed)) {
+        uint64_t *const left = &feed->left_of[place_of_next(feed)];
+        if (*left == 0)
+            return;
+        *left -= 1;
+        feed->passed_over--;
+        step(feed);
+    }
+}
+
+/* The next message is published. */
+static inline void count_published(market_feed *feed)
+{
+    /* Relaxed, and not a read-modify-write: one writer, a number for progress reports. */
+    atomic_store_explicit(&feed->published,
+                          atomic_load_explicit(&feed->published, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    step(feed);
+    if (feed->passed_over != 0)
+        pass_over(feed);
 }
 
 uint64_t market_feed_next_ns(const market_feed *feed)
@@ -129,7 +163,7 @@ hl_status market_feed_publish(market_feed *feed)
         return status;
     write_next(feed, claim.payload);
     hl_commit(&claim);
-    step(feed);
+    count_published(feed);
     return HL_OK;
 }
 
@@ -140,23 +174,64 @@ static bool same_message(const market_message *a, const market_message *b)
     return memcmp(&like, b, sizeof like) == 0;
 }
 
-hl_status market_feed_resume(market_feed *feed, uint64_t count, const market_message *last)
+static void begin_at_start(market_feed *feed)
 {
-    market_message before = {0};
-    for (uint64_t i = 0; i < count && !at_end(feed); i++) {
-        if (i + 1 == count)
-            write_next(feed, &before);
-        step(feed);
-    }
-    /* Those were published by another. */
-    atomic_store_explicit(&feed->published, 0, memory_order_relaxed);
-    feed->is_resumed = count == 0 || same_message(&before, last);
-    if (feed->is_resumed)
-        return HL_OK;
     feed->pass = 0;
     feed->index = 0;
     feed->clears = 0;
-    return HL_NOT_FOUND;
+}
+
+/* Whether the messages that the places tell of are this recording's: each one's last is where it
+ * should be. Leaves it behind the last of them all. */
+static bool are_own(market_feed *feed, const market_feed_place *places, uint32_t count,
+                    uint64_t *seen_of)
+{
+    const uint64_t whole_pass = feed->recording->count + feed->instruments.count;
+    uint64_t idle =
+        0; /* since one that a place tells of: in a whole pass there would be one more */
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < count; i++)
+        found += places[i].count == 0;
+    while (found < count && !at_end(feed) && idle <= whole_pass) {
+        const uint32_t to = place_of_next(feed);
+        if (to >= count)
+            return false;
+        idle = seen_of[to] < places[to].count ? 0 : idle + 1;
+        if (++seen_of[to] == places[to].count) {
+            market_message message;
+            write_next(feed, &message);
+            if (!same_message(&message, &places[to].last))
+                return false;
+            found++;
+        }
+        step(feed);
+    }
+    return found == count;
+}
+
+hl_status market_feed_resume(market_feed *feed, const market_feed_place *places,
+                             uint32_t first_partition, uint32_t count)
+{
+    uint64_t *const left_of = calloc(count, sizeof *left_of);
+    if (left_of == NULL)
+        return HL_NO_MEMORY;
+    feed->first_partition = first_partition;
+    const bool own = are_own(feed, places, count, left_of);
+    begin_at_start(feed);
+    if (!own) {
+        free(left_of);
+        return HL_NOT_FOUND;
+    }
+    free(feed->left_of);
+    feed->left_of = left_of;
+    feed->passed_over = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        left_of[i] = places[i].count;
+        feed->passed_over += places[i].count;
+    }
+    pass_over(feed);
+    feed->is_resumed = true;
+    return HL_OK;
 }
 
 /* ---- the thread ---------------------------------------------------------------------------- */
@@ -235,7 +310,7 @@ static hl_status publish_waiting(market_feed *feed)
     }
     write_next(feed, claim.payload);
     hl_commit(&claim);
-    step(feed);
+    count_published(feed);
     return HL_OK;
 }
 
@@ -411,5 +486,6 @@ void market_feed_close(market_feed *feed)
     if (feed->publisher != NULL)
         hl_publisher_close(feed->publisher);
     market_keys_free(&feed->instruments);
+    free(feed->left_of);
     free(feed);
 }

@@ -51,12 +51,23 @@ hl_status market_feed_open(hl_bus *bus, hl_topic topic, uint32_t input,
                            const market_recording *recording, const market_feed_options *options,
                            market_feed **ret_feed, hl_error *error);
 
+/* What a partition has of the feed's messages from before: how many, and the last of them (its time
+ * does not matter). */
+typedef struct market_feed_place {
+    uint64_t count;
+    market_message last;
+} market_feed_place;
+
 /*
- * Before it is started: goes on behind `count` messages that were published before, of which `last`
- * was the last (its time does not matter). HL_OK; HL_NOT_FOUND: it would be another one, so they
- * were not this recording's: the feed begins at its start.
+ * Before it is started: goes on behind what was published before. `places` are of the partitions
+ * from `first_partition` on that its topic goes to: each may have come another way, so the feed
+ * begins with the first message that its own partition has not, and passes over those that are
+ * there.
+ * HL_OK; HL_NOT_FOUND: of a partition it would be another last one, so they were not this
+ * recording's: the feed begins at its start. HL_NO_MEMORY.
  */
-hl_status market_feed_resume(market_feed *feed, uint64_t count, const market_message *last);
+hl_status market_feed_resume(market_feed *feed, const market_feed_place *places,
+                             uint32_t first_partition, uint32_t count);
 
 /* Starts the feed's thread, which has the caller's signal mask. HL_SYSTEM when there can be none.
  */

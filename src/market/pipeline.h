@@ -96,10 +96,13 @@ hl_status market_pipeline_create(hl_bus *bus, const market_recording *recordings
 /* Its stages must be stopped (hl_components_stop, hl_bus_destroy). NULL is nothing. */
 void market_pipeline_destroy(market_pipeline *pipeline);
 
-/* How many messages of an input the books have taken, those of before a rebuild among them, and the
- * last one. 0: none, or it is not known (market_data has shards). Not while the bus runs. */
-uint64_t market_pipeline_taken(const market_pipeline *pipeline, uint32_t input,
+/* How many messages of an input a shard of market_data has taken into its books, those of before a
+ * rebuild among them, and the last one. 0: none, or no such shard. Not while the bus runs. */
+uint64_t market_pipeline_taken(const market_pipeline *pipeline, uint32_t input, uint32_t shard,
                                market_message *ret_last);
+
+/* The first partition of market_data, and how many it has. */
+uint32_t market_pipeline_first_partition(const market_pipeline *pipeline, uint32_t *ret_shards);
 
 /* The topic that feeds publish to. */
 hl_topic market_pipeline_feed_topic(const market_pipeline *pipeline);

@@ -219,12 +219,17 @@ hl_status market_feeds_state(hl_aggregate *aggregate, hl_subscription *subscript
     return status == HL_WRONG_STATE ? HL_OK : status;
 }
 
-uint64_t market_pipeline_taken(const market_pipeline *pipeline, uint32_t input,
+uint64_t market_pipeline_taken(const market_pipeline *pipeline, uint32_t input, uint32_t shard,
                                market_message *ret_last)
 {
-    /* Of a domain with shards, each has a last message of its own. */
-    if (input >= pipeline->input_count || pipeline->domains[MARKET_DATA].shards != 1)
+    if (input >= pipeline->input_count || shard >= pipeline->domains[MARKET_DATA].shards)
         return 0;
-    *ret_last = pipeline->tickers[0].last[input];
-    return pipeline->tickers[0].taken[input];
+    *ret_last = pipeline->tickers[shard].last[input];
+    return pipeline->tickers[shard].taken[input];
+}
+
+uint32_t market_pipeline_first_partition(const market_pipeline *pipeline, uint32_t *ret_shards)
+{
+    *ret_shards = pipeline->domains[MARKET_DATA].shards;
+    return pipeline->domains[MARKET_DATA].first_partition;
 }

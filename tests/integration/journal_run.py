@@ -41,6 +41,13 @@ class Case(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder)
         self.journal = str(self.folder / "journal")
 
+    def await_work(self, said):
+        """Until the process that acknowledges there has got to its work."""
+        deadline = time.monotonic() + 30
+        while not (said.exists() and said.stat().st_size > 2000):
+            self.assertLess(time.monotonic(), deadline, "it does nothing")
+            time.sleep(0.002)
+
     def verified(self):
         return json.loads(hotlane("journal", "verify", self.journal, "--json").stdout)
 
@@ -118,11 +125,8 @@ class Kill(Case):
                                str(said), *options], stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL) as process:
             time.sleep(draw.choice([0.05, 0.3, 0.6]) * draw.random())
-            if draw.random() < 0.7:  # not before it has got to its work
-                deadline = time.monotonic() + 30
-                while not (said.exists() and said.stat().st_size > 2000):
-                    self.assertLess(time.monotonic(), deadline, "it does nothing")
-                    time.sleep(0.002)
+            if draw.random() < 0.7:
+                self.await_work(said)
                 time.sleep(draw.random() * 0.05)
             self.assertIsNone(process.poll(), "it ended by itself")
             process.send_signal(signal.SIGKILL)
@@ -186,10 +190,7 @@ class Kill(Case):
             left -= kills
 
 
-class Recover(Case):
-    """Killed and started again with --recover it goes on where it was: from its snapshots and the
-    journal behind them it comes to what the whole journal gives."""
-
+class Recovery(Case):
     STATE = ["books", "positions", "orders", "output_hash"]
 
     def killed(self, *arguments, after):
@@ -207,6 +208,11 @@ class Recover(Case):
     def assert_same(self, one, other):
         for part in self.STATE:
             self.assertEqual(one[part], other[part], part)
+
+
+class Recover(Recovery):
+    """Killed and started again with --recover it goes on where it was: from its snapshots and the
+    journal behind them it comes to what the whole journal gives."""
 
     def test_what_snapshots_and_their_tail_give_is_what_the_whole_journal_gives(self):
         draw = random.Random(SEED)
@@ -274,6 +280,60 @@ class Recover(Case):
         shutil.rmtree(self.folder / "journal" / "snapshots.d")
         done = hotlane("run", *options, "--limit", "15000", expected=1)
         self.assertIn("what its aggregates were is not to be known", done.stderr)
+
+
+class RecoverShards(Recovery):
+    """The same where market_data has shards: a crash leaves each of them at another message of the
+    feed, and the feed goes on with what each of them lacks."""
+
+    LIMIT = ["--limit", "100000"]
+
+    def setUp(self):
+        super().setUp()
+        example = (pathlib.Path(__file__).parents[2] / "examples/hotlane.yaml").read_text()
+        head, market_data = example.split("  - name: market_data\n", 1)
+        self.assertIn("    shards: 1\n", market_data)
+        config = self.folder / "sharded.yaml"
+        config.write_text(head + "  - name: market_data\n" +
+                          market_data.replace("    shards: 1\n", "    shards: 3\n", 1))
+        self.config = ["--config", str(config)]
+
+    def whole(self):
+        """What snapshots and their tail give is what the whole journal gives."""
+        again = report(*self.config, "--replay", self.journal)
+        recovered = report(*self.config, "--journal", self.journal, "--recover", *self.LIMIT)
+        self.assert_same(recovered, again)
+
+    def test_killed_again_and_again_its_books_are_those_of_a_run_that_was_not(self):
+        draw = random.Random(SEED)
+        print(f"HOTLANE_SEED={SEED}", file=sys.stderr)
+        untouched = report(*self.LIMIT, "--deterministic")
+        said = self.folder / "said"
+        for _ in range(3):
+            said.unlink(missing_ok=True)
+            with subprocess.Popen([HOTLANE, "run", *self.config, "--journal", self.journal,
+                                   "--recover", *self.LIMIT, "--rate", "100000", "--acknowledge",
+                                   str(said), "--snapshot-interval", "50ms"],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                self.await_work(said)
+                time.sleep(0.2 * draw.random())
+                process.send_signal(signal.SIGKILL)
+        done = hotlane("run", *self.config, "--journal", self.journal, "--recover", *self.LIMIT,
+                       "--json")
+        self.assertIn("in its shards)", done.stderr)
+        last = json.loads(done.stdout)
+        self.assertEqual(last["conservation"], "ok")
+        self.assertEqual(last["books"], untouched["books"])
+        self.assert_same(last, report(*self.config, "--replay", self.journal))
+        self.whole()
+
+    def test_a_deterministic_run_in_two_halves_has_the_hashes_of_one_in_one(self):
+        options = [*self.config, "--deterministic", "--recover"]
+        report(*options, "--journal", self.journal, "--limit", "10000")
+        halves = report(*options, "--journal", self.journal, "--limit", "20000")
+        one = report(*options, "--journal", self.journal + "2", "--limit", "20000")
+        self.assert_same(halves, one)
+        self.assert_same(halves, report(*self.config, "--replay", self.journal, "--recompute"))
 
 
 if __name__ == "__main__":

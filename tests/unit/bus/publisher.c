@@ -418,5 +418,12 @@ Test(publisher, a_key_goes_to_one_shard_always)
         }
     }
     cr_assert_eq(seen.count, 160);
+    uint32_t partition = 7;
+    for (uint32_t key = 0; key < 16; key++) {
+        cr_assert_eq(hl_topic_partition(bus, level, key, &partition), HL_OK);
+        cr_assert_eq(partition, first + shard_of[key], "key %u", key);
+    }
+    cr_assert_eq(hl_topic_partition(bus, (hl_topic){level.number + 1000}, 1, &partition),
+                 HL_INVALID);
     manual_stop(bus);
 }

@@ -58,7 +58,8 @@ static void fill_recording(harness *h)
     h->recording = (market_recording){.messages = h->messages, .count = MESSAGES};
 }
 
-static harness *make(hl_threads threads, uint32_t ring_slots, const market_feed_options *options)
+static harness *make_sharded(hl_threads threads, uint32_t ring_slots, uint32_t shards,
+                             const market_feed_options *options)
 {
     harness *const h = calloc(1, sizeof *h);
     cr_assert_not_null(h);
@@ -67,6 +68,7 @@ static harness *make(hl_threads threads, uint32_t ring_slots, const market_feed_
     cr_assert_str_eq(h->domain.name, "market_data");
     h->domain.publishes_to = "";
     h->domain.ring_slots = ring_slots;
+    h->domain.shards = shards;
     hl_config config = HL_CONFIG_INIT;
     config.domains = &h->domain;
     config.domain_count = 1;
@@ -76,12 +78,20 @@ static harness *make(hl_threads threads, uint32_t ring_slots, const market_feed_
     cr_assert_eq(hl_bus_create(&config, &h->bus, &error), HL_OK, "%s", error.text);
     cr_assert_eq(hl_topic_declare(h->bus, "market_data.message", NULL, &h->topic), HL_OK);
     hl_subscription *subscription;
-    cr_assert_eq(hl_subscribe(h->bus, "market_data.message", on_message, h, NULL, &subscription),
-                 HL_OK);
+    hl_subscription_options concurrent = HL_SUBSCRIPTION_OPTIONS_INIT;
+    concurrent.concurrent = shards > 1;
+    cr_assert_eq(
+        hl_subscribe(h->bus, "market_data.message", on_message, h, &concurrent, &subscription),
+        HL_OK);
     cr_assert_eq(market_feed_open(h->bus, h->topic, 3, &h->recording, options, &h->feed, &error),
                  HL_OK, "%s", error.text);
     cr_assert_eq(hl_bus_start(h->bus), HL_OK);
     return h;
+}
+
+static harness *make(hl_threads threads, uint32_t ring_slots, const market_feed_options *options)
+{
+    return make_sharded(threads, ring_slots, 1, options);
 }
 
 static void destroy(harness *h)
@@ -315,5 +325,109 @@ Test(market_feed, a_name_that_is_taken_is_refused_with_a_sentence)
     cr_expect_eq(market_feed_open(h->bus, h->topic, 3, &h->recording, &options, &second, &error),
                  HL_EXISTS);
     cr_expect_not_null(strstr(error.text, "feed-3"), "%s", error.text);
+    destroy(h);
+}
+
+/* ---- going on behind what was published before ---- */
+
+#define SHARDS 2u
+
+static uint32_t shard_of(const harness *h, uint32_t instrument)
+{
+    uint32_t partition = UINT32_MAX;
+    cr_assert_eq(hl_topic_partition(h->bus, h->topic, market_key(3, instrument), &partition),
+                 HL_OK);
+    return partition;
+}
+
+static market_feed_place place(const harness *h, uint64_t count, uint32_t last)
+{
+    return (market_feed_place){count, h->messages[last]};
+}
+
+/* Publishes the rest, an event at a time: these must come, by their order ids (0: a clear). */
+static void assert_goes_on_with(harness *h, const uint64_t *ids, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        cr_assert_eq(market_feed_publish(h->feed), HL_OK, "%u", i);
+        for (uint32_t e = 0; hl_bus_executor(h->bus, e) != NULL; e++)
+            while (hl_executor_turn(hl_bus_executor(h->bus, e), 0) != 0) {
+            }
+        cr_assert_eq(h->arrived, i + 1);
+        cr_expect_eq(h->arrivals[i].message.order_id, ids[i], "%u: %lu", i,
+                     h->arrivals[i].message.order_id);
+    }
+    cr_assert_eq(market_feed_publish(h->feed), HL_NOT_FOUND);
+}
+
+Test(market_feed, goes_on_with_what_each_partition_lacks)
+{
+    const market_feed_options options = MARKET_FEED_OPTIONS_INIT;
+    harness *const h = make_sharded(HL_THREADS_MANUAL, 16, SHARDS, &options);
+    market_feed_place places[SHARDS] = {{.count = 0}};
+    cr_assert_neq(shard_of(h, 1), shard_of(h, 2));
+    places[shard_of(h, 1)] = place(h, 2, 2); /* messages 0 and 2 */
+    cr_assert_eq(market_feed_resume(h->feed, places, 0, SHARDS), HL_OK);
+    assert_goes_on_with(h, (uint64_t[]){1, 3, 4}, 3);
+    cr_expect_eq(market_feed_published(h->feed), 3);
+    destroy(h);
+}
+
+Test(market_feed, goes_on_in_a_later_pass_where_one_partition_is_ahead)
+{
+    const market_feed_options options = {.passes = 2};
+    harness *const h = make_sharded(HL_THREADS_MANUAL, 16, SHARDS, &options);
+    market_feed_place places[SHARDS];
+    places[shard_of(h, 1)] = place(h, 5, 0); /* 0, 2, 4, its clear, 0 again */
+    places[shard_of(h, 2)] = place(h, 1, 1);
+    cr_assert_eq(market_feed_resume(h->feed, places, 0, SHARDS), HL_OK);
+    assert_goes_on_with(h, (uint64_t[]){3, 0, 1, 2, 3, 4}, 6);
+    destroy(h);
+}
+
+Test(market_feed, has_nothing_left_where_all_is_there)
+{
+    const market_feed_options options = MARKET_FEED_OPTIONS_INIT;
+    harness *const h = make_sharded(HL_THREADS_MANUAL, 16, SHARDS, &options);
+    market_feed_place places[SHARDS];
+    places[shard_of(h, 1)] = place(h, 3, 4);
+    places[shard_of(h, 2)] = place(h, 2, 3);
+    cr_assert_eq(market_feed_resume(h->feed, places, 0, SHARDS), HL_OK);
+    cr_assert_eq(market_feed_publish(h->feed), HL_NOT_FOUND);
+    destroy(h);
+}
+
+/* `count` messages of instrument 2, `last` the last, are not this recording's. */
+static void assert_begins_at_start(uint64_t passes, uint64_t count, uint32_t last)
+{
+    const market_feed_options options = {.passes = passes};
+    harness *const h = make_sharded(HL_THREADS_MANUAL, 16, SHARDS, &options);
+    market_feed_place places[SHARDS];
+    places[shard_of(h, 1)] = place(h, 2, 2);
+    places[shard_of(h, 2)] = place(h, count, last);
+    cr_assert_eq(market_feed_resume(h->feed, places, 0, SHARDS), HL_NOT_FOUND);
+    cr_assert_eq(market_feed_publish(h->feed), HL_OK);
+    turn(h);
+    hl_executor_turn(hl_bus_executor(h->bus, 1), 0);
+    cr_assert_eq(h->arrivals[0].message.order_id, h->messages[0].order_id);
+    cr_assert_eq(h->arrivals[0].message.flags, MARKET_SNAPSHOT);
+    destroy(h);
+}
+
+Test(market_feed, begins_at_the_start_where_one_partition_has_another_input)
+{
+    assert_begins_at_start(1, 2, 1); /* 3 would be the second */
+    assert_begins_at_start(0, 2, 1);
+    assert_begins_at_start(1, 3, 3); /* there are two */
+}
+
+Test(market_feed, ends_its_search_where_a_partition_gets_nothing)
+{
+    const market_feed_options options = {.passes = 0};
+    harness *const h = make_sharded(HL_THREADS_MANUAL, 16, SHARDS, &options);
+    market_feed_place places[SHARDS] = {{.count = 0}};
+    h->recording.count = 1; /* all of it is instrument 1's */
+    places[shard_of(h, 2)] = place(h, 1, 1);
+    cr_assert_eq(market_feed_resume(h->feed, places, 0, SHARDS), HL_NOT_FOUND);
     destroy(h);
 }
