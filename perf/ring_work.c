@@ -16,6 +16,7 @@
 #define PRODUCERS_MAX      7u
 #define CLAIMS_A_LOOK      64u /* claims between two looks at the time */
 #define TRIES_BEFORE_YIELD 100u
+#define PAUSES             64u /* between two tries, as ring.h advises */
 
 /* A message's number: who sent it, and his count. */
 #define SENDER_SHIFT 56
@@ -52,9 +53,10 @@ typedef struct ring_bench {
 
 static inline void wait_a_moment(const ring_bench *bench, uint32_t *tries)
 {
-    hl_pause();
     if (bench->yields && ++*tries % TRIES_BEFORE_YIELD == 0)
         sched_yield();
+    for (uint32_t i = 0; i < (bench->yields ? 1 : PAUSES); i++)
+        hl_pause();
 }
 
 /* ---- what producers and consumers do, with the slot's size known to the compiler ---- */

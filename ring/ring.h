@@ -20,16 +20,17 @@
  *
  * Edges (order.h explains the words):
  *
- *   READY     slot.stamp: a producer's commit (store release) -> the consumer's peek (load
- * acquire). The consumer sees the slot filled. Each stamp stands for its slot alone. RELEASED
- * ring.released: the consumer's publish (store release) -> a producer's look for room (load
- * acquire). The producer's licence to overwrite: the consumer has read the slot. WANTED
- * ring.room_wanted: a producer that finds no room leaves here the `released` that it found; the
- * consumer that sees its own published position there publishes at its next release. Relaxed both
- * ways: it carries a request, no data. A request that is answered needs no clearing, for `released`
- * has moved on; one that comes late is no harm, for the producer reads `released` anew at each try,
- * and the consumer publishes all it has whenever it finds nothing ready. mpsc.h adds CLAIM and
- * SEEN.
+ * - READY, slot.stamp: a producer's commit (store release) -> the consumer's peek (load acquire).
+ *   The consumer sees the slot filled. Each stamp stands for its slot alone.
+ * - RELEASED, ring.released: the consumer's publish (store release) -> a producer's look for room
+ *   (load acquire). The producer's licence to overwrite: the consumer has read the slot.
+ * - WANTED, ring.room_wanted: a producer that finds no room leaves here the `released` that it
+ *   found; the consumer that sees its own published position there publishes at its next release.
+ *   Relaxed both ways: it carries a request, no data. A request that is answered needs no clearing,
+ *   for `released` has moved on; one that comes late is no harm, for the producer reads `released`
+ *   anew at each try, and the consumer publishes all it has whenever it finds nothing ready.
+ *
+ * mpsc.h adds CLAIM and SEEN.
  *
  * Who may call what at once (X: the caller must exclude it):
  *
@@ -49,16 +50,16 @@
  * then work on neighbouring lines (one at a time, from one L3 to another: 14 million messages a
  * second with one pause, 42 with 64).
  *
- * A released slot is written once more, unchanged, by the next peek or before it is published: a
- * word in each line of its first HL_RING_REWRITTEN_BYTES, which in the first is the stamp. A line
- * that the consumer has only read is shared between two cores, and the producer's next stores to it
- * wait, one line after the other, until the other copy is gone; lines that the consumer has written
- * move in one go, and the next ones are fetched ahead. Each line counts. Measured on two cores of a
- * Zen 4, 128-byte slots: with the first line alone written, 28 million messages a second one at a
- * time and 48 in runs of 32; with both, 62 and 180, and 102 and 206 where the two sides pause 64
- * times between two tries. To fetch them for writing instead (prefetchw), before or after they are
- * read, gains nothing. By the release itself, what the consumer then sends waits behind these
- * stores: a round trip of 660 ns is one of 570 so.
+ * A released slot is written once more, unchanged, by one of the next peeks or before it is
+ * published: a word in each line of its first HL_RING_REWRITTEN_BYTES, which in the first is the
+ * stamp. A line that the consumer has only read is shared between two cores, and the producer's
+ * next stores to it wait, one line after the other, until the other copy is gone; lines that the
+ * consumer has written move in one go, and the next ones are fetched ahead. Each line counts.
+ * Measured on two cores of a Zen 4, 128-byte slots: with the first line alone written, 28 million
+ * messages a second one at a time and 48 in runs of 32; with both, 62 and 180, and 102 and 206
+ * where the two sides pause 64 times between two tries. To fetch them for writing instead
+ * (prefetchw), before or after they are read, gains nothing. By the release itself, what the
+ * consumer then sends waits behind these stores: a round trip of 660 ns is one of 570 so.
  *
  * It does not pay where the slots leave the second-level cache before the producer comes back to
  * them: in a ring of more than HL_RING_CACHED_BYTES whose producer is half the ring ahead. There
@@ -85,9 +86,10 @@
 
 /* Of a slot, what a release writes once more. What lies behind it in a larger slot is seldom used.
  */
-#define HL_RING_REWRITTEN_BYTES 256u
-#define HL_RING_LINE            64u
-#define HL_RING_CACHED_BYTES    (1u << 20) /* what a core's second-level cache is sure to hold */
+#define HL_RING_REWRITTEN_BYTES    256u
+#define HL_RING_REWRITTEN_TOGETHER 8u /* slots: one by one it is an eighth of a message's time */
+#define HL_RING_LINE               64u
+#define HL_RING_CACHED_BYTES       (1u << 20) /* what a core's second-level cache is sure to hold */
 
 #define HL_RING_MAGIC  UINT64_C(0x31676e69724c4f48) /* "HOLring1" in memory */
 #define HL_RING_LAYOUT 1u
@@ -303,7 +305,8 @@ static inline void hl_ring_release_publish(hl_ring_consumer *consumer)
  */
 static inline uint32_t hl_ring_peek(hl_ring_consumer *consumer, uint32_t max, void **ret_first_slot)
 {
-    hl_ring_rewrite_released(consumer);
+    if (consumer->position - consumer->rewritten >= HL_RING_REWRITTEN_TOGETHER)
+        hl_ring_rewrite_released(consumer);
     const uint32_t index = (uint32_t)(consumer->position & (consumer->capacity - 1));
     const uint32_t before_end = consumer->capacity - index;
     const uint32_t most = max < before_end ? max : before_end;
