@@ -9,10 +9,18 @@ void hl_dlq_index_free(hl_dlq_index *index)
     *index = (hl_dlq_index){0};
 }
 
-/* The first position whose id is not below `id`. */
+/* The first position whose id is not below `id`. Ids rise from letter to letter, by one but where
+ * some are missing: so it is at most as many positions from the first as `id` is above the first's,
+ * and mostly just there. */
 static size_t position_of(const hl_dlq_index *index, uint64_t id)
 {
     size_t low = 0, high = index->count;
+    if (high == 0 || id <= index->entries[0].id)
+        return 0;
+    if (id - index->entries[0].id < high)
+        high = (size_t)(id - index->entries[0].id);
+    if (index->entries[high - 1].id < id)
+        return high;
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
         if (index->entries[middle].id < id)

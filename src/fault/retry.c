@@ -13,23 +13,34 @@ static uint64_t scatter(uint64_t number)
     return number ^ number >> 31;
 }
 
+/* ns * percent / 100, or UINT64_MAX where that is more. A division of 128 bits takes ten times as
+ * long as one of 64, and is not needed for a delay of less than days. */
+static uint64_t percent_of(uint64_t ns, uint32_t percent)
+{
+    uint64_t product;
+    if (!__builtin_mul_overflow(ns, percent, &product))
+        return product / 100;
+    const unsigned __int128 whole = (unsigned __int128)ns * percent / 100;
+    return whole < UINT64_MAX ? (uint64_t)whole : UINT64_MAX;
+}
+
 /* base * factor^(attempt-1), at most the cap; at most 254 steps. */
 static uint64_t backoff_ns(const hl_retry_options *options, uint32_t attempt)
 {
-    unsigned __int128 delay = options->base_ns;
+    uint64_t delay = options->base_ns;
     for (uint32_t i = 1; i < attempt && delay < options->cap_ns; i++) {
-        const unsigned __int128 longer = delay * options->factor_percent / 100;
+        const uint64_t longer = percent_of(delay, options->factor_percent);
         if (longer == delay)
             break;
         delay = longer;
     }
-    return delay < options->cap_ns ? (uint64_t)delay : options->cap_ns;
+    return delay < options->cap_ns ? delay : options->cap_ns;
 }
 
 uint64_t hl_retry_delay_ns(const hl_retry_options *options, uint64_t event_id, uint32_t attempt)
 {
     const uint64_t delay = backoff_ns(options, attempt);
-    const unsigned __int128 most = (unsigned __int128)delay * options->jitter_percent / 100;
+    const unsigned __int128 most = percent_of(delay, options->jitter_percent);
     const uint64_t random = scatter(scatter(options->seed ^ event_id) + attempt);
     /* The random number as a share of 2^64, of 0..most. */
     return delay - (uint64_t)((most + 1) * random >> 64);
