@@ -32,8 +32,8 @@ typedef enum hl_wait {
     HL_WAIT_PARK      /* sleeps in the kernel; the publisher that finds it asleep wakes it */
 } hl_wait;
 
-/* What hl_publish, hl_claim_wait and hl_claim_run_wait do when the lane has no room. hl_try_... and
- * handlers' output never wait, whatever the policy. */
+/* What hl_publish, hl_claim_wait, hl_claim_run_wait and those of shared publishers do when the lane
+ * has no room. hl_try_... and handlers' output never wait, whatever the policy. */
 typedef enum hl_full_policy {
     HL_FULL_REJECT = 0, /* HL_FULL at once */
     HL_FULL_BLOCK       /* wait up to block_timeout_ns, then HL_TIMEOUT */

@@ -100,8 +100,8 @@ typedef enum hl_contract {
 
 /* The payload of an event with HL_EVENT_LOST: of the sequences from first to last in the event's
  * partition, `count` were for this subscriber and did not reach it. Such an event comes before the
- * next one that does; its topic and key are those of the last that was lost. (Contract latest: all
- * that was lost so far.) */
+ * next one that does, or, if none does, when there is room for it; its topic and key are those of
+ * the last that was lost. (Contract latest: all that was lost so far.) */
 typedef struct hl_lost {
     uint64_t count;
     uint64_t first_sequence;
@@ -176,8 +176,8 @@ typedef struct hl_subscription_options {
                               partition; 1..16,777,215. What is of a key beyond it is lost */
     uint32_t eject_behind; /* contract eject: more events than this wait in a queue;
                               1..queue_events */
-    uint64_t eject_age_ns; /* contract eject: one has waited so long when the next one comes; 0: by
-                              number alone */
+    uint64_t eject_age_ns; /* contract eject: one has waited so long when the next one comes into
+                              its queue; 0: by number alone */
     /* Of all kinds. */
     const hl_retry_options *retry;     /* copied; NULL: HL_RETRY_OPTIONS_INIT */
     const hl_breaker_options *breaker; /* copied; NULL: none, it is never left alone */

@@ -337,10 +337,10 @@ void hl_async_check_pace(hl_partition *partition, hl_async_queue *queue)
     const uint64_t behind = box->async->kind->waiting(queue, &oldest);
     uint64_t age_ns = 0;
     /* How old an image's value is says nothing of the subscriber. */
-    if (options->eject_age_ns != 0 && now_ns >= box->next_look_ns && oldest != NULL &&
+    if (options->eject_age_ns != 0 && now_ns >= queue->next_look_ns && oldest != NULL &&
         (oldest->flags & HL_EVENT_IMAGE) == 0) {
         age_ns = now_ns > oldest->published_ns ? now_ns - oldest->published_ns : 0;
-        box->next_look_ns = now_ns + options->eject_age_ns / LOOKS_AN_AGE;
+        queue->next_look_ns = now_ns + options->eject_age_ns / LOOKS_AN_AGE;
     }
     if (behind > options->eject_behind || queue->lost.count != 0 ||
         (options->eject_age_ns != 0 && age_ns > options->eject_age_ns))

@@ -49,6 +49,7 @@
 #define HL_BUS_ASYNC_H
 
 #include "bus/delivery.h"
+#include "bus/due.h"
 #include "bus/pool.h"
 #include "ring/conflate.h"
 #include "ring/mpmc.h"
@@ -124,12 +125,11 @@ typedef struct hl_async_box {
     uint64_t queued;        /* put into a queue, and not conflated since */
     uint64_t lost, conflated;
     uint64_t ejections;
-    uint64_t cancelled;    /* what was left in the queues at the end */
-    uint32_t eject;        /* TOLD: hl_eject_state */
-    uint32_t phase;        /* PAST (past.h): hl_past_phase */
-    hl_async_past *past;   /* PAST: not looked at while the phase is NONE */
-    hl_ejected ejected;    /* TOLD */
-    uint64_t next_look_ns; /* at the age of the oldest */
+    uint64_t cancelled;  /* what was left in the queues at the end */
+    uint32_t eject;      /* TOLD: hl_eject_state */
+    uint32_t phase;      /* PAST (past.h): hl_past_phase */
+    hl_async_past *past; /* PAST: not looked at while the phase is NONE */
+    hl_ejected ejected;  /* TOLD */
 } hl_async_box;
 
 struct hl_async_queue {
@@ -147,6 +147,10 @@ struct hl_async_queue {
     hl_conflate_publisher publisher;
     hl_lost lost; /* not told yet; latest: in all */
     hl_event lost_last;
+    hl_due telling; /* lossy: open since something was lost, until that is told */
+    bool is_telling;
+    uint64_t tell_after_ns; /* how long it waits for room before it looks again */
+    uint64_t next_look_ns;  /* at the age of the oldest */
     /* The strand's holder writes. */
     alignas(128) hl_ring_consumer consumer;
     hl_conflate_consumer reader;

@@ -1,11 +1,17 @@
 #include "bus/async_queue.h"
 
+#include <stddef.h>
+
 #include "bus/bus.h"
 #include "bus/hold.h"
 
 /* Where the news of what the latest-value table has lost lies, beside the keys of topics. */
 #define NEWS_GROUP HL_CONFLATE_MAX_GROUP
 #define NEWS_KEY   0
+
+/* How long a loss waits for an event that would tell it, and at most between two looks for room. */
+#define TELL_AFTER_NS HL_MILLISECOND
+#define TELL_MOST_NS  (128 * HL_MILLISECOND)
 
 _Static_assert(sizeof(hl_lost) <= 64 && sizeof(hl_ejected) <= 64, "a queue's slot has room for it");
 
@@ -39,7 +45,33 @@ static void write_news(hl_async_queue *queue, void *slot)
     memcpy(news + 1, &queue->lost, sizeof queue->lost);
 }
 
-static void note_lost(hl_async_queue *queue, const hl_event *event)
+/* Tells what was lost when no event comes that would; that takes room, as an event does. */
+static uint32_t serve_loss(hl_partition *partition, hl_due *due, uint64_t now_ns)
+{
+    hl_async_queue *const queue =
+        (hl_async_queue *)(void *)((char *)due - offsetof(hl_async_queue, telling));
+    const hl_async *const async = queue->box->async;
+    union {
+        hl_event event;
+        unsigned char room[sizeof(hl_event) + sizeof(hl_lost)];
+    } news;
+    (void)now_ns;
+    write_news(queue, &news);
+    if (queue->lost.count != 0 &&
+        !async->kind->put(queue, &news.event, &partition->executor->handed[async->pool->kind])) {
+        due->due_ns = hl_due_after(partition->executor->now_ns, queue->tell_after_ns);
+        if (queue->tell_after_ns < TELL_MOST_NS)
+            queue->tell_after_ns *= 2;
+        return 0;
+    }
+    queue->lost.count = 0;
+    queue->is_telling = false;
+    hl_due_close(partition, due);
+    hl_pool_notify(async->pool);
+    return 0;
+}
+
+static void note_lost(hl_partition *partition, hl_async_queue *queue, const hl_event *event)
 {
     if (queue->lost.count++ == 0)
         queue->lost.first_sequence = event->sequence;
@@ -47,6 +79,14 @@ static void note_lost(hl_async_queue *queue, const hl_event *event)
     queue->lost_last = *event;
     queue->lost_last.payload_size = 0;
     hl_count(&queue->box->lost, 1);
+    if (queue->is_telling || queue->box->async->contract != HL_CONTRACT_LOSSY)
+        return;
+    queue->is_telling = true;
+    queue->tell_after_ns = TELL_AFTER_NS;
+    queue->telling = (hl_due){.due_ns = hl_due_after(partition->executor->now_ns, TELL_AFTER_NS),
+                              .level = HL_PRIORITIES - 1,
+                              .serve = serve_loss};
+    hl_due_open(partition, &queue->telling);
 }
 
 /* What was put there just now waits for no company. */
@@ -96,7 +136,7 @@ static void take_ordered(hl_partition *partition, hl_cell *cell, const hl_event 
         copy_event(hl_spsc_slot(&queue->producer, position + news), event);
         hl_spsc_commit(&queue->producer, position, 1 + news);
     } else {
-        note_lost(queue, event);
+        note_lost(partition, queue, event);
     }
     if (box->async->contract == HL_CONTRACT_EJECT)
         hl_async_check_pace(partition, queue);
@@ -119,7 +159,7 @@ static void take_unordered(hl_partition *partition, hl_cell *cell, const hl_even
         copy_event(hl_mpmc_slot(&queue->shared, position + news), event);
         hl_mpmc_commit(&queue->shared, position, 1 + news);
     } else {
-        note_lost(queue, event);
+        note_lost(partition, queue, event);
     }
     if (box->async->contract == HL_CONTRACT_EJECT)
         hl_async_check_pace(partition, queue);
@@ -147,14 +187,13 @@ static bool put_latest(hl_async_queue *queue, uint32_t group, uint64_t key, cons
 
 static void take_latest(hl_partition *partition, hl_cell *cell, const hl_event *event)
 {
-    (void)partition;
     hl_async_box *const box = cell->waiting;
     hl_async_queue *const queue = queue_of(box, event->key);
     bool replaced;
     if (put_latest(queue, event->topic, event->key, event, &replaced)) {
         hl_count(replaced ? &box->conflated : &box->queued, 1);
     } else {
-        note_lost(queue, event);
+        note_lost(partition, queue, event);
         put_latest(queue, NEWS_GROUP, NEWS_KEY, event, &replaced);
     }
     tell(queue, event);
@@ -163,6 +202,12 @@ static void take_latest(hl_partition *partition, hl_cell *cell, const hl_event *
 /* What waits is the workers' to let go of: hl_async_drain. */
 static void cancel(hl_partition *partition, hl_cell *cell)
 {
+    const hl_async_box *const box = cell->waiting;
+    for (uint32_t i = 0; i < box->async->queue_strands; i++)
+        if (box->queues[i].is_telling) {
+            box->queues[i].is_telling = false;
+            hl_due_close(partition, &box->queues[i].telling);
+        }
     hl_inlets_release(partition, cell->subscription);
 }
 

@@ -3,6 +3,7 @@
 #include <hotlane/system.h>
 #include <string.h>
 
+#include "bus/async.h"
 #include "bus/bus.h"
 
 #define WORKERS 2
@@ -480,6 +481,42 @@ Test(async, unordered_tells_what_was_lost_too)
     manual_stop(bus);
 }
 
+Test(async, what_was_lost_is_told_when_no_other_event_comes)
+{
+    for (hl_async_order order = HL_ASYNC_UNORDERED; order <= HL_ASYNC_ORDERED; order++) {
+        hl_bus *const bus = start_with_workers(WORKERS);
+        const hl_topic trade = topic(bus, "market_data.trade");
+        const hl_subscription_options options = async_options(order, HL_CONTRACT_LOSSY);
+        hl_subscription *subscription;
+        cr_assert_eq(
+            hl_subscribe(bus, "market_data.trade", note_lost, NULL, &options, &subscription),
+            HL_OK);
+        hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+        lost_calls = 0;
+        for (uint64_t i = 1; i <= 7; i++)
+            publish(feed, trade, 1, i);
+        turn_partition(bus, "market_data");
+        cr_assert_eq(stats_of(subscription).lost, 3);
+        turn_all(bus);
+        cr_assert_eq(lost_calls, 0, "there was no room for it until now");
+        manual_now_ns += HL_SECOND;
+        turn_all(bus);
+        turn_all(bus);
+        cr_assert_eq(lost_calls, 1);
+        cr_assert_eq(last_lost.count, 3);
+        cr_assert_eq(last_lost.first_sequence, 5);
+        cr_assert_eq(last_lost.last_sequence, 7);
+        cr_assert_eq(bus->partitions[0].executor->open_dues, 0);
+        for (uint64_t i = 8; i <= 14; i++)
+            publish(feed, trade, 1, i);
+        turn_partition(bus, "market_data");
+        if (order == HL_ASYNC_ORDERED)
+            cr_assert_eq(hl_unsubscribe(subscription, 0, NULL), HL_OK);
+        manual_stop(bus);
+        cr_assert_eq(lost_calls, order == HL_ASYNC_ORDERED ? 1 : 2, "at the latest by a stop");
+    }
+}
+
 Test(async, a_tap_that_nobody_turns_holds_nothing_back)
 {
     hl_bus *const bus = start_with_workers(WORKERS);
@@ -570,6 +607,38 @@ Test(async, one_whose_oldest_event_is_too_old_is_detached_when_the_next_comes)
     turn_all(bus);
     cr_assert_eq(seen.count, 4);
     assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(async, the_age_of_one_keys_events_is_seen_whatever_comes_of_others)
+{
+    const uint64_t stuck = 1;
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    recorder seen = {0};
+    hl_subscription_options options = async_options(HL_ASYNC_BY_KEY, HL_CONTRACT_EJECT);
+    options.eject_age_ns = 80 * HL_MILLISECOND;
+    hl_subscription *const subscription = subscribe(bus, "market_data.trade", &seen, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    hl_strand *const strand = &subscription->async->strands[hl_shard_of(stuck, WORKERS)];
+    uint64_t other = stuck + 1;
+    while (hl_shard_of(other, WORKERS) == hl_shard_of(stuck, WORKERS))
+        other++;
+    strand->holder = WORKERS + 1; /* as if a handler that does not return had it */
+    publish(feed, trade, stuck, 0);
+    turn_all(bus);
+    for (int i = 0; i < 10; i++) {
+        manual_now_ns += 10 * HL_MILLISECOND;
+        publish(feed, trade, other, 1);
+        turn_all(bus);
+    }
+    cr_assert_not(stats_of(subscription).ejected, "nothing came behind the old one");
+    manual_now_ns += 10 * HL_MILLISECOND;
+    publish(feed, trade, other, 1);
+    publish(feed, trade, stuck, 1);
+    turn_all(bus);
+    cr_assert(stats_of(subscription).ejected);
+    strand->holder = 0;
     manual_stop(bus);
 }
 

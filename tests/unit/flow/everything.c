@@ -8,6 +8,7 @@
  *   - what has been taken of `delta` topics, and orders of any kind, comes, once and in its order;
  *   - of each key the newest value of a `state` topic comes, to each subscriber that may not lose,
  *     and never an older one after a newer;
+ *   - who may lose is told of each event that it lost;
  *   - nothing of CRITICAL or HIGH is conflated, shed or throttled;
  *   - ladders go step by step, and down no faster than they are told to.
  *
@@ -51,6 +52,8 @@ typedef struct viewer {
     bool is_exact;         /* it may not lose: it sees what the partitions hand out, all of it */
     uint64_t last[DOMAINS][KINDS][KEYS];
     uint64_t count[DOMAINS][KINDS];
+    uint64_t told_lost;
+    hl_subscription *subscriptions[DOMAINS];
 } viewer;
 
 enum { WITNESS, FAILING, BATCHED, LOSSLESS, LATEST, LOSSY, EJECTED, TAP, VIEWERS };
@@ -98,6 +101,11 @@ static hl_status view(const hl_event *event, hl_publisher *out, void *context)
     viewer *const self = context;
     world *const w = self->of;
     uint32_t domain = 0, kind = 0;
+    if ((event->flags & HL_EVENT_LOST) != 0) {
+        hl_lost lost;
+        memcpy(&lost, hl_payload(event), sizeof lost);
+        self->told_lost += lost.count;
+    }
     if ((event->flags & (HL_EVENT_LOST | HL_EVENT_EJECTED)) != 0)
         return HL_OK;
     if (event->attempt != 0) /* it has been seen */
@@ -131,7 +139,7 @@ static void subscribe_as(world *w, uint32_t which, const char *name, const char 
         char pattern[64];
         snprintf(pattern, sizeof pattern, "%s.%s", domain_names[domain], topics);
         cr_assert_eq(hl_subscribe(w->bus, pattern, options.batch == NULL ? view : NULL, self,
-                                  &options, NULL),
+                                  &options, &self->subscriptions[domain]),
                      HL_OK, "%s", name);
     }
 }
@@ -327,6 +335,19 @@ static void check_viewer(const world *w, const viewer *of)
     }
 }
 
+/* All that a lossy one has lost it was told. */
+static void check_told(const world *w, const viewer *of)
+{
+    uint64_t lost = 0;
+    for (uint32_t domain = 0; domain < DOMAINS; domain++) {
+        hl_subscription_stats stats;
+        hl_subscription_stats_read(of->subscriptions[domain], &stats);
+        lost += stats.lost;
+    }
+    cr_assert_eq(of->told_lost, lost, "seed %lu: %s: told %lu of %lu", w->seed, of->name,
+                 of->told_lost, lost);
+}
+
 static void check_exempt(const world *w)
 {
     for (uint32_t domain = 0; domain < DOMAINS; domain++)
@@ -380,6 +401,8 @@ static void run(uint64_t seed, happened *sum)
         cr_assert_eq(w->viewers[LATEST].last[i / KEYS][LOW_STATE][i % KEYS],
                      w->newest[i / KEYS][LOW_STATE][i % KEYS], "seed %lu: latest: key %u", seed,
                      i % KEYS);
+    check_told(w, &w->viewers[LOSSY]);
+    check_told(w, &w->viewers[TAP]);
     check_exempt(w);
     count_what_happened(w, sum);
     hl_bus_destroy(w->bus);
