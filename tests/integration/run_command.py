@@ -526,6 +526,33 @@ class Configuration(Case):
         self.assertEqual(messages(report), 50000)
         self.assertTrue(all(book["exact"] for book in report["books"].values()))
 
+    def test_books_and_orders_are_whole_at_every_step_of_the_ladder(self):
+        path = self.folder / "bus.yaml"
+        path.write_text("log_level: nothing\n"
+                        "ladder:\n  arrivals_per_s: 1\n  step_up_ns: 0\n  down_pct: 1\n",
+                        encoding="utf-8")
+        synthetic = ("--input", "synthetic:1", "--limit", "40000")
+        plain = self.report(*synthetic)
+        report = self.report(*synthetic, "--config", str(path), "--rate", "20000", "--ladder")
+        steps = [change["step"] for change in report["ladder"]
+                 if change["domain"] == "market_data"]
+        self.assertEqual(steps, [1, 2, 3, 4])
+        self.assertEqual(messages(report), 40000)
+        self.assertEqual(report["books"], plain["books"])
+        self.assertTrue(all(book["exact"] for book in report["books"].values()))
+        quotes = report["lanes"]["market_data"]["LOW"]
+        self.assertGreater(quotes["throttled"], 0, "state topics pay")
+        self.assertEqual(report["quotes"]["told"], quotes["committed"])
+        for name in DOMAINS:
+            for priority in ("CRITICAL", "HIGH", "NORMAL"):
+                lane = report["lanes"][name][priority]
+                self.assertEqual(lane["conflated"] + lane["shed"] + lane["throttled"], 0,
+                                 f"{name} {priority}")
+        orders = report["orders"]
+        self.assertGreater(orders["new"], 0)
+        self.assertEqual(orders["new"], orders["acked"] + orders["rejected"])
+        self.assertEqual(orders["acked"], orders["filled"] + orders["cancelled"])
+
     def test_what_is_said_is_the_files_word_and_the_options_above_it(self):
         path = self.folder / "bus.yaml"
         said = "hotlane: info: components: "
