@@ -4,8 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/mailbox.h"
 #include "bus/bus.h"
-#include "ring/mpsc.h"
 
 #define SLOT_BYTES 256
 #define SLOTS      256
@@ -18,30 +18,20 @@ typedef struct slot {
 _Static_assert(sizeof(slot) <= SLOT_BYTES, "a line lies in one slot");
 
 struct hl_log_ring {
-    hl_mpsc_producer producer; /* read-only */
-    hl_ring_consumer consumer; /* who writes */
-    pthread_mutex_t lock;      /* of the names below */
-    uint32_t debugged;         /* how many; relaxed: a switch that works soon */
+    hl_mailbox lines;
+    pthread_mutex_t lock; /* of the names below */
+    uint32_t debugged;    /* how many; relaxed: a switch that works soon */
     char names[HL_LOG_DEBUG_MAX][HL_LOG_COMPONENT_BYTES];
     alignas(128) uint64_t written, left_out, lost; /* anyone adds */
-    unsigned char memory[];
 };
 
 hl_log_ring *hl_log_make(void)
 {
-    const size_t ring_bytes = hl_ring_size_bytes(SLOT_BYTES, SLOTS);
-    const size_t header_bytes = hl_round_up(sizeof(hl_log_ring));
-    hl_log_ring *const log = hl_allocate(1, header_bytes + ring_bytes);
-    if (log == NULL)
-        return NULL;
-    hl_ring *const ring = hl_ring_init((unsigned char *)log + header_bytes, ring_bytes, SLOT_BYTES,
-                                       SLOTS, HL_RING_MPSC, 0, NULL);
-    if (ring == NULL) {
+    hl_log_ring *const log = hl_allocate(1, sizeof *log);
+    if (log == NULL || !hl_mailbox_make(&log->lines, SLOT_BYTES, SLOTS)) {
         free(log);
         return NULL;
     }
-    hl_mpsc_open(ring, &log->producer);
-    hl_ring_consumer_open(ring, &log->consumer);
     pthread_mutex_init(&log->lock, NULL);
     return log;
 }
@@ -51,6 +41,7 @@ void hl_log_free(hl_log_ring *log)
     if (log == NULL)
         return;
     pthread_mutex_destroy(&log->lock);
+    hl_mailbox_free(&log->lines);
     free(log);
 }
 
@@ -134,13 +125,13 @@ static bool may_say(hl_log_site *site, uint64_t now_ns)
 static void say(hl_log_ring *log, const hl_log_line *line)
 {
     uint64_t position;
-    if (!hl_mpsc_try_claim(&log->producer, 1, &position)) {
+    if (!hl_mpsc_try_claim(&log->lines.in, 1, &position)) {
         hl_fetch_add_relaxed_u64(&log->lost, 1); /* COUNTED (bus.h) */
         return;
     }
-    slot *const at = hl_mpsc_slot(&log->producer, position);
+    slot *const at = hl_mpsc_slot(&log->lines.in, position);
     at->line = *line;
-    hl_mpsc_commit(&log->producer, position, 1);
+    hl_mpsc_commit(&log->lines.in, position, 1);
 }
 
 void hl_log_at(hl_log_site *site, hl_bus *bus, hl_log_level level, const char *component,
@@ -186,9 +177,9 @@ void hl_log_write(hl_bus *bus)
 {
     hl_log_ring *const log = bus->log;
     void *first;
-    while (hl_ring_peek(&log->consumer, 1, &first) != 0) {
+    while (hl_ring_peek(&log->lines.out, 1, &first) != 0) {
         const hl_log_line line = ((const slot *)first)->line;
-        hl_ring_release(&log->consumer, 1);
+        hl_ring_release(&log->lines.out, 1);
         if (bus->config.on_log != NULL)
             bus->config.on_log(&line, bus->config.log_context);
         else

@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
+#include "base/mailbox.h"
 #include "bus/bus.h"
-#include "ring/mpsc.h"
 
 #define SLOT_BYTES 512
 #define SLOTS      512
@@ -19,33 +19,26 @@ typedef struct notice {
 _Static_assert(sizeof(notice) <= SLOT_BYTES, "a notice lies in one slot");
 
 struct hl_notices {
-    hl_mpsc_producer producer;  /* read-only */
-    hl_ring_consumer consumer;  /* the housekeeper's */
+    hl_mailbox posted;          /* the housekeeper takes them out */
     hl_publisher *publisher;    /* the housekeeper's; NULL: not opened yet */
     alignas(128) uint64_t lost; /* anyone adds */
-    unsigned char memory[];
 };
 
 hl_notices *hl_notices_make(void)
 {
-    const size_t ring_bytes = hl_ring_size_bytes(SLOT_BYTES, SLOTS);
-    const size_t header_bytes = hl_round_up(sizeof(hl_notices));
-    hl_notices *const notices = hl_allocate(1, header_bytes + ring_bytes);
-    if (notices == NULL)
-        return NULL;
-    hl_ring *const ring = hl_ring_init((unsigned char *)notices + header_bytes, ring_bytes,
-                                       SLOT_BYTES, SLOTS, HL_RING_MPSC, 0, NULL);
-    if (ring == NULL) {
+    hl_notices *const notices = hl_allocate(1, sizeof *notices);
+    if (notices == NULL || !hl_mailbox_make(&notices->posted, SLOT_BYTES, SLOTS)) {
         free(notices);
         return NULL;
     }
-    hl_mpsc_open(ring, &notices->producer);
-    hl_ring_consumer_open(ring, &notices->consumer);
     return notices;
 }
 
 void hl_notices_free(hl_notices *notices)
 {
+    if (notices == NULL)
+        return;
+    hl_mailbox_free(&notices->posted);
     free(notices);
 }
 
@@ -63,17 +56,17 @@ void hl_notice(hl_bus *bus, const char *topic, uint64_t key, const void *payload
 {
     hl_notices *const notices = bus->notices;
     uint64_t position;
-    if (size > HL_SYSTEM_PAYLOAD_MAX || !hl_mpsc_try_claim(&notices->producer, 1, &position)) {
+    if (size > HL_SYSTEM_PAYLOAD_MAX || !hl_mpsc_try_claim(&notices->posted.in, 1, &position)) {
         lose(notices);
         return;
     }
-    notice *const slot = hl_mpsc_slot(&notices->producer, position);
+    notice *const slot = hl_mpsc_slot(&notices->posted.in, position);
     slot->topic = topic;
     slot->key = key;
     slot->size = size;
     if (size != 0)
         memcpy(slot->payload, payload, size);
-    hl_mpsc_commit(&notices->producer, position, 1);
+    hl_mpsc_commit(&notices->posted.in, position, 1);
 }
 
 /* The publisher of the bus's own events, opened when there is the first. */
@@ -102,9 +95,9 @@ void hl_notices_publish(hl_bus *bus)
 {
     hl_notices *const notices = bus->notices;
     void *first;
-    while (hl_ring_peek(&notices->consumer, 1, &first) != 0) {
+    while (hl_ring_peek(&notices->posted.out, 1, &first) != 0) {
         if (publish(bus, first) != HL_OK)
             lose(notices);
-        hl_ring_release(&notices->consumer, 1);
+        hl_ring_release(&notices->posted.out, 1);
     }
 }

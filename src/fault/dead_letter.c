@@ -5,8 +5,8 @@
 
 #include "base/allocate.h"
 #include "base/error.h"
+#include "base/mailbox.h"
 #include "fault/dlq.h"
-#include "ring/mpsc.h"
 
 #define SLOT_BYTES 256u
 #define SLOT_ROOM  (SLOT_BYTES - 8u) /* behind the stamp */
@@ -22,13 +22,10 @@ typedef struct posted {
 } posted;
 
 struct hl_dead_letters {
-    hl_mpsc_producer producer;
-    hl_ring *ring;
+    hl_mailbox posts;
     hl_dlq *dlq;
     uint32_t slot_size_bytes; /* largest event with its payload */
-    /* The draining thread's. */
-    alignas(128) hl_ring_consumer consumer;
-    hl_event *event; /* where an event is put together again */
+    hl_event *event;          /* the draining thread's: where an event is put together again */
 };
 
 static uint32_t slots_of(size_t bytes)
@@ -64,20 +61,17 @@ hl_status hl_dead_letters_create(hl_dlq *dlq, uint32_t ring_slots, uint32_t slot
         return checked;
     if (dlq->options.read_only)
         return hl_error_set(error, HL_NOT_ALLOWED, "dead letters: the queue was opened read-only");
-    const size_t size = hl_ring_size_bytes(SLOT_BYTES, ring_slots);
     hl_dead_letters *const letters = hl_allocate(1, sizeof *letters);
-    void *const memory = letters == NULL ? NULL : hl_allocate(1, size);
-    if (memory != NULL)
+    if (letters != NULL)
         letters->event = hl_allocate(1, slot_size_bytes);
-    if (memory == NULL || letters->event == NULL) {
-        free(memory);
+    if (letters == NULL || letters->event == NULL ||
+        !hl_mailbox_make(&letters->posts, SLOT_BYTES, ring_slots)) {
+        if (letters != NULL)
+            free(letters->event);
         free(letters);
         return hl_error_set(error, HL_NO_MEMORY, "dead letters: no memory for a ring of %u slots",
                             ring_slots);
     }
-    letters->ring = hl_ring_init(memory, size, SLOT_BYTES, ring_slots, HL_RING_MPSC, 0, NULL);
-    hl_mpsc_open(letters->ring, &letters->producer);
-    hl_ring_consumer_open(letters->ring, &letters->consumer);
     letters->dlq = dlq;
     letters->slot_size_bytes = slot_size_bytes;
     *ret_letters = letters;
@@ -91,7 +85,7 @@ void hl_dead_letters_destroy(hl_dead_letters *letters)
     hl_dead_letters_drain(letters, NULL);
     hl_dead_letters_set_redriver(letters, NULL, NULL);
     free(letters->event);
-    free(letters->ring);
+    hl_mailbox_free(&letters->posts);
     free(letters);
 }
 
@@ -164,7 +158,7 @@ hl_status hl_dead_letters_post(hl_dead_letters *letters, const hl_dead_post *pos
                          .event_size = (uint32_t)sizeof *event + event->payload_size};
     if (head.event_size > letters->slot_size_bytes)
         return HL_TOO_LARGE;
-    const hl_mpsc_producer *const producer = &letters->producer;
+    const hl_mpsc_producer *const producer = &letters->posts.in;
     const uint32_t slots = slots_of(sizeof head + head.text_size + head.event_size);
     cursor place = {.slots = producer->slots, .capacity = producer->capacity};
     if (!hl_mpsc_try_claim(producer, slots, &place.position)) {
@@ -182,7 +176,7 @@ hl_status hl_dead_letters_post(hl_dead_letters *letters, const hl_dead_post *pos
 
 bool hl_dead_letters_pending(const hl_dead_letters *letters)
 {
-    return hl_ring_claimed(letters->ring) != hl_ring_released(letters->ring);
+    return hl_ring_claimed(letters->posts.in.ring) != hl_ring_released(letters->posts.in.ring);
 }
 
 /* ------- into the queue ------- */
@@ -191,7 +185,7 @@ bool hl_dead_letters_pending(const hl_dead_letters *letters)
  * slots are stamped from the last to the first: with the first all are there. */
 static hl_status carry_one(hl_dead_letters *letters)
 {
-    hl_ring_consumer *const consumer = &letters->consumer;
+    hl_ring_consumer *const consumer = &letters->posts.out;
     void *first;
     if (hl_ring_peek(consumer, 1, &first) == 0)
         return HL_NOT_FOUND;
@@ -213,11 +207,11 @@ hl_status hl_dead_letters_drain(hl_dead_letters *letters, hl_error *error)
 {
     hl_dlq *const dlq = letters->dlq;
     pthread_mutex_lock(&dlq->lock);
-    const uint64_t until = hl_ring_claimed(letters->ring);
+    const uint64_t until = hl_ring_claimed(letters->posts.in.ring);
     hl_status carried = HL_OK;
-    while (carried == HL_OK && (int64_t)(until - letters->consumer.position) > 0)
+    while (carried == HL_OK && (int64_t)(until - letters->posts.out.position) > 0)
         carried = carry_one(letters);
-    hl_ring_release_publish(&letters->consumer);
+    hl_ring_release_publish(&letters->posts.out);
     const hl_status written = hl_dlq_flush(dlq, error);
     pthread_mutex_unlock(&dlq->lock);
     if (carried == HL_OK || carried == HL_NOT_FOUND)
