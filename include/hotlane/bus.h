@@ -6,8 +6,8 @@
  *     create -> (declare, subscribe, open publishers) -> start -> ... -> stop -> destroy
  *
  * Topics, subscriptions and publishers may come and go at any time between create and stop. A
- * forked child sees a bus that is closed: every publish, every call of the control plane and every
- * reading of counters answers HL_CLOSED, and none waits or touches what is its parent's.
+ * forked child sees a bus that is detached: every publish, every call of the control plane and
+ * every reading of counters answers HL_DETACHED, and none waits or touches what is its parent's.
  */
 #ifndef HOTLANE_BUS_H
 #define HOTLANE_BUS_H
@@ -74,7 +74,7 @@ HL_API hl_status hl_bus_start(hl_bus *bus);
  * - HL_NOT_CONSERVED: a sum fails; hl_bus_error and hl_bus_stop_report have the line.
  * - HL_WRONG_STATE: not started, stopped before, or another thread is stopping it.
  * - HL_WRONG_THREAD: called from a handler.
- * - HL_CLOSED: in a fork's child.
+ * - HL_DETACHED: in a fork's child.
  */
 HL_API hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns);
 
@@ -86,8 +86,8 @@ HL_API hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns);
 HL_API void hl_bus_stop_now(hl_bus *bus);
 
 /* What the stop found; of a bus that is not stopped yet, what would be left if it were now
- * (is_final says which). Any thread. HL_WRONG_STATE: the bus was not started; HL_CLOSED: in a
- * fork's child. */
+ * (is_final says which). Any thread. HL_WRONG_STATE: the bus was not started; HL_DETACHED: in
+ * a fork's child. */
 HL_API hl_status hl_bus_stop_report(const hl_bus *bus, hl_stop_report *ret_report);
 
 /* Frees everything, subscriptions and publishers that are still open too; stops first (without a

@@ -14,7 +14,8 @@
  *     hl_dlq_close(dlq);
  *
  * Every call is for any thread but a handler's hot path: they take the queue's lock, allocate, and
- * may read or write the file. In a fork's child each answers HL_CLOSED: the queue is its parent's.
+ * may read or write the file. In a fork's child each answers HL_DETACHED: the queue is its
+ * parent's.
  *
  * What lasts: a letter that the bus has written (hl_dlq_stats.unwritten is 0) survives the death of
  * the process; one that it has synced (each sync_interval_ns) survives a power cut. A torn end of

@@ -172,7 +172,7 @@ extern "C" {
  * Walks what has a health: threads, lanes that somebody publishes to, subscriptions, components,
  * journals; 0, 1, 2, ... until HL_NOT_FOUND. As of the last look; after a stop, of the last one
  * before. Any thread; takes a lock that no thread of a hot path takes.
- * In a fork's child: HL_CLOSED, and a summary of nothing.
+ * In a fork's child: HL_DETACHED, and a summary of nothing.
  */
 HL_API hl_status hl_health_read(const hl_bus *bus, uint32_t index, hl_health *ret_health);
 

@@ -63,7 +63,8 @@ extern "C" {
 #endif
 
 /* Debug lines of a component on or off ("*": of all). Any thread, at any time. HL_OK; HL_LIMIT:
- * 16 are on already; HL_INVALID: no name, or longer than 23 bytes; HL_CLOSED: in a fork's child. */
+ * 16 are on already; HL_INVALID: no name, or longer than 23 bytes; HL_DETACHED: in a fork's child.
+ */
 HL_API hl_status hl_log_debug(hl_bus *bus, const char *component, bool on);
 
 /* Whether a line of that level would be taken. Any thread; wait-free where nothing is debugged. */

@@ -169,7 +169,7 @@ HL_API hl_status hl_bus_lane_stats(const hl_bus *bus, const char *domain, int pr
  * Why events of a domain were slow: those of the whole run that waited longest, the slowest first;
  * at most `room` of them and HL_SLOWEST_MOST. Any thread; takes no lock.
  * - HL_OK: *ret_count of them are in ret_events.
- * - HL_NOT_FOUND: no such domain. HL_CLOSED: a fork's child.
+ * - HL_NOT_FOUND: no such domain. HL_DETACHED: a fork's child.
  */
 HL_API hl_status hl_bus_slowest(const hl_bus *bus, const char *domain, hl_slow_event *ret_events,
                                 uint32_t room, uint32_t *ret_count);

@@ -229,7 +229,7 @@ HL_API hl_status hl_subscribe(hl_bus *bus, const char *pattern, hl_handler handl
  * again.
  * - HL_DEFERRED: called from one of hotlane's own threads: nothing waits; on_closed(context) is
  *   called once when it is done, on a thread of the bus; the handle is gone already.
- * - HL_INVALID: no subscription was given. HL_CLOSED: in a fork's child.
+ * - HL_INVALID: no subscription was given. HL_DETACHED: in a fork's child.
  */
 HL_API hl_status hl_unsubscribe(hl_subscription *subscription, uint64_t timeout_ns,
                                 hl_error *error);
@@ -241,7 +241,7 @@ HL_API hl_status hl_unsubscribe(hl_subscription *subscription, uint64_t timeout_
  * - HL_BUSY: in a partition it has not yet been told that it was ejected (events of before wait):
  *   call again when it was.
  * - HL_WRONG_STATE: it is not ejected anywhere. HL_INVALID: no subscription was given.
- * - HL_CLOSED: it is ending, or this is a fork's child.
+ * - HL_CLOSED: it is ending. HL_DETACHED: this is a fork's child.
  */
 HL_API hl_status hl_subscription_reattach(hl_subscription *subscription);
 
@@ -258,7 +258,7 @@ HL_API hl_status hl_subscription_reattach_from(hl_subscription *subscription, co
 
 /* Has the batches that wait for company delivered now, by the partitions' threads: soon, not by the
  * time that it returns. Any thread. HL_OK; HL_NOT_ALLOWED: it has no batch handler; HL_CLOSED: it
- * is ending, or a fork's child; HL_INVALID: no subscription was given. */
+ * is ending; HL_DETACHED: a fork's child; HL_INVALID: no subscription was given. */
 HL_API hl_status hl_subscription_flush(hl_subscription *subscription);
 
 /* Where in a partition's order the subscription begins: the first event it can see is the one

@@ -41,7 +41,7 @@ hl_status hl_adapter_open(hl_bus *bus, const char *name, const hl_adapter_option
                           hl_adapter **ret_adapter)
 {
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     if (options == NULL || options->size != sizeof *options)
         return refuse(bus, HL_INVALID,
                       "adapter: its options begin with HL_ADAPTER_OPTIONS_INIT, and its headers "

@@ -26,7 +26,7 @@ hl_status hl_bus_fail(hl_bus *bus, hl_status status, const char *format, ...)
 void hl_bus_error(hl_bus *bus, hl_error *ret_error)
 {
     if (hl_bus_is_detached(bus)) {
-        hl_error_set(ret_error, HL_CLOSED, "this is a fork's child: the bus is its parent's");
+        hl_error_set(ret_error, HL_DETACHED, "this is a fork's child: the bus is its parent's");
         return;
     }
     hl_bus_lock(bus);
@@ -456,7 +456,7 @@ static void undo_start(hl_bus *bus)
 hl_status hl_bus_start(hl_bus *bus)
 {
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     hl_bus_lock(bus);
     hl_control *const control = bus->control;
     hl_status status = HL_OK;

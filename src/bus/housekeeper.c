@@ -80,7 +80,7 @@ static void *housekeeper_main(void *argument)
 hl_status hl_bus_housekeep(hl_bus *bus)
 {
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     if (hl_turning != NULL)
         return HL_WRONG_THREAD;
     hl_bus_lock(bus);

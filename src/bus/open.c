@@ -292,7 +292,7 @@ hl_status hl_publisher_open(hl_bus *bus, const char *name, const hl_publisher_op
     if (options == NULL)
         options = &defaults;
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     hl_bus_lock(bus);
     hl_bus_reap(bus);
     uint32_t *const uses = calloc(bus->config.domain_count, sizeof *uses);
@@ -351,7 +351,7 @@ hl_status hl_shared_publisher_open(hl_bus *bus, const char *name,
     if (options == NULL)
         options = &defaults;
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     hl_bus_lock(bus);
     uint32_t *const uses = calloc(bus->config.domain_count, sizeof *uses);
     hl_status status = uses == NULL ? hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a publisher")

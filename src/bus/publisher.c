@@ -103,11 +103,17 @@ static inline void open_cell(hl_claim *claim, hl_outlet *outlet, hl_event *cell,
     write_header(cell, of, tail);
 }
 
+/* What a gate that is not open answers. */
+static inline hl_status closed_by(uint32_t gate)
+{
+    return gate == HL_GATE_DETACHED ? HL_DETACHED : HL_CLOSED;
+}
+
 /* Whether the lane takes events of this shape at all. */
 static inline hl_status check_shape(const hl_outlet *outlet, uint32_t payload_size, uint32_t gate)
 {
     if (gate != HL_GATE_OPEN)
-        return HL_CLOSED;
+        return closed_by(gate);
     return payload_size > outlet->payload_room_bytes ? HL_TOO_LARGE : HL_OK;
 }
 
@@ -143,7 +149,8 @@ static inline uint32_t gate_of(const hl_outlet *outlet)
     return hl_load_relaxed_u32(outlet->gate);
 }
 
-/* No room: waits for it where the lane's policy says so. HL_OK; HL_FULL, HL_TIMEOUT, HL_CLOSED. */
+/* No room: waits for it where the lane's policy says so. HL_OK; HL_FULL, HL_TIMEOUT, or what its
+ * gate answers. */
 static __attribute__((noinline)) hl_status claim_later(hl_outlet *outlet, uint32_t count,
                                                        bool may_wait, uint64_t *ret_position)
 {
@@ -157,7 +164,7 @@ static __attribute__((noinline)) hl_status claim_later(hl_outlet *outlet, uint32
         if (!wait_for_room(&tries, &deadline_ns, domain->block_timeout_ns))
             status = HL_TIMEOUT;
         else if (gate_of(outlet) != HL_GATE_OPEN)
-            status = HL_CLOSED;
+            status = closed_by(gate_of(outlet));
         else if (outlet->kind == HL_OUTLET_SHARED
                      ? hl_mpsc_try_claim(&outlet->shared, count, ret_position)
                      : hl_spsc_try_claim(&outlet->exclusive, count, ret_position))
@@ -315,7 +322,7 @@ static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publish
         return refuse(publisher->bus, HL_INVALID);
     if (gate_of(outlet) != HL_GATE_OPEN) {
         hl_count(&outlet->counts.closed, count);
-        return HL_CLOSED;
+        return closed_by(gate_of(outlet));
     }
     /* GATE: counted before the gate is looked at. */
     hl_count(&outlet->counts.attempts, count);
@@ -803,7 +810,7 @@ static hl_status claim_shared(hl_shared_publisher *publisher, hl_topic topic, ui
     hl_door_counts *const counts = my_cell(outlet);
     if (gate_of(outlet) != HL_GATE_OPEN) {
         hl_fetch_add_relaxed_u64(&counts->closed, count); /* COUNTED */
-        return HL_CLOSED;
+        return closed_by(gate_of(outlet));
     }
     /* GATE: counted before the gate is looked at. COUNTED: an atomic add, others may share it. */
     hl_fetch_add_relaxed_u64(&counts->attempts, count);

@@ -171,7 +171,7 @@ hl_status hl_bus_slowest(const hl_bus *bus, const char *domain, hl_slow_event *r
                          uint32_t room, uint32_t *ret_count)
 {
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     const hl_domain *const found =
         domain != NULL ? hl_bus_find_domain(bus, domain, strlen(domain)) : NULL;
     uint32_t count = 0;

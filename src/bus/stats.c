@@ -111,7 +111,7 @@ hl_status hl_bus_lane_stats(const hl_bus *bus, const char *domain, int priority,
     if (priority < -1 || priority >= HL_PRIORITIES)
         return HL_INVALID;
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     hl_lane_stats sum = {0};
     hl_histogram *const latency = hl_allocate(1, hl_histogram_size_bytes(2));
     if (latency == NULL)
@@ -182,7 +182,7 @@ hl_status hl_bus_subscription_stats(hl_bus *bus, uint32_t index, hl_subscription
 {
     hl_status status = HL_NOT_FOUND;
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     hl_bus_lock(bus);
     const hl_control *const control = bus->control;
     const hl_subscription *subscription = control->subscriptions;
@@ -248,7 +248,7 @@ static hl_status read_of_parts(const hl_bus *bus, uint32_t index, hl_thread_stat
 hl_status hl_bus_thread_status(const hl_bus *bus, uint32_t index, hl_thread_status *ret_status)
 {
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     if (index < bus->executor_count)
         read_executor(&bus->executors[index], ret_status);
     else if (bus->plan == NULL)
@@ -263,7 +263,7 @@ hl_status hl_bus_thread_status(const hl_bus *bus, uint32_t index, hl_thread_stat
 hl_status hl_bus_pool_stats(const hl_bus *bus, hl_pool_stats *ret_stats)
 {
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     const hl_pool *const pool = bus->pools[HL_POOL_WORKERS];
     if (pool == NULL)
         return HL_NOT_FOUND;
@@ -386,7 +386,7 @@ hl_status hl_check_conservation_locked(hl_bus *bus, hl_error *error)
 hl_status hl_bus_check_conservation(hl_bus *bus, hl_error *error)
 {
     if (hl_bus_is_detached(bus))
-        return hl_error_set(error, HL_CLOSED, "conservation: this is a fork's child");
+        return hl_error_set(error, HL_DETACHED, "conservation: this is a fork's child");
     hl_bus_lock(bus);
     const hl_status status = hl_check_conservation_locked(bus, error);
     hl_bus_unlock(bus);

@@ -325,7 +325,7 @@ hl_status hl_subscribe(hl_bus *bus, const char *pattern, hl_handler handler, voi
 {
     const hl_subscription_options defaults = HL_SUBSCRIPTION_OPTIONS_INIT;
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     hl_bus_lock(bus);
     const hl_status status = subscribe_locked(
         bus, pattern, handler, context, options != NULL ? options : &defaults, ret_subscription);
@@ -464,7 +464,7 @@ hl_status hl_unsubscribe(hl_subscription *subscription, uint64_t timeout_ns, hl_
         return hl_error_set(error, HL_INVALID, "unsubscribe: no subscription was given");
     hl_bus *const bus = subscription->bus;
     if (hl_bus_is_detached(bus))
-        return hl_error_set(error, HL_CLOSED, "unsubscribe: this is a fork's child");
+        return hl_error_set(error, HL_DETACHED, "unsubscribe: this is a fork's child");
     const bool deferred = hl_turning != NULL;
     bool complete = false;
     hl_bus_lock(bus);
@@ -548,7 +548,7 @@ static hl_status reattach(hl_subscription *subscription, const hl_past *past)
         return HL_INVALID;
     hl_bus *const bus = subscription->bus;
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     hl_bus_lock(bus);
     const hl_status status = reattach_locked(subscription, past);
     hl_bus_unlock(bus);
@@ -573,7 +573,7 @@ hl_status hl_subscription_flush(hl_subscription *subscription)
         return HL_INVALID;
     hl_bus *const bus = subscription->bus;
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     if (subscription->options.batch == NULL)
         return HL_NOT_ALLOWED;
     hl_bus_lock(bus);

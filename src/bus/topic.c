@@ -229,7 +229,7 @@ hl_status hl_topic_declare(hl_bus *bus, const char *name, const hl_topic_options
                            hl_topic *ret_topic)
 {
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     hl_bus_lock(bus);
     const hl_status status = declare_locked(bus, name, options, ret_topic);
     hl_bus_unlock(bus);
@@ -272,7 +272,7 @@ hl_status hl_last(const hl_bus *bus, hl_topic topic, uint64_t key, hl_event *ret
     if (entry->last == NULL)
         return HL_NOT_ALLOWED;
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     const hl_latest *const table =
         entry->last[hl_shard_of(key, entry->domain->config.shards)].table;
     uint32_t bytes;

@@ -92,7 +92,7 @@ static hl_status add(hl_components *components, const char *name,
 /* The answer in a fork's child. */
 static hl_status forked(hl_error *error)
 {
-    return hl_error_set(error, HL_CLOSED,
+    return hl_error_set(error, HL_DETACHED,
                         "components: this is a fork's child: they are its parent's");
 }
 
@@ -327,7 +327,7 @@ void hl_components_ask(hl_components *components)
 hl_status hl_component_status_read(hl_bus *bus, uint32_t index, hl_component_status *ret_status)
 {
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     hl_components *const components = bus->faults->components;
     pthread_mutex_lock(&components->lock);
     const bool is_there = index < components->count;

@@ -244,7 +244,7 @@ hl_status hl_crash_report_enable(hl_bus *bus, int fd, hl_error *error)
     if (bus == NULL || fd < 0)
         return hl_error_set(error, HL_INVALID, "crash report: give a bus and a file descriptor");
     if (hl_bus_is_detached(bus))
-        return hl_error_set(error, HL_CLOSED, "crash report: this is a fork's child");
+        return hl_error_set(error, HL_DETACHED, "crash report: this is a fork's child");
     pthread_mutex_lock(&lock);
     const hl_status status = enable(bus, fd, error);
     pthread_mutex_unlock(&lock);

@@ -547,7 +547,7 @@ hl_status hl_dlq_check_owner(const hl_dlq *dlq, hl_error *error)
 {
     if (dlq->owner == getpid())
         return HL_OK;
-    return hl_error_set(error, HL_CLOSED,
+    return hl_error_set(error, HL_DETACHED,
                         "dlq: this is a fork's child: the dead letters are its parent's");
 }
 

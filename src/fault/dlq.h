@@ -39,7 +39,7 @@ struct hl_dlq {
     uint64_t refused; /* posts that found no room; atomic */
 };
 
-/* HL_CLOSED with a sentence in a fork's child: what is there is its parent's. */
+/* HL_DETACHED with a sentence in a fork's child: what is there is its parent's. */
 hl_status hl_dlq_check_owner(const hl_dlq *dlq, hl_error *error);
 
 /* hl_dlq_open with a disk of one's own. */

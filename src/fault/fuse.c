@@ -216,7 +216,7 @@ hl_status hl_subscription_breaker_force(hl_subscription *subscription, hl_breake
                             "HL_BREAKER_FORCED_OPEN, HL_BREAKER_FORCED_CLOSED");
     hl_bus *const bus = subscription->bus;
     if (hl_bus_is_detached(bus))
-        return hl_error_set(error, HL_CLOSED, "breaker: this is a fork's child");
+        return hl_error_set(error, HL_DETACHED, "breaker: this is a fork's child");
     hl_async *const async = subscription->async;
     hl_keeper *const first = async != NULL ? first_keeper(async) : subscription->cells[0].guarded;
     if (first == NULL || !first->has_breaker)

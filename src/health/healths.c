@@ -316,8 +316,8 @@ static void tell_alert(hl_healths *healths, uint32_t index, uint64_t now_ns)
            !state->raised.is_on                   ? HL_LOG_INFO
            : rule->severity == HL_HEALTH_CRITICAL ? HL_LOG_ERROR
                                                   : HL_LOG_WARNING,
-           "alert", "%s %s: %s %s%s is at %" PRIu64 ", limit %" PRIu64, rule->name,
-           state->raised.is_on ? "raised" : "cleared", rule->counter, *news.of != '\0' ? "of " : "",
+           "alert", "%s %s: %s%s%s is at %" PRIu64 ", limit %" PRIu64, rule->name,
+           state->raised.is_on ? "raised" : "cleared", rule->counter, *news.of != '\0' ? " of " : "",
            news.of, state->value, rule->limit);
 }
 
@@ -451,7 +451,7 @@ static const hl_health *nth(const hl_healths *healths, uint32_t index)
 hl_status hl_health_read(const hl_bus *bus, uint32_t index, hl_health *ret_health)
 {
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     hl_healths *const healths = bus->healths;
     pthread_mutex_lock(&healths->lock);
     const hl_health *const health = nth(healths, index);
@@ -476,7 +476,7 @@ void hl_health_summary_read(const hl_bus *bus, hl_health_summary *ret_summary)
 hl_status hl_alert_read(const hl_bus *bus, uint32_t index, hl_alert *ret_alert)
 {
     if (hl_bus_is_detached(bus))
-        return HL_CLOSED;
+        return HL_DETACHED;
     hl_healths *const healths = bus->healths;
     if (index >= bus->config.alert_count)
         return HL_NOT_FOUND;

@@ -357,7 +357,7 @@ hl_status hl_aggregate_open(hl_bus *bus, const hl_aggregate_options *options,
 {
     hl_status status = check_options(options, error);
     if (status == HL_OK && hl_bus_is_detached(bus))
-        status = hl_error_set(error, HL_CLOSED, "aggregate: this is a fork's child");
+        status = hl_error_set(error, HL_DETACHED, "aggregate: this is a fork's child");
     if (status == HL_OK) {
         hl_bus_lock(bus);
         status = make_all(bus, error);

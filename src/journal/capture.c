@@ -668,7 +668,7 @@ static hl_status snapshot(hl_captures *captures, bool is_driven_here, bool is_ru
 hl_status hl_bus_snapshot(hl_bus *bus, uint64_t timeout_ns, hl_error *error)
 {
     if (hl_bus_is_detached(bus))
-        return hl_error_set(error, HL_CLOSED, "snapshot: this is a fork's child");
+        return hl_error_set(error, HL_DETACHED, "snapshot: this is a fork's child");
     if (hl_turning != NULL)
         return hl_error_set(error, HL_WRONG_THREAD, "snapshot: not from a handler");
     hl_bus_lock(bus);

@@ -59,7 +59,7 @@ static hl_status check_bus(const rebuild *self)
 {
     hl_bus *const bus = self->bus;
     if (hl_bus_is_detached(bus))
-        return hl_error_set(self->error, HL_CLOSED, "rebuild: this is a fork's child");
+        return hl_error_set(self->error, HL_DETACHED, "rebuild: this is a fork's child");
     if (hl_turning != NULL)
         return hl_error_set(self->error, HL_WRONG_THREAD, "rebuild: not from a handler");
     hl_bus_lock(bus);

@@ -502,7 +502,7 @@ hl_status hl_bus_replay(hl_bus *bus, const hl_replay_options *options, hl_replay
         return hl_error_set(error, HL_INVALID,
                             "replay: begin with HL_REPLAY_OPTIONS_INIT, and a speed of 0 or more");
     if (hl_bus_is_detached(bus))
-        return hl_error_set(error, HL_CLOSED, "replay: this is a fork's child");
+        return hl_error_set(error, HL_DETACHED, "replay: this is a fork's child");
     if (hl_turning != NULL)
         return hl_error_set(error, HL_WRONG_THREAD, "replay: not from a handler");
     return run(bus, options, NULL, ret_report, &last_ns, error);

@@ -1,4 +1,4 @@
-/* A fork's child sees a bus that is closed: each call says so at once, whatever the parent's
+/* A fork's child sees a bus that is detached: each call says so at once, whatever the parent's
  * threads had in hand when it forked, and the parent's bus, dead letters and sums know nothing of
  * it. */
 #include <stdlib.h>
@@ -35,79 +35,79 @@ static bool look(const hl_dead_letter *letter, void *context)
 
 /* ---- every call ---- */
 
-#define CALLS(X)                                                                              \
-    X(HL_CLOSED, hl_publish(on->feed, on->trade, 1, &value, 8))                               \
-    X(HL_CLOSED, hl_try_publish(on->feed, on->trade, 1, &value, 8))                           \
-    X(HL_CLOSED, hl_try_claim(on->feed, on->trade, 1, 8, &claim))                             \
-    X(HL_CLOSED, hl_try_claim_run(on->feed, on->trade, 1, 8, 2, &claim))                      \
-    X(HL_CLOSED, hl_try_claim_priority(on->feed, on->trade, 1, HL_NORMAL, 8, &claim))         \
-    X(HL_CLOSED, hl_claim_wait(on->feed, on->trade, 1, 8, &claim))                            \
-    X(HL_CLOSED, hl_claim_run_wait(on->feed, on->trade, 1, 8, 2, &claim))                     \
-    X(HL_CLOSED, hl_shared_publish(on->desk, on->trade, 1, &value, 8))                        \
-    X(HL_CLOSED, hl_shared_try_publish(on->desk, on->trade, 1, &value, 8))                    \
-    X(HL_CLOSED, hl_shared_try_claim(on->desk, on->trade, 1, 8, &claim))                      \
-    X(HL_CLOSED, hl_shared_try_claim_run(on->desk, on->trade, 1, 8, 2, &claim))               \
-    X(HL_CLOSED, hl_shared_try_claim_priority(on->desk, on->trade, 1, HL_NORMAL, 8, &claim))  \
-    X(HL_CLOSED, hl_shared_claim_wait(on->desk, on->trade, 1, 8, &claim))                     \
-    X(HL_CLOSED, hl_shared_claim_run_wait(on->desk, on->trade, 1, 8, 2, &claim))              \
-    X(HL_CLOSED, hl_adapter_open(on->bus, "callback", NULL, &adapter))                        \
-    X(HL_CLOSED, hl_bus_slowest(on->bus, "market_data", &slow, 1, &slow_count))               \
-    X(HL_CLOSED, hl_bus_start(on->bus))                                                       \
-    X(HL_CLOSED, hl_bus_stop(on->bus, HL_SECOND))                                             \
-    X(HL_CLOSED, hl_bus_housekeep(on->bus))                                                   \
-    X(HL_CLOSED, hl_topic_declare(on->bus, "order.fresh", NULL, &topic))                      \
-    X(HL_CLOSED, hl_subscribe(on->bus, "market_data.trade", take, NULL, NULL, NULL))          \
-    X(HL_CLOSED, hl_unsubscribe(on->listener, HL_SECOND, &error))                             \
-    X(HL_CLOSED, hl_subscription_flush(on->listener))                                         \
-    X(HL_CLOSED, hl_subscription_reattach(on->listener))                                      \
-    X(HL_CLOSED, hl_subscription_breaker_force(on->listener, HL_BREAKER_FORCED_OPEN, &error)) \
-    X(HL_CLOSED, hl_publisher_open(on->bus, "another", NULL, &publisher))                     \
-    X(HL_CLOSED, hl_shared_publisher_open(on->bus, "others", NULL, &shared))                  \
-    X(HL_CLOSED, hl_component_add(on->bus, "late", &component, NULL, &error))                 \
-    X(HL_CLOSED, hl_components_start(on->bus, &error))                                        \
-    X(HL_CLOSED, hl_crash_report_enable(on->bus, STDERR_FILENO, &error))                      \
-    X(HL_CLOSED, hl_bus_replay(on->bus, &replay, &replayed, &error))                          \
-    X(HL_CLOSED, hl_bus_rebuild(on->bus, &rebuild, &rebuilt, &error))                         \
-    X(HL_CLOSED, hl_bus_snapshot(on->bus, HL_SECOND, &error))                                 \
-    X(HL_CLOSED, hl_bus_check_conservation(on->bus, &error))                                  \
-    X(HL_CLOSED, hl_dlq_list(on->dlq, NULL, look, NULL, &error))                              \
-    X(HL_CLOSED, hl_dlq_count(on->dlq, NULL, &count, &error))                                 \
-    X(HL_CLOSED, hl_dlq_get(on->dlq, 1, &letter, &error))                                     \
-    X(HL_CLOSED, hl_dlq_redrive(on->dlq, NULL, &count, &error))                               \
-    X(HL_CLOSED, hl_dlq_purge(on->dlq, NULL, &count, &error))                                 \
-    X(HL_CLOSED, hl_dlq_sync(on->dlq, &error))                                                \
-    X(OPEN, (hl_dlq_stats_get(on->dlq, &dlq_stats), HL_OK))                                   \
-    X(HL_CLOSED, hl_health_read(on->bus, 0, &health))                                         \
-    X(HL_CLOSED, hl_alert_read(on->bus, 0, &alert))                                           \
-    X(HL_CLOSED, hl_log_debug(on->bus, "faults", true))                                       \
-    X(OPEN, (hl_health_summary_read(on->bus, &summary), HL_OK))                               \
-    X(OPEN, hl_bus_lane_stats(on->bus, "market_data", -1, &lane))                             \
-    X(OPEN, hl_bus_subscription_stats(on->bus, 0, &subscription))                             \
-    X(OPEN, (hl_subscription_stats_read(on->listener, &subscription), HL_OK))                 \
-    X(OPEN, hl_subscription_start(on->listener, 0, &count))                                   \
-    X(OPEN, hl_bus_thread_status(on->bus, 0, &thread))                                        \
-    X(OPEN, hl_bus_pool_stats(on->bus, &pool))                                                \
-    X(OPEN, hl_bus_ladder_stats(on->bus, "market_data", 0, &ladder))                          \
-    X(OPEN, hl_bus_journal_stats(on->bus, 0, &journal))                                       \
-    X(OPEN, hl_bus_stop_report(on->bus, &report))                                             \
-    X(OPEN, hl_component_status_read(on->bus, 0, &part))                                      \
-    X(OPEN, hl_last(on->bus, on->quote, 1, (hl_event *)room, sizeof room))                    \
-    X(OPEN, hl_bus_publisher_cpu(on->bus, "feed", &number))                                   \
-    X(OPEN, hl_bus_partition(on->bus, "market_data", 0, &number))                             \
-    X(OPEN, (hl_bus_error(on->bus, &error), HL_OK))                                           \
-    X(OPEN, (hl_bus_print_plan(on->bus, text), HL_OK))                                        \
-    X(OPEN, (hl_topic_keys_refused(on->bus, on->quote), HL_OK))                               \
-    X(OPEN, (hl_bus_notices_lost(on->bus), HL_OK))                                            \
-    X(OPEN, (hl_bus_now_ns(on->bus), HL_OK))                                                  \
-    X(OPEN, (hl_topic_name(on->bus, on->trade), HL_OK))                                       \
-    X(OPEN, (hl_source_name(on->bus, 1), HL_OK))                                              \
-    X(OPEN, (hl_bus_domain(on->bus, 0), HL_OK))                                               \
-    X(OPEN, (hl_executor_turn(hl_bus_executor(on->bus, 0), 0), HL_OK))                        \
-    X(OPEN, (hl_publisher_flush(on->feed), HL_OK))                                            \
-    X(OPEN, (hl_components_stop(on->bus), HL_OK))                                             \
-    X(OPEN, (hl_crash_report_disable(on->bus), HL_OK))                                        \
-    X(OPEN, (hl_publisher_close(on->feed), HL_OK))                                            \
-    X(OPEN, (hl_shared_publisher_close(on->desk), HL_OK))                                     \
+#define CALLS(X)                                                                                \
+    X(HL_DETACHED, hl_publish(on->feed, on->trade, 1, &value, 8))                               \
+    X(HL_DETACHED, hl_try_publish(on->feed, on->trade, 1, &value, 8))                           \
+    X(HL_DETACHED, hl_try_claim(on->feed, on->trade, 1, 8, &claim))                             \
+    X(HL_DETACHED, hl_try_claim_run(on->feed, on->trade, 1, 8, 2, &claim))                      \
+    X(HL_DETACHED, hl_try_claim_priority(on->feed, on->trade, 1, HL_NORMAL, 8, &claim))         \
+    X(HL_DETACHED, hl_claim_wait(on->feed, on->trade, 1, 8, &claim))                            \
+    X(HL_DETACHED, hl_claim_run_wait(on->feed, on->trade, 1, 8, 2, &claim))                     \
+    X(HL_DETACHED, hl_shared_publish(on->desk, on->trade, 1, &value, 8))                        \
+    X(HL_DETACHED, hl_shared_try_publish(on->desk, on->trade, 1, &value, 8))                    \
+    X(HL_DETACHED, hl_shared_try_claim(on->desk, on->trade, 1, 8, &claim))                      \
+    X(HL_DETACHED, hl_shared_try_claim_run(on->desk, on->trade, 1, 8, 2, &claim))               \
+    X(HL_DETACHED, hl_shared_try_claim_priority(on->desk, on->trade, 1, HL_NORMAL, 8, &claim))  \
+    X(HL_DETACHED, hl_shared_claim_wait(on->desk, on->trade, 1, 8, &claim))                     \
+    X(HL_DETACHED, hl_shared_claim_run_wait(on->desk, on->trade, 1, 8, 2, &claim))              \
+    X(HL_DETACHED, hl_adapter_open(on->bus, "callback", NULL, &adapter))                        \
+    X(HL_DETACHED, hl_bus_slowest(on->bus, "market_data", &slow, 1, &slow_count))               \
+    X(HL_DETACHED, hl_bus_start(on->bus))                                                       \
+    X(HL_DETACHED, hl_bus_stop(on->bus, HL_SECOND))                                             \
+    X(HL_DETACHED, hl_bus_housekeep(on->bus))                                                   \
+    X(HL_DETACHED, hl_topic_declare(on->bus, "order.fresh", NULL, &topic))                      \
+    X(HL_DETACHED, hl_subscribe(on->bus, "market_data.trade", take, NULL, NULL, NULL))          \
+    X(HL_DETACHED, hl_unsubscribe(on->listener, HL_SECOND, &error))                             \
+    X(HL_DETACHED, hl_subscription_flush(on->listener))                                         \
+    X(HL_DETACHED, hl_subscription_reattach(on->listener))                                      \
+    X(HL_DETACHED, hl_subscription_breaker_force(on->listener, HL_BREAKER_FORCED_OPEN, &error)) \
+    X(HL_DETACHED, hl_publisher_open(on->bus, "another", NULL, &publisher))                     \
+    X(HL_DETACHED, hl_shared_publisher_open(on->bus, "others", NULL, &shared))                  \
+    X(HL_DETACHED, hl_component_add(on->bus, "late", &component, NULL, &error))                 \
+    X(HL_DETACHED, hl_components_start(on->bus, &error))                                        \
+    X(HL_DETACHED, hl_crash_report_enable(on->bus, STDERR_FILENO, &error))                      \
+    X(HL_DETACHED, hl_bus_replay(on->bus, &replay, &replayed, &error))                          \
+    X(HL_DETACHED, hl_bus_rebuild(on->bus, &rebuild, &rebuilt, &error))                         \
+    X(HL_DETACHED, hl_bus_snapshot(on->bus, HL_SECOND, &error))                                 \
+    X(HL_DETACHED, hl_bus_check_conservation(on->bus, &error))                                  \
+    X(HL_DETACHED, hl_dlq_list(on->dlq, NULL, look, NULL, &error))                              \
+    X(HL_DETACHED, hl_dlq_count(on->dlq, NULL, &count, &error))                                 \
+    X(HL_DETACHED, hl_dlq_get(on->dlq, 1, &letter, &error))                                     \
+    X(HL_DETACHED, hl_dlq_redrive(on->dlq, NULL, &count, &error))                               \
+    X(HL_DETACHED, hl_dlq_purge(on->dlq, NULL, &count, &error))                                 \
+    X(HL_DETACHED, hl_dlq_sync(on->dlq, &error))                                                \
+    X(OPEN, (hl_dlq_stats_get(on->dlq, &dlq_stats), HL_OK))                                     \
+    X(HL_DETACHED, hl_health_read(on->bus, 0, &health))                                         \
+    X(HL_DETACHED, hl_alert_read(on->bus, 0, &alert))                                           \
+    X(HL_DETACHED, hl_log_debug(on->bus, "faults", true))                                       \
+    X(OPEN, (hl_health_summary_read(on->bus, &summary), HL_OK))                                 \
+    X(OPEN, hl_bus_lane_stats(on->bus, "market_data", -1, &lane))                               \
+    X(OPEN, hl_bus_subscription_stats(on->bus, 0, &subscription))                               \
+    X(OPEN, (hl_subscription_stats_read(on->listener, &subscription), HL_OK))                   \
+    X(OPEN, hl_subscription_start(on->listener, 0, &count))                                     \
+    X(OPEN, hl_bus_thread_status(on->bus, 0, &thread))                                          \
+    X(OPEN, hl_bus_pool_stats(on->bus, &pool))                                                  \
+    X(OPEN, hl_bus_ladder_stats(on->bus, "market_data", 0, &ladder))                            \
+    X(OPEN, hl_bus_journal_stats(on->bus, 0, &journal))                                         \
+    X(OPEN, hl_bus_stop_report(on->bus, &report))                                               \
+    X(OPEN, hl_component_status_read(on->bus, 0, &part))                                        \
+    X(OPEN, hl_last(on->bus, on->quote, 1, (hl_event *)room, sizeof room))                      \
+    X(OPEN, hl_bus_publisher_cpu(on->bus, "feed", &number))                                     \
+    X(OPEN, hl_bus_partition(on->bus, "market_data", 0, &number))                               \
+    X(OPEN, (hl_bus_error(on->bus, &error), HL_OK))                                             \
+    X(OPEN, (hl_bus_print_plan(on->bus, text), HL_OK))                                          \
+    X(OPEN, (hl_topic_keys_refused(on->bus, on->quote), HL_OK))                                 \
+    X(OPEN, (hl_bus_notices_lost(on->bus), HL_OK))                                              \
+    X(OPEN, (hl_bus_now_ns(on->bus), HL_OK))                                                    \
+    X(OPEN, (hl_topic_name(on->bus, on->trade), HL_OK))                                         \
+    X(OPEN, (hl_source_name(on->bus, 1), HL_OK))                                                \
+    X(OPEN, (hl_bus_domain(on->bus, 0), HL_OK))                                                 \
+    X(OPEN, (hl_executor_turn(hl_bus_executor(on->bus, 0), 0), HL_OK))                          \
+    X(OPEN, (hl_publisher_flush(on->feed), HL_OK))                                              \
+    X(OPEN, (hl_components_stop(on->bus), HL_OK))                                               \
+    X(OPEN, (hl_crash_report_disable(on->bus), HL_OK))                                          \
+    X(OPEN, (hl_publisher_close(on->feed), HL_OK))                                              \
+    X(OPEN, (hl_shared_publisher_close(on->desk), HL_OK))                                       \
     X(OPEN, (hl_bus_destroy(on->bus), HL_OK))
 
 enum {
@@ -229,7 +229,7 @@ static void tear_down(const stage *on)
     own_stop(on->bus);
 }
 
-Test(fork, in_flight_a_child_is_told_that_the_bus_is_closed_by_every_call)
+Test(fork, in_flight_a_child_is_told_that_the_bus_is_detached_by_every_call)
 {
     stage on = set_up();
     forking = &on;

@@ -212,17 +212,17 @@ static int try_all(hl_bus *bus, hl_publisher *feed, hl_shared_publisher *feeds, 
 {
     const uint64_t value = 1;
     hl_claim claim;
-    if (hl_publish(feed, trade, 1, &value, 8) != HL_CLOSED)
+    if (hl_publish(feed, trade, 1, &value, 8) != HL_DETACHED)
         return 1;
-    if (hl_try_publish(feed, trade, 1, &value, 8) != HL_CLOSED)
+    if (hl_try_publish(feed, trade, 1, &value, 8) != HL_DETACHED)
         return 2;
-    if (hl_try_claim(feed, trade, 1, 8, &claim) != HL_CLOSED)
+    if (hl_try_claim(feed, trade, 1, 8, &claim) != HL_DETACHED)
         return 3;
-    if (hl_try_claim_run(feed, trade, 1, 8, 2, &claim) != HL_CLOSED)
+    if (hl_try_claim_run(feed, trade, 1, 8, 2, &claim) != HL_DETACHED)
         return 4;
-    if (hl_shared_publish(feeds, trade, 1, &value, 8) != HL_CLOSED)
+    if (hl_shared_publish(feeds, trade, 1, &value, 8) != HL_DETACHED)
         return 5;
-    if (hl_shared_try_claim(feeds, trade, 1, 8, &claim) != HL_CLOSED)
+    if (hl_shared_try_claim(feeds, trade, 1, 8, &claim) != HL_DETACHED)
         return 6;
     if (hl_executor_turn(hl_bus_executor(bus, 0), 0) != 0)
         return 7;
@@ -231,7 +231,7 @@ static int try_all(hl_bus *bus, hl_publisher *feed, hl_shared_publisher *feeds, 
     return 0;
 }
 
-Test(bus, a_forks_child_sees_it_closed_and_the_parent_nothing_of_it)
+Test(bus, a_forks_child_sees_it_detached_and_the_parent_nothing_of_it)
 {
     hl_bus *const bus = manual_start(NULL);
     const hl_topic trade = topic(bus, "market_data.trade");
