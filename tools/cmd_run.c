@@ -130,6 +130,8 @@ static hl_status configure(run_state *run, hl_error *error)
     set_load(run);
     if (run->options.journal_dir != NULL)
         run->config.journal_dir = run->options.journal_dir;
+    if (run->options.key_file != NULL)
+        run->config.journal_key_file = run->options.key_file;
     if (run->options.snapshot_events != 0 || run->options.snapshot_interval_ns != 0) {
         run->config.snapshot_events = run->options.snapshot_events;
         run->config.snapshot_interval_ns = run->options.snapshot_interval_ns;

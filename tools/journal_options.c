@@ -10,6 +10,7 @@
 
 #include <hotlane/event.h>
 
+#include "journal/crypt.h"
 #include "speed.h"
 
 #define NS_PER_SECOND (uint64_t)1000000000
@@ -332,12 +333,10 @@ static hl_exit read_operands(const journal_command *command, int argc, char **ar
 static hl_exit read_keys(const char *path, journal_options *options)
 {
     hl_error error = {0};
-    const hl_status status = hl_journal_keys_load(path, &options->keys, &error);
-    if (status == HL_OK || (path == NULL && (status == HL_NOT_FOUND || status == HL_UNSUPPORTED))) {
-        options->reading.keys = options->keys;
-        return HL_EXIT_OK;
-    }
-    return journal_failed(&error);
+    if (hl_crypt_keys_if_any(path, &options->keys, &error) != HL_OK)
+        return journal_failed(&error);
+    options->reading.keys = options->keys;
+    return HL_EXIT_OK;
 }
 
 hl_exit journal_options_parse(const journal_command *command, int argc, char **argv,

@@ -21,6 +21,7 @@ enum {
     OPTION_JOURNAL,
     OPTION_DURABILITY,
     OPTION_ACKNOWLEDGE,
+    OPTION_KEY_FILE,
     OPTION_RECOVER,
     OPTION_SNAPSHOT_EVENTS,
     OPTION_SNAPSHOT_INTERVAL,
@@ -50,6 +51,7 @@ static const struct option long_options[] = {
     {"journal", required_argument, NULL, OPTION_JOURNAL},
     {"durability", required_argument, NULL, OPTION_DURABILITY},
     {"acknowledge", required_argument, NULL, OPTION_ACKNOWLEDGE},
+    {"key-file", required_argument, NULL, OPTION_KEY_FILE},
     {"recover", no_argument, NULL, OPTION_RECOVER},
     {"snapshot-events", required_argument, NULL, OPTION_SNAPSHOT_EVENTS},
     {"snapshot-interval", required_argument, NULL, OPTION_SNAPSHOT_INTERVAL},
@@ -92,6 +94,9 @@ void run_options_print_usage(FILE *stream)
         "                      (default async)\n"
         "  --acknowledge FILE  append to FILE, as it goes, which sequences of each partition are\n"
         "                      given out, written and durable\n"
+        "  --key-file FILE     keys for the journal's encrypted segments (default: the "
+        "configuration's,\n"
+        "                      else HOTLANE_JOURNAL_KEY_FILE or HOTLANE_JOURNAL_KEY)\n"
         "  --recover           first bring books, positions and all other state up from the "
         "newest\n"
         "                      snapshots and the journal behind them, then go on where it was: "
@@ -256,6 +261,9 @@ static run_parse take(run_options *options, int option, int argc, char **argv)
         return RUN_PARSE_OK;
     case OPTION_ACKNOWLEDGE:
         options->acknowledge_path = optarg;
+        return RUN_PARSE_OK;
+    case OPTION_KEY_FILE:
+        options->key_file = optarg;
         return RUN_PARSE_OK;
     case OPTION_RECOVER:
         options->recover = true;

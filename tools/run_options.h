@@ -23,6 +23,7 @@ typedef struct run_options {
     const char *lcores;                    /* NULL: the configuration's */
     const char *journal_dir;               /* NULL: the configuration's */
     const char *acknowledge_path;          /* tell there how far the journal has come; NULL: no */
+    const char *key_file;                  /* NULL: the configuration's */
     bool recover;                          /* bring state up from the journal first */
     uint64_t snapshot_events;              /* 0 both: the configuration's word */
     uint64_t snapshot_interval_ns;

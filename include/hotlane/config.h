@@ -147,6 +147,9 @@ typedef struct hl_config {
     bool journal_io_uring; /* a sync of an `async` domain runs beside its next writes, by io_uring;
                               where that is refused, system.journal_state says so, and it waits */
     bool journal_salvage;  /* go on with what is good of a damaged journal; else it is refused */
+    const char *journal_key_file; /* keys for what the bus itself reads of encrypted segments:
+                                     hand-over, rebuild, replay (hl_journal_keys_load); NULL: as the
+                                     environment says, if it does */
     /* Snapshots of a partition's aggregates (aggregate.h), into the journal's directory: */
     uint64_t snapshot_events;      /* when it has so many events since the last; 0: not by number */
     uint64_t snapshot_interval_ns; /* or so long after it, if it has any; at least 10 ms; 0: not by
@@ -160,14 +163,15 @@ typedef struct hl_config {
     hl_log_level log_level; /* and from which level on; not HL_LOG_DEBUG, see hl_log_debug */
 } hl_config;
 
-#define HL_CONFIG_INIT                                                                            \
-    {                                                                                             \
-        sizeof(hl_config), NULL, 0, NULL, NULL, NULL, 0, 65536, 65536, 256, 64,                   \
-            50 * HL_MICROSECOND, 4096, HL_THREADS_OWN, true, true, NULL, NULL, 0, 0, 1, 1000,     \
-            5000, 0, 10, HL_SECOND, 0, 100 * HL_MILLISECOND, 4096, (uint64_t)16 << 20, NULL,      \
-            100 * HL_MILLISECOND, HL_SECOND, false, HL_LADDER_OPTIONS_INIT,                       \
-            HL_SAMPLING_OPTIONS_INIT, NULL, NULL, NULL, UINT64_C(67108864), NULL, true, false, 0, \
-            60 * HL_SECOND, 2, HL_HEALTH_OPTIONS_INIT, NULL, 0, NULL, NULL, HL_LOG_WARNING        \
+#define HL_CONFIG_INIT                                                                         \
+    {                                                                                          \
+        sizeof(hl_config), NULL, 0, NULL, NULL, NULL, 0, 65536, 65536, 256, 64,                \
+            50 * HL_MICROSECOND, 4096, HL_THREADS_OWN, true, true, NULL, NULL, 0, 0, 1, 1000,  \
+            5000, 0, 10, HL_SECOND, 0, 100 * HL_MILLISECOND, 4096, (uint64_t)16 << 20, NULL,   \
+            100 * HL_MILLISECOND, HL_SECOND, false, HL_LADDER_OPTIONS_INIT,                    \
+            HL_SAMPLING_OPTIONS_INIT, NULL, NULL, NULL, UINT64_C(67108864), NULL, true, false, \
+            NULL, 0, 60 * HL_SECOND, 2, HL_HEALTH_OPTIONS_INIT, NULL, 0, NULL, NULL,           \
+            HL_LOG_WARNING                                                                     \
     }
 
 #ifdef __cplusplus

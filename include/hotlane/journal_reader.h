@@ -61,7 +61,8 @@ typedef struct hl_journal_reader_options {
     hl_journal_filter filter; /* its pattern is copied */
     bool salvage; /* damage is an entry, and it goes on behind it; else HL_DAMAGED, and it stays */
     bool follow;  /* partitions and segments that come are read too; hl_journal_reader_wait works */
-    const hl_journal_keys *keys; /* NULL: encrypted segments are refused; outlives the reader */
+    const hl_journal_keys *keys; /* outlives the reader; NULL: encrypted segments are refused (in a
+                                    replay or rebuild: the bus's journal_key_file is read) */
 } hl_journal_reader_options;
 
 #define HL_JOURNAL_READER_OPTIONS_INIT            \

@@ -143,10 +143,10 @@ static bool copy_config(hl_bus *bus, const hl_config *config)
     bus->domains = hl_allocate(count, sizeof *bus->domains);
     const char **const publishers = calloc(config->publisher_count + 1, sizeof *publishers);
     bus->config.publishers = publishers;
-    bool whole = bus->domains != NULL && publishers != NULL &&
-                 keep_text(bus, &bus->config.default_domain) &&
-                 keep_text(bus, &bus->config.lcores) && keep_text(bus, &bus->config.dlq_path) &&
-                 keep_text(bus, &bus->config.journal_dir);
+    bool whole =
+        bus->domains != NULL && publishers != NULL && keep_text(bus, &bus->config.default_domain) &&
+        keep_text(bus, &bus->config.lcores) && keep_text(bus, &bus->config.dlq_path) &&
+        keep_text(bus, &bus->config.journal_dir) && keep_text(bus, &bus->config.journal_key_file);
     /* Without short cut: from here on the rules are the bus's own, to be freed. */
     whole = copy_alerts(bus) && whole;
     for (uint32_t i = 0; whole && i < config->publisher_count; i++) {

@@ -136,6 +136,7 @@ typedef struct file_config {
     uint64_t *journal_segment_bytes;
     bool *journal_io_uring;
     bool *journal_salvage;
+    char *journal_key_file;
     uint64_t *snapshot_events;
     uint64_t *snapshot_interval_ns;
     uint32_t *snapshots_kept;
@@ -344,6 +345,8 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_UINT_PTR("journal_segment_bytes", OPTIONAL, file_config, journal_segment_bytes),
     CYAML_FIELD_BOOL_PTR("journal_io_uring", OPTIONAL, file_config, journal_io_uring),
     CYAML_FIELD_BOOL_PTR("journal_salvage", OPTIONAL, file_config, journal_salvage),
+    CYAML_FIELD_STRING_PTR("journal_key_file", TEXT, file_config, journal_key_file, 0,
+                           CYAML_UNLIMITED),
     CYAML_FIELD_UINT_PTR("snapshot_events", OPTIONAL, file_config, snapshot_events),
     CYAML_FIELD_UINT_PTR("snapshot_interval_ns", OPTIONAL, file_config, snapshot_interval_ns),
     CYAML_FIELD_UINT_PTR("snapshots_kept", OPTIONAL, file_config, snapshots_kept),
@@ -611,6 +614,7 @@ static void take_settings(hl_config *config, const file_config *file)
     TAKE(config, file, journal_segment_bytes);
     TAKE(config, file, journal_io_uring);
     TAKE(config, file, journal_salvage);
+    config->journal_key_file = file->journal_key_file;
     TAKE(config, file, snapshot_events);
     TAKE(config, file, snapshot_interval_ns);
     TAKE(config, file, snapshots_kept);

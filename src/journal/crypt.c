@@ -224,3 +224,13 @@ hl_status hl_crypt_unlock(const hl_crypt_key *key, const hl_crypt_place *place, 
 }
 
 #endif
+
+hl_status hl_crypt_keys_if_any(const char *path, hl_journal_keys **ret_keys, hl_error *error)
+{
+    hl_journal_keys *keys = NULL;
+    const hl_status status = hl_journal_keys_load(path, &keys, error);
+    const bool none = path == NULL && (status == HL_NOT_FOUND || status == HL_UNSUPPORTED);
+    if (status == HL_OK || none)
+        *ret_keys = keys;
+    return none ? HL_OK : status;
+}

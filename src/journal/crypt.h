@@ -22,6 +22,10 @@ typedef struct hl_crypt_key {
 const hl_crypt_key *hl_crypt_newest(const hl_journal_keys *keys);
 const hl_crypt_key *hl_crypt_find(const hl_journal_keys *keys, uint64_t id);
 
+/* As hl_journal_keys_load; HL_OK and NULL where nobody names a key: `path` is NULL, and the
+ * environment has none or this build no encryption. */
+hl_status hl_crypt_keys_if_any(const char *path, hl_journal_keys **ret_keys, hl_error *error);
+
 hl_status hl_crypt_nonce(uint8_t ret_nonce[HL_CRYPT_NONCE_SIZE]);
 
 /* What a frame is bound to: it is found wrong in another place or another segment. */

@@ -36,6 +36,7 @@ struct hl_past_run {
 struct hl_handover {
     hl_bus *bus;
     hl_feed *feeds;
+    const hl_journal_keys *keys;
     hl_adoption names;
     hl_event *copy; /* with room for the largest payload of a slot */
     hl_past_run *runs;
@@ -97,7 +98,7 @@ static hl_status prepare(hl_partition *partition, const uint64_t *after_sequence
         return hl_error_set(error, HL_NO_MEMORY, "no memory to read its past");
     run->handover = handover;
     run->feed = &handover->feeds[partition->number];
-    run->packed = hl_packed_io_create(run->feed->options.io, NULL);
+    run->packed = hl_packed_io_create(run->feed->options.io, handover->keys);
     hl_status status = run->packed != NULL
                            ? HL_OK
                            : hl_error_set(error, HL_NO_MEMORY, "no memory to read its past");
@@ -432,7 +433,7 @@ void hl_handover_halt(hl_handover *handover)
 
 /* ---- made and freed ---- */
 
-hl_handover *hl_handover_make(hl_bus *bus, hl_feed *feeds)
+hl_handover *hl_handover_make(hl_bus *bus, hl_feed *feeds, const hl_journal_keys *keys)
 {
     hl_handover *const handover = hl_allocate(1, sizeof *handover);
     uint32_t room = 0;
@@ -444,6 +445,7 @@ hl_handover *hl_handover_make(hl_bus *bus, hl_feed *feeds)
     }
     handover->bus = bus;
     handover->feeds = feeds;
+    handover->keys = keys;
     handover->copy = hl_allocate(1, room);
     pthread_mutex_init(&handover->lock, NULL);
     pthread_cond_init(&handover->wake, NULL);

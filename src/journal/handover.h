@@ -13,13 +13,15 @@
 #ifndef HL_JOURNAL_HANDOVER_H
 #define HL_JOURNAL_HANDOVER_H
 
+#include <hotlane/journal_reader.h>
+
 #include "bus/past.h"
 #include "journal/feed.h"
 
 typedef struct hl_handover hl_handover;
 
-/* NULL: no memory. `feeds`: by partition. */
-hl_handover *hl_handover_make(hl_bus *bus, hl_feed *feeds);
+/* NULL: no memory. `feeds`: by partition; `keys` (may be NULL) decrypt; both outlive it. */
+hl_handover *hl_handover_make(hl_bus *bus, hl_feed *feeds, const hl_journal_keys *keys);
 
 /* Starts the thread when it is wanted, or does its work where there is to be none. The housekeeper.
  */

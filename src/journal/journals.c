@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "bus/thread_request.h"
+#include "journal/crypt.h"
 #include "journal/handover.h"
 #include "journal/progress.h"
 #include "journal/scribe.h"
@@ -12,6 +13,7 @@ struct hl_journals {
     hl_scribe *scribes;
     uint32_t scribe_count;
     hl_handover *handover; /* NULL: the bus has no workers */
+    hl_journal_keys *keys; /* of the handover; NULL: none */
 };
 
 static bool is_journaled(const hl_partition *partition)
@@ -72,7 +74,11 @@ static hl_status make_handover(hl_bus *bus, hl_error *error)
 {
     if (bus->config.max_workers == 0)
         return HL_OK;
-    bus->journals->handover = hl_handover_make(bus, bus->journals->feeds);
+    const hl_status status =
+        hl_crypt_keys_if_any(bus->config.journal_key_file, &bus->journals->keys, error);
+    if (status != HL_OK)
+        return status;
+    bus->journals->handover = hl_handover_make(bus, bus->journals->feeds, bus->journals->keys);
     if (bus->journals->handover == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "no memory for the journal");
     bus->past_source = &hl_handover_source;
@@ -167,6 +173,7 @@ static void destroy(hl_bus *bus)
     for (uint32_t i = 0; i < journals->scribe_count; i++)
         free(journals->scribes[i].feeds);
     hl_handover_free(journals->handover);
+    hl_journal_keys_free(journals->keys);
     free(journals->feeds);
     free(journals->scribes);
     free(journals);

@@ -16,6 +16,7 @@
 #include "bus/bus.h"
 #include "bus/dispatch.h"
 #include "journal/adopt.h"
+#include "journal/crypt.h"
 #include "journal/reader.h"
 
 /* What a handler has published, and the journal has not confirmed yet. */
@@ -37,7 +38,8 @@ typedef struct replay {
     hl_replay_report *report;
     hl_error *error;
     hl_journal_reader *reader;
-    hl_executor *turning; /* whose partition's handlers run; NULL: none */
+    hl_journal_keys *keys; /* of the bus, where the options name none */
+    hl_executor *turning;  /* whose partition's handlers run; NULL: none */
     hl_adoption names;
     outputs *queues;          /* by (from, to, priority) */
     uint64_t *last_sequences; /* by partition: what it will go on behind */
@@ -414,6 +416,17 @@ static hl_status check(replay *self)
     return status;
 }
 
+static hl_status open_reader(replay *self)
+{
+    hl_journal_reader_options reading = self->options->reading;
+    hl_status status = HL_OK;
+    if (reading.keys == NULL)
+        status = hl_crypt_keys_if_any(self->bus->config.journal_key_file, &self->keys, self->error);
+    if (self->keys != NULL)
+        reading.keys = self->keys;
+    return status == HL_OK ? hl_journal_reader_open(&reading, &self->reader, self->error) : status;
+}
+
 static hl_status begin(replay *self)
 {
     hl_bus *const bus = self->bus;
@@ -441,8 +454,7 @@ static hl_status begin(replay *self)
         turn_as(self, &bus->executors[i]);
         hl_executor_obey(&bus->executors[i]);
     }
-    const hl_status opened =
-        hl_journal_reader_open(&self->options->reading, &self->reader, self->error);
+    const hl_status opened = open_reader(self);
     return opened == HL_OK && self->plan != NULL ? begin_by_plan(self) : opened;
 }
 
@@ -452,6 +464,7 @@ static void end(replay *self)
     hl_bus *const bus = self->bus;
     turn_as(self, NULL);
     hl_journal_reader_close(self->reader);
+    hl_journal_keys_free(self->keys);
     if (!self->has_begun)
         return;
     for (uint32_t i = 0; i < bus->partition_count; i++)

@@ -281,6 +281,24 @@ class Recover(Recovery):
         done = hotlane("run", *options, "--limit", "15000", expected=1)
         self.assertIn("what its aggregates were is not to be known", done.stderr)
 
+    def test_from_encrypted_segments_with_their_key_alone(self):
+        keys = self.folder / "keys"
+        keys.write_text("5a" * 32 + "\n")
+        with_keys = ["--key-file", str(keys)]
+        options = ["--journal", self.journal, "--deterministic", "--recover"]
+        report(*options, "--limit", "5000")
+        last = report(*options, "--limit", "10000")
+        packed = subprocess.run([HOTLANE, "journal", "compact", "--encrypt", *with_keys,
+                                 self.journal], capture_output=True, text=True, check=False)
+        if "without libsodium" in packed.stderr:
+            self.skipTest(packed.stderr)
+        self.assertEqual(packed.returncode, 0, packed.stderr)
+        shutil.rmtree(self.folder / "journal" / "snapshots.d")
+        done = hotlane("run", *options, "--limit", "10000", expected=1)
+        self.assertIn("key", done.stderr)
+        self.assert_same(report(*options, "--limit", "10000", *with_keys), last)
+        self.assert_same(report("--replay", self.journal, "--limit", "10000", *with_keys), last)
+
 
 class RecoverShards(Recovery):
     """The same where market_data has shards: a crash leaves each of them at another message of the

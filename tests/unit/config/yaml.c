@@ -114,6 +114,7 @@ Test(yaml, the_example_states_the_defaults)
     cr_assert_eq(config->journal_segment_bytes, plain.journal_segment_bytes);
     cr_assert_eq(config->journal_io_uring, plain.journal_io_uring);
     cr_assert_eq(config->journal_salvage, plain.journal_salvage);
+    cr_assert_null(config->journal_key_file);
     cr_assert_eq(config->snapshot_events, plain.snapshot_events);
     cr_assert_eq(config->snapshot_interval_ns, plain.snapshot_interval_ns);
     cr_assert_eq(config->snapshots_kept, plain.snapshots_kept);
@@ -225,6 +226,7 @@ Test(yaml, the_example_has_every_key)
                                        "journal_segment_bytes",
                                        "journal_io_uring",
                                        "journal_salvage",
+                                       "journal_key_file",
                                        "snapshot_events",
                                        "snapshot_interval_ns",
                                        "snapshots_kept",
@@ -256,6 +258,7 @@ Test(yaml, every_value_arrives)
                                    "turn_budget_ns: 19000000000\n"
                                    "handler_budget_ns: 18000000000\n"
                                    "dlq_path: x.dlq\n"
+                                   "journal_key_file: x.keys\n"
                                    "dlq_memory_bytes: 2000000\n"
                                    "retry_events: 17\n"
                                    "spin_before_park_ns: 15000000000\n"
@@ -316,6 +319,7 @@ Test(yaml, every_value_arrives)
     cr_assert_eq(config->retry_events, 17);
     cr_assert_eq(config->dlq_memory_bytes, 2000000);
     cr_assert_str_eq(config->dlq_path, "x.dlq");
+    cr_assert_str_eq(config->journal_key_file, "x.keys");
     cr_assert_eq(config->handler_budget_ns, 18000000000);
     cr_assert_eq(config->turn_budget_ns, 19000000000);
     cr_assert_eq(config->stall_backtrace, true);

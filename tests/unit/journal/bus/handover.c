@@ -8,13 +8,14 @@
 #include <hotlane/system.h>
 
 #include "bus/bus.h"
+#include "journal/retention.h"
 #include "manual_bus.h"
 #include "tests/temporary_directory.h"
 
 /* ---- a bus whose market_data and spread are journaled, fill with sync ---- */
 
 static char directory[TEMPORARY_DIRECTORY_SIZE];
-static hl_domain_config domains[MANUAL_DOMAINS];
+static hl_domain_config domains[MANUAL_DOMAINS + 1]; /* and `system` */
 static recorder seen;
 
 static void set_up(void)
@@ -29,15 +30,25 @@ static void tear_down(void)
 
 TestSuite(handover, .init = set_up, .fini = tear_down);
 
+static const char *key_file; /* of the bus; NULL: none */
+
 static hl_bus *start(void)
 {
-    memcpy(domains, manual_domains, sizeof domains);
+    memcpy(domains, manual_domains, sizeof manual_domains);
+    domains[MANUAL_DOMAINS] = (hl_domain_config){.name = "system",
+                                                 .priority = HL_BACKGROUND,
+                                                 .shards = 1,
+                                                 .slot_size_bytes = 512,
+                                                 .ring_slots = 64,
+                                                 .handler_ring_slots = 4};
     domains[MANUAL_MARKET_DATA].durability = HL_DURABILITY_ASYNC;
     domains[MANUAL_SPREAD].durability = HL_DURABILITY_ASYNC;
     domains[MANUAL_FILL].durability = HL_DURABILITY_SYNC;
     hl_config config = manual_config();
     config.domains = domains;
+    config.domain_count = MANUAL_DOMAINS + 1;
     config.journal_dir = directory;
+    config.journal_key_file = key_file;
     config.journal_segment_bytes = 64 << 10;
     config.max_workers = config.min_workers = 2;
     return manual_start(&config);
@@ -351,6 +362,131 @@ Test(handover, from_the_start_is_from_the_oldest_there_is)
     assert_values_follow(&seen, 1501 - seen.count, seen.count);
     cr_assert_geq(seen.count, 100);
     manual_stop(bus);
+}
+
+/* ---- packed segments ---- */
+
+static char key_path[TEMPORARY_DIRECTORY_SIZE + 8];
+
+/* A file of this key, repeated to its 64 digits. */
+static hl_journal_keys *write_key(char digit)
+{
+    hl_journal_keys *keys = NULL;
+    hl_error error = {.text = ""};
+    snprintf(key_path, sizeof key_path, "%s/keys", directory);
+    FILE *const file = fopen(key_path, "w");
+    cr_assert_not_null(file);
+    for (int i = 0; i < 64; i++)
+        fputc(digit, file);
+    fclose(file);
+    const hl_status status = hl_journal_keys_load(key_path, &keys, &error);
+    if (status == HL_UNSUPPORTED)
+        cr_skip_test("%s", error.text);
+    cr_assert_eq(status, HL_OK, "%s", error.text);
+    return keys;
+}
+
+/* All that is sealed, as `hotlane journal compact` does, beside the bus that writes. */
+static void pack_sealed(bool compress, const hl_journal_keys *keys)
+{
+    const hl_retention_options options = {
+        .directory = directory, .pack = true, .compress = compress, .keys = keys};
+    hl_retention_result result;
+    hl_error error = {.text = ""};
+    const hl_status status = hl_retention_apply(hl_io_posix(), &options, &result, &error);
+    if (status == HL_UNSUPPORTED)
+        cr_skip_test("%s", error.text);
+    cr_assert_eq(status, HL_OK, "%s", error.text);
+    cr_assert_geq(result.packed, 2);
+}
+
+/* A late one, and one that is ejected while all but the newest segment is packed. */
+static void catch_up_through_packed(bool compress, const hl_journal_keys *keys)
+{
+    static recorder late;
+    hl_bus *const bus = start();
+    hl_subscription_options options = options_from(HL_FROM_NOW);
+    hl_subscription *const ejected = subscribe(bus, "market_data.>", &seen, &options);
+    settle(bus);
+    publish_slowly(bus, "market_data.trade", 1, 2500);
+    settle(bus);
+    cr_assert(stats_of(ejected).ejected);
+    pack_sealed(compress, keys);
+    const uint32_t before = seen.count;
+    const hl_past last = {.from = HL_FROM_LAST};
+    cr_assert_eq(hl_subscription_reattach_from(ejected, &last), HL_OK);
+    options.past.from = HL_FROM_START;
+    subscribe(bus, "market_data.>", &late, &options);
+    for (int i = 0; i < 20 && (late.count < 2500 || seen.count < 2501); i++)
+        settle(bus);
+    publish(open_publisher(bus, "feed", NULL), topic(bus, "market_data.trade"), 1, 2501);
+    settle(bus);
+    assert_values_follow(&late, 1, 2501);
+    cr_assert_eq(seen.entries[before - 1].flags, HL_EVENT_EJECTED);
+    cr_assert_eq(seen.count, 2502, "each once, and that it was detached");
+    for (uint32_t i = before; i < seen.count; i++)
+        cr_assert_eq(seen.entries[i].value, i, "%u", i);
+    cr_assert_eq(stats_of(ejected).missed, 0);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(handover, through_segments_that_were_compressed_meanwhile)
+{
+    catch_up_through_packed(true, NULL);
+}
+
+Test(handover, through_segments_that_were_encrypted_meanwhile)
+{
+    hl_journal_keys *const keys = write_key('a');
+    key_file = key_path;
+    catch_up_through_packed(false, keys);
+    hl_journal_keys_free(keys);
+}
+
+static char told[160];
+
+static hl_status note_hand_over(const hl_event *event, hl_publisher *out, void *context)
+{
+    const hl_system_hand_over *const news = hl_payload(event);
+    (void)out, (void)context;
+    if (news->state == HL_HAND_OVER_WAITING)
+        snprintf(told, sizeof told, "%s", news->text);
+    return HL_OK;
+}
+
+Test(handover, without_the_key_it_waits_and_says_why)
+{
+    hl_journal_keys *const keys = write_key('b');
+    hl_bus *const bus = start();
+    cr_assert_eq(hl_subscribe(bus, "system.hand_over", note_hand_over, NULL, NULL, NULL), HL_OK);
+    publish_slowly(bus, "market_data.trade", 1, 2500);
+    pack_sealed(false, keys);
+    hl_journal_keys_free(keys);
+    const hl_subscription_options options = options_from(HL_FROM_START);
+    hl_subscription *const late = subscribe(bus, "market_data.>", &seen, &options);
+    settle(bus);
+    cr_assert(stats_of(late).catching_up);
+    cr_assert_eq(seen.count, 0);
+    cr_assert_not_null(strstr(told, "key"), "%s", told);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(handover, a_key_file_that_is_none_is_refused_before_the_bus_is_made)
+{
+    hl_config config = manual_config();
+    hl_bus *bus = NULL;
+    hl_error error = {.text = ""};
+    memcpy(domains, manual_domains, sizeof manual_domains);
+    domains[MANUAL_MARKET_DATA].durability = HL_DURABILITY_ASYNC;
+    hl_journal_keys_free(write_key('c')); /* skips where there is no encryption */
+    config.domains = domains;
+    config.journal_dir = directory;
+    config.journal_key_file = "/nowhere/keys";
+    config.max_workers = config.min_workers = 2;
+    cr_assert_eq(hl_bus_create(&config, &bus, &error), HL_SYSTEM);
+    cr_assert_not_null(strstr(error.text, "/nowhere/keys"), "%s", error.text);
 }
 
 /* ---- ends ---- */
