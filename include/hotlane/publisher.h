@@ -64,15 +64,17 @@ typedef struct hl_claim {
     uint32_t count;        /* slots */
     /* The library's own: */
     void *lane;
-    unsigned char *slots;
     uint64_t position;
+    unsigned char *slots; /* this and what follows: of several slots only */
     uint64_t mask;
     uint64_t slot_size_bytes;
 } hl_claim;
 
-/* The event in the index-th slot of a claim of several; its payload is behind it. */
+/* The event in the index-th slot of a claim, 0 to count - 1; its payload is behind it. */
 static inline hl_event *hl_claim_event(const hl_claim *claim, uint32_t index)
 {
+    if (index == 0)
+        return claim->event;
     return (hl_event *)(void *)(claim->slots +
                                 ((claim->position + index) & claim->mask) * claim->slot_size_bytes);
 }

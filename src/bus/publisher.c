@@ -74,17 +74,20 @@ static inline void write_header(hl_event *event, const story *of, hl_event_tail 
 static inline void open_claim(hl_claim *claim, hl_outlet *outlet, uint64_t position, uint32_t count,
                               const story *of, hl_event_tail tail)
 {
+    unsigned char *const first =
+        outlet->slots + (position & outlet->mask) * outlet->slot_size_bytes;
     claim->lane = outlet;
-    claim->slots = outlet->slots;
     claim->position = position;
-    claim->mask = outlet->mask;
-    claim->slot_size_bytes = outlet->slot_size_bytes;
     claim->count = count;
     claim->payload_size = of->payload_size;
-    hl_event *const first = hl_claim_event(claim, 0);
-    claim->event = first;
-    claim->payload = first + 1;
-    write_header(first, of, tail);
+    claim->event = (hl_event *)(void *)first;
+    claim->payload = claim->event + 1;
+    write_header(claim->event, of, tail);
+    if (count == 1)
+        return; /* hl_claim_event needs the rest for the others */
+    claim->slots = outlet->slots;
+    claim->mask = outlet->mask;
+    claim->slot_size_bytes = outlet->slot_size_bytes;
     for (uint32_t i = 1; i < count; i++)
         write_header(hl_claim_event(claim, i), of, tail);
 }
@@ -94,7 +97,6 @@ static inline void open_cell(hl_claim *claim, hl_outlet *outlet, hl_event *cell,
                              const story *of, hl_event_tail tail)
 {
     *claim = (hl_claim){.lane = outlet,
-                        .slots = (unsigned char *)cell,
                         .position = seat,
                         .count = 1,
                         .event = cell,
@@ -424,9 +426,9 @@ static inline __attribute__((always_inline)) hl_status claim_one(hl_publisher *p
     if (outlet->kind != HL_OUTLET_EXCLUSIVE)
         return may_wait ? claim_other(publisher, outlet, topic, key, payload_size, ret_claim)
                         : try_claim_other(publisher, outlet, topic, key, payload_size, ret_claim);
-    if (check_shape(outlet, payload_size, gate_of(outlet)) != HL_OK)
+    if (payload_size > outlet->payload_room_bytes)
         return claim_any(publisher, topic, key, payload_size, may_wait, ret_claim);
-    /* GATE: counted before the gate is looked at again. */
+    /* GATE: counted before the gate is looked at. */
     hl_count(&outlet->counts.attempts, 1);
     uint64_t position;
     if (gate_of(outlet) != HL_GATE_OPEN || !hl_spsc_try_claim(&outlet->exclusive, 1, &position)) {
@@ -505,8 +507,9 @@ static inline void make_visible(hl_outlet *outlet, uint64_t position, uint32_t c
  * when that call ended. */
 static bool is_staged(const hl_outlet *outlet, const hl_claim *claim)
 {
-    if (claim->slots != outlet->slots)
-        return claim->event == outlet->staged_cell;
+    const uintptr_t offset = (uintptr_t)claim->event - (uintptr_t)outlet->slots;
+    if (offset >= (outlet->mask + 1) * outlet->slot_size_bytes)
+        return claim->event == outlet->staged_cell; /* no slot of the ring */
     return claim->position - outlet->staged_from < outlet->staged_slots;
 }
 
