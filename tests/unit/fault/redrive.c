@@ -314,7 +314,7 @@ Test(redrive, letters_without_room_are_kept_until_there_is_some)
         config.dlq_memory_bytes = (uint64_t)64 << 20;
         set_up(&f, &config, 0, NULL);
         f.patient.answer = HL_REJECT;
-        const uint32_t events = 12000;
+        const uint32_t events = 36000; /* more than there is room for between two housekeepings */
         for (uint32_t i = 0; i < events; i++) {
             publish(f.feed, f.trade, 5, i);
             turn_all(f.bus);
