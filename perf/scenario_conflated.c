@@ -254,7 +254,8 @@ hl_status perf_scenario_conflated(perf_run *run, hl_error *error)
                             .measure = measure,
                             .context = run,
                             .metrics = metrics,
-                            .metric_count = VALUES};
+                            .metric_count = VALUES,
+                            .floor = PERF_FLOOR_ONE_WAY};
     perf_result_note(run->result,
                      "CPU %u publishes %u keys in turn, in bursts of %u that are timed; the bus's "
                      "executor is on CPU %u, its handler works for %.0f ns; the ring's, which the "
