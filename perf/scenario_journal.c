@@ -8,20 +8,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
-#include <math.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/allocate.h"
 #include "base/error.h"
 #include "journal/io_uring.h"
 #include "perf/bus_bench.h"
 #include "perf/journal_live.h"
 #include "perf/journal_place.h"
 #include "perf/journal_read.h"
+#include "perf/latency.h"
 
 #define DISK          "/var/tmp"
 #define MEMORY        "/dev/shm"
@@ -48,10 +47,8 @@ typedef struct journal_context {
 
 static hl_histogram *make_histogram(hl_error *error)
 {
-    hl_histogram *const histogram = hl_allocate(1, hl_histogram_size_bytes(PERF_HISTOGRAM_DIGITS));
-    if (histogram != NULL)
-        hl_histogram_init(histogram, PERF_HISTOGRAM_DIGITS);
-    else
+    hl_histogram *const histogram = perf_histogram_make(PERF_HISTOGRAM_DIGITS);
+    if (histogram == NULL)
         hl_error_set(error, HL_NO_MEMORY, "no memory for a histogram");
     return histogram;
 }
