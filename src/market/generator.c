@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "market/itch_writer.h"
 
 #define DEFAULT_MESSAGES 400000
 #define LEAST_MESSAGES   1000
@@ -14,11 +15,10 @@
 #define DEFAULT_SYMBOLS  8
 #define MOST_SYMBOLS     64
 
-#define TICKS          8192 /* prices of a symbol: 1 to TICKS - 1 cents */
-#define TICK_PRICE     100  /* a cent in ITCH's unit */
-#define MOST_LIVE      4096 /* orders of a symbol in its book at once */
-#define NONE           (-1)
-#define CROSS_ORDER_NO 0 /* a trade without a displayed order names order 0 */
+#define TICKS      8192 /* prices of a symbol: 1 to TICKS - 1 cents */
+#define TICK_PRICE 100  /* a cent in ITCH's unit */
+#define MOST_LIVE  4096 /* orders of a symbol in its book at once */
+#define NONE       (-1)
 
 #define NS_US       UINT64_C(1000)
 #define NS_MS       (1000 * NS_US)
@@ -98,8 +98,7 @@ typedef struct book_level {
 
 /* One book for both sides: they never overlap. */
 typedef struct traded_symbol {
-    char stock[9]; /* padded with spaces */
-    uint16_t locate;
+    market_itch_stock stock;
     int32_t start_tick; /* where the day begins */
     int32_t walk_ticks; /* the random part of the fair price */
     int32_t fair_tick;
@@ -114,14 +113,8 @@ typedef struct traded_symbol {
 
 typedef struct generator {
     random_source random;
-    uint8_t *bytes;
-    size_t size_bytes;
-    size_t capacity_bytes;
-    bool out_of_memory;
-    uint64_t now_ns;
+    market_itch_writer itch;
     uint64_t next_order;
-    uint64_t next_match;
-    uint32_t written; /* messages */
     uint32_t symbol_count;
     int32_t live_target; /* orders that a book should hold */
     bool sweeping;       /* the last message took from a book, and the next one may at once */
@@ -156,221 +149,6 @@ static const day_stretch stretches[STRETCH_COUNT] = {
     [CRASH] = {CLOCK(13, 0), NS_MIN, 310, 80, 40, 2000, 360, 1000, 920},
     [RECOVERY] = {CLOCK(13, 16), 2 * NS_HOUR + 44 * NS_MIN, 180, 20, 2, 45, 10 * NS_US, 920, 960},
 };
-
-/* ---- writing ITCH ---- */
-
-/* Room for one message with its length; NULL when there is no memory. */
-static uint8_t *reserve(generator *day, size_t length_bytes)
-{
-    const size_t record_bytes = length_bytes + 2;
-    if (day->out_of_memory)
-        return NULL;
-    if (day->size_bytes + record_bytes > day->capacity_bytes) {
-        const size_t capacity_bytes = day->capacity_bytes * 2 + 65536;
-        uint8_t *const larger = realloc(day->bytes, capacity_bytes);
-        if (larger == NULL) {
-            day->out_of_memory = true;
-            return NULL;
-        }
-        day->bytes = larger;
-        day->capacity_bytes = capacity_bytes;
-    }
-    uint8_t *const at = day->bytes + day->size_bytes;
-    day->size_bytes += record_bytes;
-    return at;
-}
-
-static uint8_t *put(uint8_t *at, uint64_t value, int width_bytes)
-{
-    for (int i = width_bytes - 1; i >= 0; i--)
-        *at++ = (uint8_t)(value >> (8 * i));
-    return at;
-}
-
-static uint8_t *put_text(uint8_t *at, const char *text, size_t length)
-{
-    memcpy(at, text, length);
-    return at + length;
-}
-
-/* Length, type, locate, tracking number 0, time. NULL as reserve(). */
-static uint8_t *begin(generator *day, uint8_t type, size_t length_bytes, uint16_t locate)
-{
-    uint8_t *at = reserve(day, length_bytes);
-    if (at == NULL)
-        return NULL;
-    day->written++;
-    at = put(at, length_bytes, 2);
-    at = put(at, type, 1);
-    at = put(at, locate, 2);
-    at = put(at, 0, 2);
-    return put(at, day->now_ns, 6);
-}
-
-static void write_system_event(generator *day, uint8_t code, uint64_t time_ns)
-{
-    day->now_ns = time_ns;
-    uint8_t *const at = begin(day, 'S', 12, 0);
-    if (at != NULL)
-        put(at, code, 1);
-}
-
-static void write_directory(generator *day, const traded_symbol *symbol)
-{
-    uint8_t *at = begin(day, 'R', 39, symbol->locate);
-    if (at == NULL)
-        return;
-    at = put_text(at, symbol->stock, 8);
-    at = put_text(at, "QN", 2); /* Nasdaq Global Select, financial status normal */
-    at = put(at, 100, 4);       /* round lot */
-    at = put_text(at, "NCZ PN 1N", 9);
-    put_text(put(at, 0, 4), "N", 1); /* ETP leverage 0, inverse N */
-}
-
-static void write_trading_action(generator *day, const traded_symbol *symbol, char state,
-                                 const char *reason)
-{
-    uint8_t *at = begin(day, 'H', 25, symbol->locate);
-    if (at == NULL)
-        return;
-    at = put_text(at, symbol->stock, 8);
-    at = put(at, (uint8_t)state, 1);
-    at = put(at, ' ', 1);
-    put_text(at, reason, 4);
-}
-
-static void write_short_sale_state(generator *day, const traded_symbol *symbol, char action)
-{
-    uint8_t *const at = begin(day, 'Y', 20, symbol->locate);
-    if (at != NULL)
-        put(put_text(at, symbol->stock, 8), (uint8_t)action, 1);
-}
-
-static void write_market_maker(generator *day, const traded_symbol *symbol)
-{
-    uint8_t *at = begin(day, 'L', 26, symbol->locate);
-    if (at == NULL)
-        return;
-    at = put_text(at, "MKRA", 4);
-    at = put_text(at, symbol->stock, 8);
-    put_text(at, "YNA", 3); /* primary, normal mode, active */
-}
-
-/* Levels of the market-wide circuit breaker (in 1e-8), of an index that stands at 5,000. */
-static void write_breaker_levels(generator *day)
-{
-    uint8_t *at = begin(day, 'V', 35, 0);
-    if (at == NULL)
-        return;
-    at = put(at, UINT64_C(465000000000), 8);
-    at = put(at, UINT64_C(435000000000), 8);
-    put(at, UINT64_C(400000000000), 8);
-}
-
-static void write_breaker_status(generator *day, char breached_level)
-{
-    uint8_t *const at = begin(day, 'W', 12, 0);
-    if (at != NULL)
-        put(at, (uint8_t)breached_level, 1);
-}
-
-static void write_cross(generator *day, const traded_symbol *symbol, uint64_t shares, char type)
-{
-    uint8_t *at = begin(day, 'Q', 40, symbol->locate);
-    if (at == NULL)
-        return;
-    at = put(at, shares, 8);
-    at = put_text(at, symbol->stock, 8);
-    at = put(at, (uint64_t)symbol->fair_tick * TICK_PRICE, 4);
-    at = put(at, day->next_match++, 8);
-    put(at, (uint8_t)type, 1);
-}
-
-static void write_imbalance(generator *day, const traded_symbol *symbol, uint64_t paired, char type)
-{
-    uint8_t *at = begin(day, 'I', 50, symbol->locate);
-    if (at == NULL)
-        return;
-    at = put(at, paired, 8);
-    at = put(at, 0, 8); /* no imbalance */
-    at = put(at, 'N', 1);
-    at = put_text(at, symbol->stock, 8);
-    for (int i = 0; i < 3; i++) /* far, near and current reference price */
-        at = put(at, (uint64_t)symbol->fair_tick * TICK_PRICE, 4);
-    at = put(at, (uint8_t)type, 1);
-    put(at, 'L', 1);
-}
-
-static void write_add(generator *day, const traded_symbol *symbol, const book_order *order,
-                      bool attributed)
-{
-    uint8_t *at = begin(day, attributed ? 'F' : 'A', attributed ? 40 : 36, symbol->locate);
-    if (at == NULL)
-        return;
-    at = put(at, order->number, 8);
-    at = put(at, order->side, 1);
-    at = put(at, order->shares, 4);
-    at = put_text(at, symbol->stock, 8);
-    at = put(at, (uint64_t)order->tick * TICK_PRICE, 4);
-    if (attributed)
-        put_text(at, "MKRA", 4);
-}
-
-static void write_execution(generator *day, const traded_symbol *symbol, const book_order *order,
-                            uint32_t shares, bool with_price)
-{
-    uint8_t *at = begin(day, with_price ? 'C' : 'E', with_price ? 36 : 31, symbol->locate);
-    if (at == NULL)
-        return;
-    at = put(at, order->number, 8);
-    at = put(at, shares, 4);
-    at = put(at, day->next_match++, 8);
-    if (with_price) {
-        at = put(at, 'Y', 1);
-        put(at, (uint64_t)order->tick * TICK_PRICE, 4);
-    }
-}
-
-static void write_reduction(generator *day, const traded_symbol *symbol, const book_order *order,
-                            uint32_t shares)
-{
-    uint8_t *const at = begin(day, 'X', 23, symbol->locate);
-    if (at != NULL)
-        put(put(at, order->number, 8), shares, 4);
-}
-
-static void write_deletion(generator *day, const traded_symbol *symbol, const book_order *order)
-{
-    uint8_t *const at = begin(day, 'D', 19, symbol->locate);
-    if (at != NULL)
-        put(at, order->number, 8);
-}
-
-static void write_replacement(generator *day, const traded_symbol *symbol, uint64_t old_number,
-                              const book_order *order)
-{
-    uint8_t *at = begin(day, 'U', 35, symbol->locate);
-    if (at == NULL)
-        return;
-    at = put(at, old_number, 8);
-    at = put(at, order->number, 8);
-    at = put(at, order->shares, 4);
-    put(at, (uint64_t)order->tick * TICK_PRICE, 4);
-}
-
-static void write_hidden_trade(generator *day, const traded_symbol *symbol, uint32_t shares,
-                               int32_t tick)
-{
-    uint8_t *at = begin(day, 'P', 44, symbol->locate);
-    if (at == NULL)
-        return;
-    at = put(at, CROSS_ORDER_NO, 8);
-    at = put(at, 'B', 1); /* since 2014 always B */
-    at = put(at, shares, 4);
-    at = put_text(at, symbol->stock, 8);
-    at = put(at, (uint64_t)tick * TICK_PRICE, 4);
-    put(at, day->next_match++, 8);
-}
 
 /* ---- the books that keep the day consistent ---- */
 
@@ -470,19 +248,27 @@ static int32_t random_tick(generator *day, const traded_symbol *symbol, uint8_t 
 
 /* ---- what happens ---- */
 
+static market_itch_order itch_order(const book_order *order)
+{
+    return (market_itch_order){order->number, order->shares, (uint32_t)order->tick * TICK_PRICE,
+                               order->side};
+}
+
 static void add_order(generator *day, traded_symbol *symbol)
 {
     const uint8_t side = chance(&day->random, 500) ? 'B' : 'S';
     const int32_t tick = random_tick(day, symbol, side);
     const book_order *const added =
         book_insert(symbol, day->next_order++, side, tick, random_shares(day));
-    write_add(day, symbol, added, chance(&day->random, 80));
+    const market_itch_order told = itch_order(added);
+    market_itch_write_add(&day->itch, &symbol->stock, &told, chance(&day->random, 80));
 }
 
 static void delete_order(generator *day, traded_symbol *symbol)
 {
     book_order *const gone = random_order(day, symbol);
-    write_deletion(day, symbol, gone);
+    const market_itch_order told = itch_order(gone);
+    market_itch_write_deletion(&day->itch, &symbol->stock, &told);
     book_remove(symbol, gone);
 }
 
@@ -495,7 +281,8 @@ static void reduce_order(generator *day, traded_symbol *symbol)
     }
     const uint32_t shares = 1 + random_below(&day->random, reduced->shares - 1);
     reduced->shares -= shares;
-    write_reduction(day, symbol, reduced, shares);
+    const market_itch_order told = itch_order(reduced);
+    market_itch_write_reduction(&day->itch, &symbol->stock, &told, shares);
 }
 
 static void replace_order(generator *day, traded_symbol *symbol)
@@ -507,7 +294,8 @@ static void replace_order(generator *day, traded_symbol *symbol)
     const int32_t tick = random_tick(day, symbol, side);
     const book_order *const added =
         book_insert(symbol, day->next_order++, side, tick, random_shares(day));
-    write_replacement(day, symbol, old_number, added);
+    const market_itch_order told = itch_order(added);
+    market_itch_write_replacement(&day->itch, &symbol->stock, old_number, &told);
 }
 
 /* A taker meets the oldest order at the best price of `side`. */
@@ -517,7 +305,9 @@ static void execute_order(generator *day, traded_symbol *symbol, uint8_t side)
     book_order *const met = &symbol->orders[symbol->levels[tick].first];
     const bool whole = met->shares < 2 || chance(&day->random, 750);
     const uint32_t shares = whole ? met->shares : 1 + random_below(&day->random, met->shares - 1);
-    write_execution(day, symbol, met, shares, chance(&day->random, 20));
+    const market_itch_order told = itch_order(met);
+    market_itch_write_execution(&day->itch, &symbol->stock, &told, shares,
+                                chance(&day->random, 20));
     met->shares -= shares;
     if (met->shares == 0)
         book_remove(symbol, met);
@@ -549,7 +339,8 @@ static void trade_something(generator *day, traded_symbol *symbol)
     if (!chance(&day->random, 250) && has_side(symbol, side))
         execute_order(day, symbol, side);
     else
-        write_hidden_trade(day, symbol, random_shares(day), symbol->fair_tick);
+        market_itch_write_hidden_trade(&day->itch, &symbol->stock, random_shares(day),
+                                       (uint32_t)symbol->fair_tick * TICK_PRICE);
 }
 
 /* One message of a symbol; the mix keeps its book near live_target orders. */
@@ -609,22 +400,22 @@ static uint32_t burst_messages(generator *day, const day_stretch *stretch)
 static void run_stretch(generator *day, const day_stretch *stretch, uint32_t messages, bool trading)
 {
     const uint64_t end_ns = stretch->start_ns + stretch->length_ns;
-    day->now_ns = stretch->start_ns;
+    day->itch.now_ns = stretch->start_ns;
     for (uint32_t done = 0; done < messages;) {
         const uint32_t left = messages - done;
         uint32_t burst = burst_messages(day, stretch);
         burst = burst < left ? burst : left;
-        const uint64_t left_ns = end_ns - day->now_ns;
+        const uint64_t left_ns = end_ns - day->itch.now_ns;
         const uint64_t burst_ns = 2 * stretch->step_ns * burst; /* at most */
         uint64_t most_gap_ns = 2 * (left_ns / left * burst);
         if (most_gap_ns + burst_ns > left_ns) /* so that no burst is cut by the end */
             most_gap_ns = left_ns > burst_ns ? left_ns - burst_ns : 0;
-        day->now_ns += random_below_ns(&day->random, most_gap_ns + 1);
+        day->itch.now_ns += random_below_ns(&day->random, most_gap_ns + 1);
         for (uint32_t i = 0; i < burst; i++, done++) {
             if (!(day->sweeping && chance(&day->random, 700))) /* a sweep has one time */
-                day->now_ns += random_below_ns(&day->random, 2 * stretch->step_ns + 1);
-            if (day->now_ns >= end_ns)
-                day->now_ns = end_ns - 1;
+                day->itch.now_ns += random_below_ns(&day->random, 2 * stretch->step_ns + 1);
+            if (day->itch.now_ns >= end_ns)
+                day->itch.now_ns = end_ns - 1;
             traded_symbol *const symbol = choose_symbol(day);
             move_fair_price(day, symbol, stretch, (uint32_t)((uint64_t)done * 1000 / messages));
             act(day, symbol, trading);
@@ -639,7 +430,7 @@ static void for_each_symbol(generator *day,
                             uint64_t argument)
 {
     for (uint32_t i = 0; i < day->symbol_count; i++) {
-        day->now_ns += 1 + random_below_ns(&day->random, 50 * NS_US);
+        day->itch.now_ns += 1 + random_below_ns(&day->random, 50 * NS_US);
         write(day, &day->symbols[i], argument);
     }
 }
@@ -647,36 +438,37 @@ static void for_each_symbol(generator *day,
 static void introduce(generator *day, const traded_symbol *symbol, uint64_t argument)
 {
     (void)argument;
-    write_directory(day, symbol);
-    write_trading_action(day, symbol, 'T', "    ");
-    write_short_sale_state(day, symbol, '0');
-    write_market_maker(day, symbol);
+    market_itch_write_directory(&day->itch, &symbol->stock);
+    market_itch_write_trading_action(&day->itch, &symbol->stock, 'T', "    ");
+    market_itch_write_short_sale_state(&day->itch, &symbol->stock, '0');
+    market_itch_write_market_maker(&day->itch, &symbol->stock);
 }
 
 static void halt(generator *day, const traded_symbol *symbol, uint64_t argument)
 {
     (void)argument;
-    write_trading_action(day, symbol, 'H', "MWC1");
+    market_itch_write_trading_action(&day->itch, &symbol->stock, 'H', "MWC1");
 }
 
 static void resume(generator *day, const traded_symbol *symbol, uint64_t argument)
 {
     (void)argument;
-    write_trading_action(day, symbol, 'T', "MWCQ");
+    market_itch_write_trading_action(&day->itch, &symbol->stock, 'T', "MWCQ");
 }
 
 static void cross(generator *day, const traded_symbol *symbol, uint64_t type)
 {
     const uint64_t shares = 100 * (10 + random_below(&day->random, 5000));
-    write_imbalance(day, symbol, shares, (char)type);
-    write_cross(day, symbol, shares, (char)type);
+    const uint32_t price = (uint32_t)symbol->fair_tick * TICK_PRICE;
+    market_itch_write_imbalance(&day->itch, &symbol->stock, price, shares, (char)type);
+    market_itch_write_cross(&day->itch, &symbol->stock, price, shares, (char)type);
 }
 
 static void delete_all(generator *day)
 {
     for (uint32_t i = 0; i < day->symbol_count; i++) {
         while (day->symbols[i].live_count > 0) {
-            day->now_ns += random_below_ns(&day->random, 2 * NS_US);
+            day->itch.now_ns += random_below_ns(&day->random, 2 * NS_US);
             delete_order(day, &day->symbols[i]);
         }
     }
@@ -688,31 +480,31 @@ static void run_day(generator *day, uint32_t messages)
     for (int i = 0; i < STRETCH_COUNT; i++)
         count[i] = (uint32_t)((uint64_t)messages * stretches[i].share / 1000);
 
-    write_system_event(day, 'O', CLOCK(3, 0)); /* start of messages */
+    market_itch_write_system_event(&day->itch, 'O', CLOCK(3, 0)); /* start of messages */
     for_each_symbol(day, introduce, 0);
-    write_system_event(day, 'S', CLOCK(4, 0)); /* system hours */
-    write_breaker_levels(day);
+    market_itch_write_system_event(&day->itch, 'S', CLOCK(4, 0)); /* system hours */
+    market_itch_write_breaker_levels(&day->itch);
     run_stretch(day, &stretches[QUIET], count[QUIET], false);
-    write_system_event(day, 'Q', CLOCK(9, 30)); /* market hours */
+    market_itch_write_system_event(&day->itch, 'Q', CLOCK(9, 30)); /* market hours */
     for_each_symbol(day, cross, 'O');
     day_stretch open = stretches[OPEN];
-    open.start_ns = day->now_ns; /* the crosses come first */
+    open.start_ns = day->itch.now_ns; /* the crosses come first */
     open.length_ns = stretches[CALM].start_ns - open.start_ns;
     run_stretch(day, &open, count[OPEN], true);
     run_stretch(day, &stretches[CALM], count[CALM], true);
     run_stretch(day, &stretches[CRASH], count[CRASH], true);
-    day->now_ns = stretches[CRASH].start_ns + stretches[CRASH].length_ns;
-    write_breaker_status(day, '1');
+    day->itch.now_ns = stretches[CRASH].start_ns + stretches[CRASH].length_ns;
+    market_itch_write_breaker_status(&day->itch, '1');
     for_each_symbol(day, halt, 0);
-    day->now_ns = stretches[RECOVERY].start_ns - NS_S;
+    day->itch.now_ns = stretches[RECOVERY].start_ns - NS_S;
     for_each_symbol(day, resume, 0);
     run_stretch(day, &stretches[RECOVERY], count[RECOVERY], true);
-    day->now_ns = CLOCK(16, 0);
+    day->itch.now_ns = CLOCK(16, 0);
     for_each_symbol(day, cross, 'C');
-    write_system_event(day, 'M', day->now_ns); /* market hours end */
+    market_itch_write_system_event(&day->itch, 'M', day->itch.now_ns); /* market hours end */
     delete_all(day);
-    write_system_event(day, 'E', CLOCK(20, 0)); /* system hours end */
-    write_system_event(day, 'C', CLOCK(20, 5)); /* messages end */
+    market_itch_write_system_event(&day->itch, 'E', CLOCK(20, 0)); /* system hours end */
+    market_itch_write_system_event(&day->itch, 'C', CLOCK(20, 5)); /* messages end */
 }
 
 static void name_symbols(generator *day)
@@ -727,8 +519,8 @@ static void name_symbols(generator *day)
             snprintf(stock, sizeof stock, "%-8s", stocks[i]);
         else
             snprintf(stock, sizeof stock, "TREE%-4u", i);
-        memcpy(symbol->stock, stock, sizeof symbol->stock);
-        symbol->locate = (uint16_t)(i + 1);
+        memcpy(symbol->stock.name, stock, sizeof symbol->stock.name);
+        symbol->stock.locate = (uint16_t)(i + 1);
         symbol->start_tick = 1000 + (int32_t)random_below(&day->random, 5000);
         symbol->fair_tick = symbol->start_tick;
         book_clear(symbol);
@@ -757,25 +549,25 @@ hl_status market_generate(uint64_t seed, const market_generator_options *options
     if (status != HL_OK)
         return status;
 
-    generator day = {.next_order = 1, .next_match = 1, .symbol_count = symbols};
+    generator day = {.itch = {.next_match = 1}, .next_order = 1, .symbol_count = symbols};
     /* Small days have small books, so that deleting all at the end stays a small part. */
     const uint32_t target = messages / (symbols * 20);
     day.live_target = target < 5 ? 5 : target > 400 ? 400 : (int32_t)target;
     day.symbols = calloc(symbols, sizeof *day.symbols);
-    day.out_of_memory = day.symbols == NULL;
-    if (!day.out_of_memory) {
+    day.itch.out_of_memory = day.symbols == NULL;
+    if (!day.itch.out_of_memory) {
         random_seed(&day.random, seed);
         name_symbols(&day);
         run_day(&day, messages);
         free(day.symbols);
     }
-    if (day.out_of_memory) {
-        free(day.bytes);
+    if (day.itch.out_of_memory) {
+        free(day.itch.bytes);
         return hl_error_set(error, HL_NO_MEMORY, "synthetic: out of memory for %u messages",
                             messages);
     }
-    *ret_bytes = day.bytes;
-    *ret_size_bytes = day.size_bytes;
+    *ret_bytes = day.itch.bytes;
+    *ret_size_bytes = day.itch.size_bytes;
     return HL_OK;
 }
 
