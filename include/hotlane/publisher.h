@@ -166,7 +166,8 @@ HL_API hl_status hl_shared_try_publish(hl_shared_publisher *publisher, hl_topic 
                                        const void *payload, uint32_t payload_size);
 
 /* For a handler's `out` only: HL_OK when the next `count` claims on the topic's lane (that of
- * `key`) are sure to find room, else HL_FULL. */
+ * `key`) are sure to find room, else HL_FULL; HL_LIMIT: the lane conflates, and has no room for the
+ * key. */
 HL_API hl_status hl_reserve(hl_publisher *out, hl_topic topic, uint64_t key, uint32_t count);
 
 /* For a handler's `out` only: the bus time of the event in hand, a handler's only clock (replay

@@ -33,17 +33,18 @@
  * In batches: the events of a queue wait in it until there are enough, or the first has waited long
  * enough since a worker saw it (batch_due_ns), or one comes that waits for nobody (HURRY).
  *
- *   HURRY    queue.hurried: the partition counts up (store release) after what is not to wait was
- *            put there; a worker loads it (acquire) before it looks.
- *   HELD     strand.holder: a worker takes it (compare-exchange, acquire) and gives it back (store
- *            release): the next one sees the queues' consumer ends, and all that handlers did.
- *   TOLD     box.eject: the partition stores HL_EJECT_UNTOLD (release) after what is to be told; a
- *            worker takes it (acquire) to HL_EJECT_TOLD; the control plane from there to RETURNS,
- *            for the partition to go on from now, or to NONE, where its past is read first
- * (past.h): so a command that is late never takes up what was ejected again meanwhile. DRAINED
- * (executor.h) executor.handed, finished: copies put into queues, counted before they can be seen;
- * and those that are done with, counted (release) after what their handlers published. Stop loads
- * `finished` (acquire), then `handed`: equal sums mean that nothing is in a queue.
+ * - HURRY: queue.hurried: the partition counts up (store release) after what is not to wait was put
+ *   there; a worker loads it (acquire) before it looks.
+ * - HELD: strand.holder: a worker takes it (compare-exchange, acquire) and gives it back (store
+ *   release): the next one sees the queues' consumer ends, and all that handlers did.
+ * - TOLD: box.eject: the partition stores HL_EJECT_UNTOLD (release) after what is to be told; a
+ *   worker takes it (acquire) to HL_EJECT_TOLD; the control plane from there to RETURNS, for the
+ *   partition to go on from now, or to NONE, where its past is read first (past.h): so a command
+ *   that is late never takes up what was ejected again meanwhile.
+ * - DRAINED: (executor.h) executor.handed, finished: copies put into queues, counted before they
+ *   can be seen; and those that are done with, counted (release) after what their handlers
+ *   published. Stop loads `finished` (acquire), then `handed`: equal sums mean that nothing is in a
+ *   queue.
  */
 #ifndef HL_BUS_ASYNC_H
 #define HL_BUS_ASYNC_H

@@ -2,13 +2,13 @@
  * The bus: what create, start and stop hold together. Every list is under `control->lock`; what the
  * hot path reads is read-only after create or has its own rule beside it.
  *
- *   GATE      *gate, on a page that a fork wipes (0: this is a fork's child). A publisher counts
- * its attempt, then loads the gate; stop stores the gate, has every thread's stores made visible
- * (membarrier), then reads the attempts: who saw the gate open is in them. DECLARED
- * topics[n].declared: hl_topic_declare stores it (release) when the topic and its route are whole,
- * a publish loads it (acquire). SOURCE    sources[n]: stored (release) when a name gets its number,
- * loaded (acquire) to read it. COUNTED   counters that several threads add to: atomic, relaxed;
- * numbers, not orders.
+ * - GATE: *gate, on a page that a fork wipes (0: this is a fork's child). A publisher counts its
+ *   attempt, then loads the gate; stop stores the gate, has every thread's stores made visible
+ *   (membarrier), then reads the attempts: who saw the gate open is in them.
+ * - DECLARED: topics[n].declared: hl_topic_declare stores it (release) when the topic and its route
+ *   are whole, a publish loads it (acquire).
+ * - SOURCE: sources[n]: stored (release) when a name gets its number, loaded (acquire) to read it.
+ * - COUNTED: counters that several threads add to: atomic, relaxed; numbers, not orders.
  */
 #ifndef HL_BUS_BUS_H
 #define HL_BUS_BUS_H

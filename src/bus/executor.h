@@ -6,20 +6,19 @@
  * Only the thread that turns the executor writes what is below "The turning thread writes", and the
  * partitions and inlets that belong to it. Others reach it through commands.
  *
- *   ONLINE  a store-load pair. Turning thread: stores online = 1, fence, then loads commands and
- *           routes. hl_unsubscribe: stores closing, the routes and the command, fence, loads
- * online. Either the thread sees that the subscription is gone, or the caller sees that it must
- *           wait for it.
- *   DRAINED lane.dispatched: the turning thread stores it (release) when the handlers of a run have
- *           returned and what they published is counted; stop loads it (acquire) before it loads
- *           what was committed: equal sums mean that nothing is on its way.
- *   START   start_state, go: each stored (release) by one side, loaded (acquire) by the other.
- *   DELAY   order_delay_ns: the turning thread raises it, the flow control takes it (an exchange)
- * each 10 ms: relaxed. A value that is raised while it is taken may be seen by neither, or count
- *           for the next 10 ms too: it is a figure for the ladder, which looks at trends.
- *   FLUSH   flush_dues: relaxed; a request, looked at before each sleep like commands.
- *   OFFLINE online = 0: the turning thread stores it (release) when all handlers have returned,
- *           hl_unsubscribe loads it (acquire) and may let the context be freed.
+ * - ONLINE: a store-load pair. Turning thread: stores online = 1, fence, then loads commands and
+ *   routes. hl_unsubscribe: stores closing, the routes and the command, fence, loads online. Either
+ *   the thread sees that the subscription is gone, or the caller sees that it must wait for it.
+ * - DRAINED: lane.dispatched: the turning thread stores it (release) when the handlers of a run
+ *   have returned and what they published is counted; stop loads it (acquire) before it loads what
+ *   was committed: equal sums mean that nothing is on its way.
+ * - START: start_state, go: each stored (release) by one side, loaded (acquire) by the other.
+ * - DELAY: order_delay_ns: the turning thread raises it, the flow control takes it (an exchange)
+ *   each 10 ms: relaxed. A value that is raised while it is taken may be seen by neither, or count
+ *   for the next 10 ms too: it is a figure for the ladder, which looks at trends.
+ * - FLUSH: flush_dues: relaxed; a request, looked at before each sleep like commands.
+ * - OFFLINE: online = 0: the turning thread stores it (release) when all handlers have returned,
+ *   hl_unsubscribe loads it (acquire) and may let the context be freed.
  */
 #ifndef HL_BUS_EXECUTOR_H
 #define HL_BUS_EXECUTOR_H

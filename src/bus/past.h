@@ -8,13 +8,13 @@
  *
  * Of each box (subscription and partition), on its own:
  *
- *   1  prepared and begun by the control plane: the phase is READING. Of this box workers look at
- *      the past queues alone; the partition gives it nothing.
- *   2  The source puts events as fast as they are taken: a past queue is small.
- *   3  When it has nearly caught up it asks the partition (hl_past_ask), which between two events
- *      notes how far it is, S (START, subscription.h), and fills the live queues from there on.
- *   4  The source goes on up to S; then the phase is PUT (hl_past_finish). A strand whose past
- * queue is empty now goes on with its live one.
+ * - First, prepared and begun by the control plane: the phase is READING. Of this box workers look
+ *   at the past queues alone; the partition gives it nothing.
+ * - The source puts events as fast as they are taken: a past queue is small.
+ * - When it has nearly caught up it asks the partition (hl_past_ask), which between two events
+ *   notes how far it is, S (START, subscription.h), and fills the live queues from there on.
+ * - The source goes on up to S; then the phase is PUT (hl_past_finish). A strand whose past queue
+ *   is empty now goes on with its live one.
  *
  * What was put is never above S: the partition answers "later" until it has itself handed out as
  * much (in a sync domain an event can be in the journal before its handlers get it). So nothing

@@ -7,16 +7,17 @@
  * handler that never returns takes no worker away. All threads there may be are made with the bus:
  * growing pins and allocates nothing. Those above `active` sleep, and take nothing up.
  *
- *   IDLE     a store-load pair, as ASLEEP (base/park.h). A partition: fills a slot of a queue,
- * light fence, loads `sleeping` and `searching`. A worker: sets its bit in `sleeping`, takes itself
- * off `searching`, barrier of all threads (hl_sleeper_prepare), looks at the queues. So either the
- * worker sees the slot, or the partition sees it asleep. Who is awake and without work is
- * `searching`, and finds what comes; nobody need be woken for it. The last one to find work wakes
- * another when there is more (as Go's scheduler does, runtime/proc.go, "Worker thread
- * parking/unparking"). A partition that read `searching` just before is set right by hl_pool_tend,
- * within 10 ms. SERVING  a store-load pair. Worker: stores whose handlers it is going to run,
- * fence, loads `closing`. hl_unsubscribe: stores `closing`, fence, loads `serving`: so that it
- * waits for its own handler, not for another's.
+ * - IDLE: a store-load pair, as ASLEEP (base/park.h). A partition: fills a slot of a queue, light
+ *   fence, loads `sleeping` and `searching`. A worker: sets its bit in `sleeping`, takes itself off
+ *   `searching`, barrier of all threads (hl_sleeper_prepare), looks at the queues. So either the
+ *   worker sees the slot, or the partition sees it asleep. Who is awake and without work is
+ *   `searching`, and finds what comes; nobody need be woken for it. The last one to find work wakes
+ *   another when there is more (as Go's scheduler does, runtime/proc.go, "Worker thread
+ *   parking/unparking"). A partition that read `searching` just before is set right by
+ *   hl_pool_tend, within 10 ms.
+ * - SERVING: a store-load pair. Worker: stores whose handlers it is going to run, fence, loads
+ *   `closing`. hl_unsubscribe: stores `closing`, fence, loads `serving`: so that it waits for its
+ *   own handler, not for another's.
  */
 #ifndef HL_BUS_POOL_H
 #define HL_BUS_POOL_H

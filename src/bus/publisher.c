@@ -762,6 +762,10 @@ hl_status hl_reserve(hl_publisher *out, hl_topic topic, uint64_t key, uint32_t c
     hl_outlet *const outlet = find_outlet(out->bus, out->outlets, topic, key, -1, false, &status);
     if (outlet == NULL)
         return status;
+    if (outlet->seats != NULL)
+        status = hl_conflating_admit(outlet, topic.number, key); /* HL_BUSY: the key has room */
+    if (status != HL_OK && status != HL_BUSY)
+        return status;
     if (hl_spsc_has_room(&outlet->exclusive, count))
         return HL_OK;
     if (out->event != NULL)

@@ -131,13 +131,14 @@ Test(conflating, a_claim_is_one_cell_that_may_be_given_up)
 typedef struct relay {
     hl_topic to;
     uint32_t copies;
-    hl_status answer, refused;
+    hl_status answer, refused, reserved;
 } relay;
 
 static hl_status pass_on(const hl_event *event, hl_publisher *out, void *context)
 {
     relay *const self = context;
     const uint64_t value = value_of(event);
+    self->reserved = hl_reserve(out, self->to, event->key, 1);
     for (uint64_t i = 0; i < self->copies; i++) {
         const uint64_t next = value + i;
         const hl_status status = hl_try_publish(out, self->to, event->key, &next, sizeof next);
@@ -151,7 +152,7 @@ Test(conflating, what_a_handler_publishes_is_seen_when_it_succeeds_and_never_whe
 {
     hl_bus *const bus = start_conflating();
     const hl_topic trade = topic(bus, "market_data.trade");
-    relay to = {topic_of_kind(bus, "account.pnl", HL_STATE), 3, HL_OK, HL_OK};
+    relay to = {topic_of_kind(bus, "account.pnl", HL_STATE), 3, HL_OK, HL_OK, HL_OK};
     subscribe(bus, "account.*", &seen, NULL);
     cr_assert_eq(hl_subscribe(bus, "market_data.trade", pass_on, &to, NULL, NULL), HL_OK);
     hl_publisher *const feed = open_publisher(bus, "feed", "market_data");
@@ -184,14 +185,16 @@ Test(conflating, a_handler_hears_of_the_limit_when_it_publishes)
 {
     hl_bus *const bus = start_conflating();
     const hl_topic trade = topic(bus, "market_data.trade");
-    relay to = {topic_of_kind(bus, "account.pnl", HL_STATE), 1, HL_OK, HL_OK};
+    relay to = {topic_of_kind(bus, "account.pnl", HL_STATE), 1, HL_OK, HL_OK, HL_OK};
     cr_assert_eq(hl_subscribe(bus, "market_data.trade", pass_on, &to, NULL, NULL), HL_OK);
     hl_publisher *const feed = open_publisher(bus, "feed", "market_data");
     for (uint64_t key = 0; key < 5; key++) {
         cr_assert_eq(to.refused, HL_OK);
+        cr_assert_eq(to.reserved, HL_OK);
         publish(feed, trade, key, key);
         turn_all(bus);
     }
+    cr_assert_eq(to.reserved, HL_LIMIT);
     cr_assert_eq(to.refused, HL_LIMIT);
     assert_door(bus, "account", 4, 1, 0);
     manual_stop(bus);
