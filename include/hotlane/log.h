@@ -70,7 +70,8 @@ HL_API hl_status hl_log_debug(hl_bus *bus, const char *component, bool on);
 /* Whether a line of that level would be taken. Any thread; wait-free where nothing is debugged. */
 HL_API bool hl_log_is_on(const hl_bus *bus, hl_log_level level, const char *component);
 
-/* The function behind hl_log. Any thread, lock-free. */
+/* The function behind hl_log. Any thread; lock-free, but for a debug line while any component has
+ * debugging on. */
 HL_API void hl_log_at(hl_log_site *site, hl_bus *bus, hl_log_level level, const char *component,
                       const char *format, ...)
 #if defined(__GNUC__)
