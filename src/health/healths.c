@@ -317,8 +317,8 @@ static void tell_alert(hl_healths *healths, uint32_t index, uint64_t now_ns)
            : rule->severity == HL_HEALTH_CRITICAL ? HL_LOG_ERROR
                                                   : HL_LOG_WARNING,
            "alert", "%s %s: %s%s%s is at %" PRIu64 ", limit %" PRIu64, rule->name,
-           state->raised.is_on ? "raised" : "cleared", rule->counter, *news.of != '\0' ? " of " : "",
-           news.of, state->value, rule->limit);
+           state->raised.is_on ? "raised" : "cleared", rule->counter,
+           *news.of != '\0' ? " of " : "", news.of, state->value, rule->limit);
 }
 
 /* Not under the bus's lock. */

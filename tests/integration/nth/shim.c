@@ -96,10 +96,17 @@ static bool fails(nth_kind kind)
 
 extern ssize_t __real_write(int file, const void *from, size_t bytes);
 
+static volatile sig_atomic_t seconds_left;
+
+/* Second by second: one in which all processes were stopped is one, however long it was. */
 static void say_where(int number)
 {
     static const char words[] = "it hangs; its main thread:\n";
     void *frames[NTH_FRAMES];
+    if (--seconds_left > 0) {
+        alarm(1);
+        return;
+    }
     if (__real_write(STDERR_FILENO, words, sizeof words - 1) > 0)
         backtrace_symbols_fd(frames, backtrace(frames, NTH_FRAMES), STDERR_FILENO);
     signal(number, SIG_DFL);
@@ -108,8 +115,9 @@ static void say_where(int number)
 
 void nth_limit(unsigned seconds)
 {
+    seconds_left = (sig_atomic_t)seconds;
     signal(SIGALRM, say_where);
-    alarm(seconds);
+    alarm(1);
 }
 
 /* ---- what is out ---- */

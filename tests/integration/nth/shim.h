@@ -39,7 +39,8 @@ typedef enum nth_kind {
 #define NTH_LIMIT_S 30u
 #endif
 
-/* In so many seconds the process says where its main thread is, and dies of SIGALRM. */
+/* In so many seconds, of those in which it runs, the process says where its main thread is, and
+ * dies of SIGALRM. */
 void nth_limit(unsigned seconds);
 
 /* From here on the calls of each kind are counted, and the n-th (1: the next one) of this kind
