@@ -1,4 +1,4 @@
-#include <hotlane/config.h>
+#include "config/domains.h"
 
 /*
  * The six domains of a trading process, in the order of its story: feed -> market_data -> signal ->
@@ -13,8 +13,6 @@
  *   account      limits that the risk check must know (signal)
  * Everyone logs to system; system's handlers write things down and publish nothing.
  *
- * Watermarks: 80 % is what the ladder takes for a full lane (hl_ladder_options.occupancy_pct).
- *
  * Rings of 128-byte slots: market_data's take 2 MiB (one huge page, a burst of 16,384 events),
  * the others 512 KiB each. Those of system have 512 bytes, so that an event can carry a sentence.
  */
@@ -22,87 +20,57 @@ static const hl_domain_config default_domains[] = {
     {
         .name = "market_data",
         .priority = HL_NORMAL,
-        .shards = 1,
         .slot_size_bytes = 128,
         .ring_slots = 16384,
         .handler_ring_slots = 4096,
-        .full_policy = HL_FULL_REJECT,
-        .block_timeout_ns = HL_SECOND,
         .publishes_to = "market_data, signal, system",
-        .high_water_pct = 80,
-        .low_water_pct = 50,
-        .durability = HL_DURABILITY_ASYNC,
+        HL_DOMAIN_ORDINARY,
     },
     {
         .name = "signal",
         .priority = HL_NORMAL,
-        .shards = 1,
         .slot_size_bytes = 128,
         .ring_slots = 4096,
         .handler_ring_slots = 4096,
-        .full_policy = HL_FULL_REJECT,
-        .block_timeout_ns = HL_SECOND,
         .publishes_to = "signal, order, system",
-        .high_water_pct = 80,
-        .low_water_pct = 50,
-        .durability = HL_DURABILITY_ASYNC,
+        HL_DOMAIN_ORDINARY,
     },
     {
         .name = "order",
         .priority = HL_CRITICAL,
         .fixed_priority = true,
-        .shards = 1,
         .slot_size_bytes = 128,
         .ring_slots = 4096,
         .handler_ring_slots = 4096,
-        .full_policy = HL_FULL_REJECT,
-        .block_timeout_ns = HL_SECOND,
         .publishes_to = "order, fill, system",
-        .high_water_pct = 80,
-        .low_water_pct = 50,
-        .durability = HL_DURABILITY_ASYNC,
+        HL_DOMAIN_ORDINARY,
     },
     {
         .name = "fill",
         .priority = HL_HIGH,
-        .shards = 1,
         .slot_size_bytes = 128,
         .ring_slots = 4096,
         .handler_ring_slots = 4096,
-        .full_policy = HL_FULL_REJECT,
-        .block_timeout_ns = HL_SECOND,
         .publishes_to = "signal, order, fill, account, system",
-        .high_water_pct = 80,
-        .low_water_pct = 50,
-        .durability = HL_DURABILITY_ASYNC,
+        HL_DOMAIN_ORDINARY,
     },
     {
         .name = "account",
         .priority = HL_LOW,
-        .shards = 1,
         .slot_size_bytes = 128,
         .ring_slots = 4096,
         .handler_ring_slots = 4096,
-        .full_policy = HL_FULL_REJECT,
-        .block_timeout_ns = HL_SECOND,
         .publishes_to = "signal, account, system",
-        .high_water_pct = 80,
-        .low_water_pct = 50,
-        .durability = HL_DURABILITY_ASYNC,
+        HL_DOMAIN_ORDINARY,
     },
     {
         .name = "system",
         .priority = HL_BACKGROUND,
-        .shards = 1,
         .slot_size_bytes = 512,
         .ring_slots = 1024,
         .handler_ring_slots = 1024,
-        .full_policy = HL_FULL_REJECT,
-        .block_timeout_ns = HL_SECOND,
         .publishes_to = "",
-        .high_water_pct = 80,
-        .low_water_pct = 50,
-        .durability = HL_DURABILITY_ASYNC,
+        HL_DOMAIN_ORDINARY,
     },
 };
 

@@ -17,6 +17,12 @@
 #define HL_PARTITIONS_MAX 1023 /* an event's id has 10 bits of partition */
 #define HL_PUBLISHERS_MAX 4096 /* open at one time */
 
+/* What a domain is in all else, where nothing is said of it: for an initializer. Watermarks: 80 %
+ * is what the ladder takes for a full lane (hl_ladder_options.occupancy_pct). */
+#define HL_DOMAIN_ORDINARY                                                     \
+    .shards = 1, .full_policy = HL_FULL_REJECT, .block_timeout_ns = HL_SECOND, \
+    .high_water_pct = 80, .low_water_pct = 50, .durability = HL_DURABILITY_ASYNC
+
 /* A piece of a longer text: not terminated. */
 typedef struct hl_name {
     const char *text;

@@ -420,15 +420,11 @@ static hl_domain_config base_domain(const char *name)
     if (hl_domain_find(defaults, count, (hl_name){name, strlen(name)}, &index))
         return defaults[index];
     return (hl_domain_config){.priority = HL_NORMAL,
-                              .shards = 1,
                               .slot_size_bytes = 128,
                               .ring_slots = 4096,
                               .handler_ring_slots = 4096,
-                              .block_timeout_ns = HL_SECOND,
                               .publishes_to = "*",
-                              .high_water_pct = 80,
-                              .low_water_pct = 50,
-                              .durability = HL_DURABILITY_ASYNC};
+                              HL_DOMAIN_ORDINARY};
 }
 
 static hl_domain_config make_domain(const file_domain *file)
