@@ -5,6 +5,8 @@
 
 #include "letters.h"
 
+TestSuite(dlq, .init = letters_set_up, .fini = letters_tear_down);
+
 static void check_letter(hl_dlq *dlq, uint64_t id, uint64_t number, uint32_t payload_size)
 {
     hl_dead_letter *letter = NULL;
@@ -28,8 +30,7 @@ static void check_letter(hl_dlq *dlq, uint64_t id, uint64_t number, uint32_t pay
 
 Test(dlq, letters_are_kept_whole_and_read_by_a_stranger)
 {
-    char *const directory = letters_directory();
-    const char *const path = letters_path(directory, "a.dlq");
+    const char *const path = letters_file();
     const uint32_t sizes[] = {0, 1, 63, 64, 100, 4096, LETTERS_PAYLOAD_MAX};
     hl_dlq *dlq = letters_open(path);
     hl_dead_letters *const letters = letters_ring(dlq, 1024);
@@ -50,13 +51,11 @@ Test(dlq, letters_are_kept_whole_and_read_by_a_stranger)
     cr_assert_eq(hl_dlq_get(dlq, 8, &letter, &error), HL_NOT_FOUND);
     cr_assert_null(letter);
     letters_close(dlq);
-    letters_remove(directory);
 }
 
 Test(dlq, numbers_of_letters_and_names_go_on_after_a_restart)
 {
-    char *const directory = letters_directory();
-    const char *const path = letters_path(directory, "a.dlq");
+    const char *const path = letters_file();
     for (uint64_t i = 1; i <= 5; i++) {
         hl_dlq *const dlq = letters_open(path);
         hl_dead_letters *const letters = letters_ring(dlq, 64);
@@ -70,13 +69,11 @@ Test(dlq, numbers_of_letters_and_names_go_on_after_a_restart)
         hl_dead_letters_destroy(letters);
         letters_close(dlq);
     }
-    letters_remove(directory);
 }
 
 Test(dlq, a_file_that_is_only_opened_and_closed_does_not_grow)
 {
-    char *const directory = letters_directory();
-    const char *const path = letters_path(directory, "a.dlq");
+    const char *const path = letters_file();
     hl_dlq *dlq = letters_open(path);
     hl_dead_letters *const letters = letters_ring(dlq, 64);
     letters_add(letters, 1, 10);
@@ -88,7 +85,6 @@ Test(dlq, a_file_that_is_only_opened_and_closed_does_not_grow)
         letters_close(letters_open(path));
     free(letters_read_file(path, &size_after));
     cr_assert_eq(size_before, size_after);
-    letters_remove(directory);
 }
 
 /* ------- filters ------- */
@@ -201,8 +197,7 @@ static hl_dead_state state_of(hl_dlq *dlq, uint64_t id)
 
 Test(dlq, without_a_bus_a_redrive_is_asked_for_and_found_at_the_next_start)
 {
-    char *const directory = letters_directory();
-    const char *const path = letters_path(directory, "a.dlq");
+    const char *const path = letters_file();
     hl_dlq *dlq = letters_open(path);
     hl_dead_letters *letters = letters_ring(dlq, 64);
     for (uint64_t i = 1; i <= 4; i++)
@@ -238,7 +233,6 @@ Test(dlq, without_a_bus_a_redrive_is_asked_for_and_found_at_the_next_start)
     cr_assert_eq(letters_count(dlq), 3);
     cr_assert_eq(state_of(dlq, 4), HL_DEAD_ASKED);
     letters_close(dlq);
-    letters_remove(directory);
 }
 
 static void check_history(hl_dlq *dlq, uint32_t redrives)
@@ -261,8 +255,7 @@ static void check_history(hl_dlq *dlq, uint32_t redrives)
 
 Test(dlq, a_redrive_that_fails_again_comes_back_with_its_history)
 {
-    char *const directory = letters_directory();
-    const char *const path = letters_path(directory, "a.dlq");
+    const char *const path = letters_file();
     hl_dlq *dlq = letters_open(path);
     hl_dead_letters *letters = letters_ring(dlq, 64);
     receiver into = {.answer = HL_OK};
@@ -286,7 +279,6 @@ Test(dlq, a_redrive_that_fails_again_comes_back_with_its_history)
     dlq = letters_open(path);
     check_history(dlq, HL_DEAD_HISTORY_MAX + 2);
     letters_close(dlq);
-    letters_remove(directory);
 }
 
 Test(dlq, what_cannot_be_handed_over_stays_asked)
@@ -329,8 +321,7 @@ Test(dlq, a_letter_that_is_gone_when_its_redrive_fails_is_a_new_one)
 
 Test(dlq, purged_letters_stay_purged)
 {
-    char *const directory = letters_directory();
-    const char *const path = letters_path(directory, "a.dlq");
+    const char *const path = letters_file();
     hl_dlq *dlq = letters_open(path);
     hl_dead_letters *const letters = letters_ring(dlq, 64);
     for (uint64_t i = 1; i <= 10; i++)
@@ -348,13 +339,11 @@ Test(dlq, purged_letters_stay_purged)
     for (uint64_t i = 1; i <= 9; i += 2)
         check_letter(dlq, i, i, 100);
     letters_close(dlq);
-    letters_remove(directory);
 }
 
 Test(dlq, a_rewritten_file_holds_what_is_left_and_uses_no_number_again)
 {
-    char *const directory = letters_directory();
-    const char *const path = letters_path(directory, "a.dlq");
+    const char *const path = letters_file();
     hl_dlq *dlq = letters_open(path);
     hl_dead_letters *letters = letters_ring(dlq, 512);
     for (uint64_t i = 1; i <= 10; i++)
@@ -385,13 +374,11 @@ Test(dlq, a_rewritten_file_holds_what_is_left_and_uses_no_number_again)
     cr_assert_eq(letters_count(dlq), 4);
     hl_dead_letters_destroy(letters);
     letters_close(dlq);
-    letters_remove(directory);
 }
 
 Test(dlq, a_name_that_a_rewrite_left_out_is_written_when_it_is_used_again)
 {
-    char *const directory = letters_directory();
-    const char *const path = letters_path(directory, "a.dlq");
+    const char *const path = letters_file();
     hl_dlq *dlq = letters_open(path);
     hl_dead_letters *const letters = letters_ring(dlq, 64);
     letters_add(letters, 1, 8);
@@ -407,13 +394,11 @@ Test(dlq, a_name_that_a_rewrite_left_out_is_written_when_it_is_used_again)
     check_letter(dlq, 1, 1, 8);
     check_letter(dlq, 3, 4, 8);
     letters_close(dlq);
-    letters_remove(directory);
 }
 
 Test(dlq, a_name_is_written_once)
 {
-    char *const directory = letters_directory();
-    hl_dlq *const dlq = letters_open(letters_path(directory, "a.dlq"));
+    hl_dlq *const dlq = letters_open(letters_file());
     hl_dead_letters *const letters = letters_ring(dlq, 64);
     uint64_t bytes[4] = {0};
     for (uint32_t i = 0; i < 4; i++) {
@@ -426,14 +411,12 @@ Test(dlq, a_name_is_written_once)
     cr_assert_gt(bytes[0] - sizeof(hl_dlq_header), bytes[2] - bytes[1]);
     hl_dead_letters_destroy(letters);
     letters_close(dlq);
-    letters_remove(directory);
 }
 
 Test(dlq, a_file_at_its_quota_is_rewritten_or_refuses)
 {
-    char *const directory = letters_directory();
     hl_dlq_options options = HL_DLQ_OPTIONS_INIT;
-    options.path = letters_path(directory, "a.dlq");
+    options.path = letters_file();
     options.max_file_bytes = 2 << 20;
     options.memory_bytes = 1 << 20;
     hl_dlq *dlq = NULL;
@@ -475,7 +458,6 @@ Test(dlq, a_file_at_its_quota_is_rewritten_or_refuses)
     cr_assert_eq(letters_count(dlq), kept - 20 + 1);
     hl_dead_letters_destroy(letters);
     letters_close(dlq);
-    letters_remove(directory);
 }
 
 /* ------- memory only ------- */
@@ -550,9 +532,8 @@ Test(dlq, no_more_letters_than_asked_for)
 
 Test(dlq, one_writer_at_a_time_and_any_readers)
 {
-    char *const directory = letters_directory();
     hl_dlq_options options = HL_DLQ_OPTIONS_INIT;
-    options.path = letters_path(directory, "a.dlq");
+    options.path = letters_file();
     hl_dlq *writer = NULL, *second = NULL, *reader = NULL;
     hl_error error;
     cr_assert_eq(hl_dlq_open(&options, &writer, &error), HL_OK, "%s", error.text);
@@ -565,14 +546,12 @@ Test(dlq, one_writer_at_a_time_and_any_readers)
     options.read_only = false;
     cr_assert_eq(hl_dlq_open(&options, &second, &error), HL_OK, "%s", error.text);
     letters_close(second);
-    letters_remove(directory);
 }
 
 Test(dlq, a_file_that_is_not_there_is_made_only_if_it_may_be)
 {
-    char *const directory = letters_directory();
     hl_dlq_options options = HL_DLQ_OPTIONS_INIT;
-    options.path = letters_path(directory, "none.dlq");
+    options.path = letters_path("none.dlq");
     hl_dlq *dlq = NULL;
     hl_error error;
     options.must_exist = true;
@@ -581,7 +560,6 @@ Test(dlq, a_file_that_is_not_there_is_made_only_if_it_may_be)
     options.read_only = true;
     cr_assert_eq(hl_dlq_open(&options, &dlq, &error), HL_NOT_FOUND);
     cr_assert_not_null(strstr(error.text, "none.dlq: there is no such file"), "%s", error.text);
-    letters_remove(directory);
 }
 
 static bool purge_while_looking(const hl_dead_letter *letter, void *context)

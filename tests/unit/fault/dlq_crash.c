@@ -11,6 +11,8 @@
 #include "letters.h"
 #include "random.h"
 
+TestSuite(dlq_crash, .init = letters_set_up, .fini = letters_tear_down);
+
 #define KILLS       200u
 #define PAYLOAD_MAX 900u
 #define KEPT        300u /* letters that the writer leaves when it purges */
@@ -96,9 +98,7 @@ static uint64_t check_file(const char *path, const shared *with, uint64_t *cuts)
 
 Test(dlq_crash, killed_two_hundred_times_it_loses_nothing_that_was_written)
 {
-    char *const directory = letters_directory();
-    char path[512];
-    strcpy(path, letters_path(directory, "a.dlq"));
+    const char *const path = letters_file();
     shared *const with =
         mmap(NULL, sizeof *with, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     cr_assert_neq(with, MAP_FAILED);
@@ -118,5 +118,4 @@ Test(dlq_crash, killed_two_hundred_times_it_loses_nothing_that_was_written)
     }
     cr_assert_gt(number, KILLS);
     munmap(with, sizeof *with);
-    letters_remove(directory);
 }

@@ -4,24 +4,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "letters.h"
+
+TestSuite(dlq_file, .init = letters_set_up, .fini = letters_tear_down);
 
 #define LETTERS 4u
 #define PAYLOAD 40u
 
 /* A closed file of a few letters. */
 typedef struct sample {
-    char *directory;
-    char path[512];
+    const char *path;
     unsigned char *bytes;
     size_t size;
 } sample;
 
 static void sample_make(sample *made)
 {
-    made->directory = letters_directory();
-    snprintf(made->path, sizeof made->path, "%s", letters_path(made->directory, "a.dlq"));
+    made->path = letters_file();
     hl_dlq *const dlq = letters_open(made->path);
     hl_dead_letters *const letters = letters_ring(dlq, 64);
     for (uint64_t i = 1; i <= LETTERS; i++)
@@ -34,7 +35,6 @@ static void sample_make(sample *made)
 static void sample_free(sample *made)
 {
     free(made->bytes);
-    letters_remove(made->directory);
 }
 
 static hl_status open_as(const char *path, bool read_only, bool salvage, hl_dlq **ret_dlq,
@@ -226,9 +226,7 @@ Test(dlq_file, of_a_damaged_file_the_whole_letters_can_be_salvaged)
 
 Test(dlq_file, what_is_something_else_is_refused_and_left_alone)
 {
-    char *const directory = letters_directory();
-    char path[512];
-    snprintf(path, sizeof path, "%s", letters_path(directory, "notes.txt"));
+    const char *const path = letters_path("notes.txt");
     const char text[] = "these are my notes, more than sixty-four bytes of them, not dead letters";
     hl_dlq *dlq = NULL;
     hl_error error;
@@ -241,7 +239,6 @@ Test(dlq_file, what_is_something_else_is_refused_and_left_alone)
         cr_assert(size_after == size && memcmp(after, text, size) == 0);
         free(after);
     }
-    letters_remove(directory);
 }
 
 /* ------- a disk that refuses ------- */
@@ -270,9 +267,7 @@ static hl_status post_and_drain(hl_dead_letters *letters, uint64_t number, hl_er
 Test(dlq_file, on_a_full_disk_letters_wait)
 {
     for (uint64_t room = 300; room < 1500; room += 37) {
-        char *const directory = letters_directory();
-        char path[512];
-        snprintf(path, sizeof path, "%s", letters_path(directory, "a.dlq"));
+        const char *const path = letters_file();
         test_disk disk;
         test_disk_init(&disk);
         hl_dlq *dlq = open_on(&disk, path);
@@ -299,15 +294,13 @@ Test(dlq_file, on_a_full_disk_letters_wait)
         dlq = letters_open(path);
         cr_assert_eq(whole_letters(dlq), number);
         letters_close(dlq);
-        letters_remove(directory);
+        unlink(path);
     }
 }
 
 Test(dlq_file, with_disk_memory_and_ring_full_the_poster_keeps_the_event)
 {
-    char *const directory = letters_directory();
-    char path[512];
-    snprintf(path, sizeof path, "%s", letters_path(directory, "a.dlq"));
+    const char *const path = letters_file();
     test_disk disk;
     test_disk_init(&disk);
     hl_dlq *dlq = open_on(&disk, path);
@@ -333,14 +326,11 @@ Test(dlq_file, with_disk_memory_and_ring_full_the_poster_keeps_the_event)
     cr_assert_eq(whole_letters(dlq), taken);
     hl_dead_letters_destroy(letters);
     letters_close(dlq);
-    letters_remove(directory);
 }
 
 Test(dlq_file, what_is_left_unwritten_at_close_is_counted_in_the_sentence)
 {
-    char *const directory = letters_directory();
-    char path[512];
-    snprintf(path, sizeof path, "%s", letters_path(directory, "a.dlq"));
+    const char *const path = letters_file();
     test_disk disk;
     test_disk_init(&disk);
     hl_dlq *const dlq = open_on(&disk, path);
@@ -352,14 +342,11 @@ Test(dlq_file, what_is_left_unwritten_at_close_is_counted_in_the_sentence)
     hl_dead_letters_destroy(letters);
     cr_assert_eq(hl_dlq_close(dlq, &error), HL_NO_SPACE);
     cr_assert_eq(strncmp(error.text, "1 letters and marks are lost: ", 30), 0, "%s", error.text);
-    letters_remove(directory);
 }
 
 Test(dlq_file, a_rewrite_that_finds_no_room_leaves_all_as_it_was)
 {
-    char *const directory = letters_directory();
-    char path[512];
-    snprintf(path, sizeof path, "%s", letters_path(directory, "a.dlq"));
+    const char *const path = letters_file();
     test_disk disk;
     test_disk_init(&disk);
     hl_dlq *dlq = open_on(&disk, path);
@@ -383,14 +370,11 @@ Test(dlq_file, a_rewrite_that_finds_no_room_leaves_all_as_it_was)
     dlq = letters_open(path);
     cr_assert_eq(whole_letters(dlq), 6);
     letters_close(dlq);
-    letters_remove(directory);
 }
 
 Test(dlq_file, a_sync_that_failed_is_not_believed_later)
 {
-    char *const directory = letters_directory();
-    char path[512];
-    snprintf(path, sizeof path, "%s", letters_path(directory, "a.dlq"));
+    const char *const path = letters_file();
     test_disk disk;
     test_disk_init(&disk);
     hl_dlq *const dlq = open_on(&disk, path);
@@ -406,7 +390,6 @@ Test(dlq_file, a_sync_that_failed_is_not_believed_later)
     cr_assert_eq(hl_dlq_sync(dlq, &error), HL_OK, "%s", error.text);
     hl_dead_letters_destroy(letters);
     letters_close(dlq);
-    letters_remove(directory);
 }
 
 Test(dlq_file, a_process_that_dies_in_a_rewrite_leaves_the_old_file)

@@ -88,26 +88,31 @@ void test_disk_init(test_disk *disk)
 
 /* ------- files ------- */
 
-char *letters_directory(void)
+static char directory[TEMPORARY_DIRECTORY_SIZE];
+
+void letters_set_up(void)
 {
     /* In memory where there is such a place: the tests open thousands of files. */
-    char *const directory = malloc(TEMPORARY_DIRECTORY_SIZE);
-    cr_assert_not_null(directory);
     temporary_directory_make(temporary_directory_in_memory(), "letters", directory);
-    return directory;
 }
 
-const char *letters_path(const char *directory, const char *name)
+void letters_tear_down(void)
+{
+    temporary_directory_remove(directory);
+}
+
+const char *letters_file(void)
+{
+    static char path[sizeof directory + 8];
+    snprintf(path, sizeof path, "%s/a.dlq", directory);
+    return path;
+}
+
+const char *letters_path(const char *name)
 {
     static char path[512];
     snprintf(path, sizeof path, "%s/%s", directory, name);
     return path;
-}
-
-void letters_remove(char *directory)
-{
-    temporary_directory_remove(directory);
-    free(directory);
 }
 
 unsigned char *letters_read_file(const char *path, size_t *ret_size)

@@ -20,11 +20,14 @@ typedef struct test_disk {
 
 void test_disk_init(test_disk *disk);
 
-/* A new directory of the test's own, removed with what is in it when the test ends well. */
-char *letters_directory(void);
-void letters_remove(char *directory);
-/* directory/name; static memory, good until the next call. */
-const char *letters_path(const char *directory, const char *name);
+/* Of a suite: each test has a directory of its own, removed with what is in it. */
+void letters_set_up(void);
+void letters_tear_down(void);
+
+/* A path in that directory: of "a.dlq", good as long as the test; and of any name, good until the
+ * next call. */
+const char *letters_file(void);
+const char *letters_path(const char *name);
 
 hl_dlq *letters_open(const char *path);
 void letters_close(hl_dlq *dlq);
