@@ -140,6 +140,14 @@ static void pass(fixture *f, uint64_t ns)
     run_out(f->bus);
 }
 
+/* The value fails at its first `until` deliveries. */
+static void poison(fixture *f, uint64_t value, uint32_t until)
+{
+    f->script.answer = fail_poison;
+    f->script.poison = value;
+    f->script.until = until;
+}
+
 static void send(fixture *f, uint64_t key, uint64_t value)
 {
     publish(f->feed, f->topic, key, value);
@@ -163,9 +171,7 @@ Test(guard, a_failed_event_comes_again_when_its_backoff_is_over)
     static fixture f;
     const hl_retry_options retry = retry_of(3, HL_MILLISECOND, HL_RETRY_PASSING);
     set_up(&f, &retry, NULL, false);
-    f.script.answer = fail_poison;
-    f.script.poison = 7;
-    f.script.until = 2;
+    poison(&f, 7, 2);
     const uint64_t began_ns = manual_now_ns;
     send(&f, 1, 7);
     cr_assert_eq(f.script.count, 1);
@@ -257,9 +263,7 @@ Test(guard, later_events_of_a_key_pass_a_retried_one_or_wait_behind_it)
         const hl_retry_options retry =
             retry_of(3, HL_MILLISECOND, ordered ? HL_RETRY_ORDERED : HL_RETRY_PASSING);
         set_up(&f, &retry, NULL, false);
-        f.script.answer = fail_poison;
-        f.script.poison = 10;
-        f.script.until = 2;
+        poison(&f, 10, 2);
         send(&f, 1, 10);
         send(&f, 1, 11);
         send(&f, 2, 20);
@@ -285,9 +289,7 @@ Test(guard, order_and_fill_keep_the_order_of_a_key_by_default)
         static fixture f;
         memset(&f, 0, sizeof f);
         set_up_on(&f, manual_start(NULL), names[i], NULL, NULL, false);
-        f.script.answer = fail_poison;
-        f.script.poison = 1;
-        f.script.until = 1;
+        poison(&f, 1, 1);
         send(&f, 5, 1);
         send(&f, 5, 2);
         cr_assert_eq(f.script.count, i < 2 ? 1 : 2, "%s", names[i]);
@@ -303,9 +305,7 @@ Test(guard, those_behind_go_on_when_the_first_is_given_up)
     static fixture f;
     const hl_retry_options retry = retry_of(1, HL_MILLISECOND, HL_RETRY_ORDERED);
     set_up(&f, &retry, NULL, false);
-    f.script.answer = fail_poison;
-    f.script.poison = 1;
-    f.script.until = 255;
+    poison(&f, 1, 255);
     for (uint64_t value = 1; value <= 6; value++)
         send(&f, 9, value);
     cr_assert_eq(f.script.count, 1);
@@ -436,9 +436,7 @@ Test(guard, a_batch_that_fails_is_tried_again_event_by_event)
     static fixture f;
     const hl_retry_options retry = retry_of(2, HL_MILLISECOND, HL_RETRY_ORDERED);
     set_up(&f, &retry, NULL, true);
-    f.script.answer = fail_poison;
-    f.script.poison = 3;
-    f.script.until = 255;
+    poison(&f, 3, 255);
     for (uint64_t value = 1; value <= 4; value++)
         publish(f.feed, f.topic, value, value);
     run_out(f.bus);
@@ -594,9 +592,7 @@ Test(guard, held_events_of_a_key_keep_their_order)
     f.script.answer = always_fail;
     send(&f, 1, 1);
     send(&f, 2, 101);
-    f.script.answer = fail_poison;
-    f.script.poison = 2;
-    f.script.until = 1;
+    poison(&f, 2, 1);
     for (uint64_t value = 2; value <= 6; value++) {
         send(&f, 1, value);
         send(&f, 2, value + 100);
@@ -621,9 +617,7 @@ Test(guard, stop_finishes_retries)
     static fixture f;
     const hl_retry_options retry = retry_of(3, HL_SECOND, HL_RETRY_ORDERED);
     set_up(&f, &retry, NULL, false);
-    f.script.answer = fail_poison;
-    f.script.poison = 1;
-    f.script.until = 2;
+    poison(&f, 1, 2);
     for (uint64_t value = 1; value <= 4; value++)
         send(&f, 1, value);
     cr_assert_eq(f.script.count, 1);

@@ -79,6 +79,14 @@ static void run_out(hl_bus *bus)
     }
 }
 
+/* An event of value 77 becomes a letter. */
+static void lose_one(ward_fixture *f, hl_status answer)
+{
+    f->patient.answer = answer;
+    publish(f->feed, f->trade, 5, 77);
+    run_out(f->bus);
+}
+
 typedef struct letter_copy {
     uint32_t count;
     uint64_t id, event_id, value;
@@ -130,9 +138,7 @@ Test(redrive, what_is_given_up_is_a_letter_with_all_that_is_known)
 {
     static ward_fixture f;
     set_up(&f, NULL, 2, NULL);
-    f.patient.answer = HL_FAILED;
-    publish(f.feed, f.trade, 5, 77);
-    run_out(f.bus);
+    lose_one(&f, HL_FAILED);
     const letter_copy letter = letters_of(f.bus);
     cr_assert_eq(letter.count, 1);
     cr_assert_eq(letter.value, 77);
@@ -155,9 +161,7 @@ Test(redrive, a_letter_goes_to_the_one_that_failed_flagged_and_is_gone)
 {
     static ward_fixture f;
     set_up(&f, NULL, 0, NULL);
-    f.patient.answer = HL_REJECT;
-    publish(f.feed, f.trade, 5, 77);
-    run_out(f.bus);
+    lose_one(&f, HL_REJECT);
     const uint64_t id = letters_of(f.bus).event_id;
     f.patient.answer = HL_OK;
     cr_assert_eq(f.patient.last.redriven, 0);
@@ -181,9 +185,7 @@ Test(redrive, a_letter_that_fails_again_comes_back_with_its_history)
 {
     static ward_fixture f;
     set_up(&f, NULL, 1, NULL);
-    f.patient.answer = HL_FAILED;
-    publish(f.feed, f.trade, 5, 77);
-    run_out(f.bus);
+    lose_one(&f, HL_FAILED);
     const uint64_t first = letters_of(f.bus).id;
     for (uint32_t round = 1; round <= 3; round++) {
         cr_assert_eq(redrive_all(f.bus), 1);
@@ -202,9 +204,7 @@ Test(redrive, a_letter_whose_subscription_is_gone_waits_for_one_of_its_name)
 {
     static ward_fixture f;
     set_up(&f, NULL, 0, NULL);
-    f.patient.answer = HL_REJECT;
-    publish(f.feed, f.trade, 5, 77);
-    run_out(f.bus);
+    lose_one(&f, HL_REJECT);
     cr_assert_eq(hl_unsubscribe(f.patient.subscription, HL_SECOND, NULL), HL_OK);
     hl_error error;
     uint64_t count = 0;
@@ -225,9 +225,7 @@ Test(redrive, an_unsubscribe_in_between_gives_the_letter_back)
 {
     static ward_fixture f;
     set_up(&f, NULL, 3, NULL);
-    f.patient.answer = HL_REJECT;
-    publish(f.feed, f.trade, 5, 77);
-    run_out(f.bus);
+    lose_one(&f, HL_REJECT);
     f.patient.answer = HL_FAILED;
     cr_assert_eq(redrive_all(f.bus), 1);
     turn_all(f.bus);
@@ -294,9 +292,7 @@ Test(redrive, a_bus_without_dead_letters_counts_what_is_given_up_as_skipped)
     hl_config config = manual_config();
     config.dlq_memory_bytes = 0;
     set_up(&f, &config, 0, NULL);
-    f.patient.answer = HL_FAILED;
-    publish(f.feed, f.trade, 5, 77);
-    run_out(f.bus);
+    lose_one(&f, HL_FAILED);
     cr_assert_null(hl_bus_dlq(f.bus));
     cr_assert_eq(stats_of(f.patient.subscription).skipped, 1);
     manual_stop(f.bus);
@@ -367,9 +363,7 @@ Test(redrive, what_is_given_up_is_told_and_never_feeds_itself)
     hl_subscription *listener;
     cr_assert_eq(hl_subscribe(f.bus, "system.>", listen, &heard, &options, &listener), HL_OK);
     heard.answer = HL_FAILED;
-    f.patient.answer = HL_FAILED;
-    publish(f.feed, f.trade, 5, 77);
-    run_out(f.bus);
+    lose_one(&f, HL_FAILED);
     cr_assert_eq(heard.errors, 1, "the listener's own failure is not told");
     cr_assert_eq(heard.error.code, 42);
     cr_assert_str_eq(heard.error.text, "no room for 77");
