@@ -217,7 +217,7 @@ static void unmake(run_state *run)
 {
     if (run->bus != NULL)
         hl_components_stop(run->bus);
-    run_acknowledge_end(run->acknowledge);
+    run_acknowledge_end(run->acknowledge, NULL);
     run_signals_forget_bus(&run->signals);
     hl_bus_destroy(run->bus);
     market_pipeline_destroy(run->pipeline);
@@ -369,7 +369,13 @@ static hl_status run_all(run_state *run, hl_error *error)
         hl_bus_error(run->bus, error);
         status = stopped;
     }
-    hl_error report_error;
+    hl_error told_error, report_error;
+    const hl_status told = run_acknowledge_end(run->acknowledge, &told_error);
+    run->acknowledge = NULL;
+    if (status == HL_OK && told != HL_OK) {
+        *error = told_error;
+        status = told;
+    }
     const hl_status reported = write_report(run, &report_error);
     if (status == HL_OK && reported != HL_OK) {
         *error = report_error;

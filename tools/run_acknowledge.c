@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "ring/order.h"
 #include "run_journal.h"
 
 #define PAUSE_NS   500000
@@ -19,8 +19,10 @@
 
 struct run_acknowledge {
     const hl_bus *bus;
+    const char *path;
     int file;
-    atomic_bool ends;
+    int failure; /* errno of the write that failed: nothing is told any more; 0: none has */
+    uint32_t ends;
     pthread_t thread;
     struct {
         uint64_t last, written, durable;
@@ -28,9 +30,12 @@ struct run_acknowledge {
 };
 
 /* False: the file cannot be written. */
-static bool tell(const run_acknowledge *self, const char *text, int bytes)
+static bool tell(run_acknowledge *self, const char *text, int bytes)
 {
-    return write(self->file, text, (size_t)bytes) == bytes;
+    const ssize_t written = write(self->file, text, (size_t)bytes);
+    if (written != bytes)
+        self->failure = written < 0 ? errno : ENOSPC;
+    return written == bytes;
 }
 
 static void tell_all(run_acknowledge *self, bool begins)
@@ -38,6 +43,8 @@ static void tell_all(run_acknowledge *self, bool begins)
     uint32_t domain = 0, shard = 0, n = 0;
     char name[RUN_JOURNAL_NAME], line[RUN_JOURNAL_NAME + 80];
     hl_partition_journal_stats s;
+    if (self->failure != 0)
+        return;
     for (; n < PARTITIONS && run_journal_next(self->bus, &domain, &shard, name, &s); n++) {
         if (!begins && self->told[n].last == s.last_sequence &&
             self->told[n].written == s.written_sequence &&
@@ -59,7 +66,7 @@ static void *acknowledge(void *context)
 {
     run_acknowledge *const self = context;
     const struct timespec pause = {0, PAUSE_NS};
-    while (!atomic_load(&self->ends)) {
+    while (hl_load_relaxed_u32(&self->ends) == 0) { /* Relaxed: a flag; the join orders the rest. */
         tell_all(self, false);
         nanosleep(&pause, NULL);
     }
@@ -76,6 +83,7 @@ hl_status run_acknowledge_begin(const hl_bus *bus, const char *path,
     if (self == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "--acknowledge: no memory");
     self->bus = bus;
+    self->path = path;
     self->file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (self->file < 0) {
         free(self);
@@ -91,13 +99,19 @@ hl_status run_acknowledge_begin(const hl_bus *bus, const char *path,
     return HL_OK;
 }
 
-void run_acknowledge_end(run_acknowledge *self)
+hl_status run_acknowledge_end(run_acknowledge *self, hl_error *error)
 {
     if (self == NULL)
-        return;
-    atomic_store(&self->ends, true);
+        return HL_OK;
+    hl_store_relaxed_u32(&self->ends, 1); /* Relaxed, as above. */
     pthread_join(self->thread, NULL);
     tell_all(self, false);
-    close(self->file);
+    if (close(self->file) != 0 && self->failure == 0)
+        self->failure = errno;
+    const hl_status status = self->failure == 0
+                                 ? HL_OK
+                                 : hl_error_set(error, HL_SYSTEM, "%s: cannot be written: %s",
+                                                self->path, strerror(self->failure));
     free(self);
+    return status;
 }

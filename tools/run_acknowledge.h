@@ -19,7 +19,8 @@ typedef struct run_acknowledge run_acknowledge;
 hl_status run_acknowledge_begin(const hl_bus *bus, const char *path,
                                 run_acknowledge **ret_acknowledge, hl_error *error);
 
-/* A last line for each, and the end. Before the bus is destroyed. */
-void run_acknowledge_end(run_acknowledge *acknowledge);
+/* A last line for each, and the end. Before the bus is destroyed; NULL is allowed. HL_OK;
+ * HL_SYSTEM: some line could not be written, and none was after it. */
+hl_status run_acknowledge_end(run_acknowledge *acknowledge, hl_error *error);
 
 #endif

@@ -453,6 +453,15 @@ class BadInput(Case):
         self.assertEqual((done.returncode, done.stdout), (1, ""))
 
 
+class Acknowledge(Case):
+    def test_a_file_that_takes_no_more_fails_the_run(self):
+        done = run("--limit", "1000", "--journal", str(self.folder / "journal"),
+                   "--acknowledge", "/dev/full")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("/dev/full: cannot be written: No space left", done.stderr)
+        self.assertIn("Conservation   ok", done.stdout)
+
+
 class Plan(Case):
     def test_a_placement_by_hand_is_in_the_report(self):
         cpu = min(os.sched_getaffinity(0))
