@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -32,13 +33,17 @@ def run_json(*arguments, status=0):
     return json.loads(result.stdout)
 
 
+def published_ns(sequence):
+    return 1763722800000000000 + sequence * 1000000
+
+
 def line(partition, number, sequence):
     story = sequence - sequence % 4
     correlation = 0 if story == sequence else (number << 54) + story
     cause = 0 if story == sequence else (number << 54) + sequence - 1
     return json.dumps({
         "partition": partition, "partition_number": number, "shards": 1, "sequence": sequence,
-        "published_ns": 1763722800000000000 + sequence * 1000000, "topic": f"{partition}.new",
+        "published_ns": published_ns(sequence), "topic": f"{partition}.new",
         "topic_kind": 0, "topic_priority": 0, "source": "gateway", "key": str(sequence % 10),
         "correlation_id": str(correlation), "causation_id": str(cause), "priority": 0, "flags": 1,
         "attempt": 0, "schema_version": 1, "payload": "AAECAw=="})
@@ -129,14 +134,17 @@ def check_exchange(directory, target):
 
 def check_damage(target):
     path = glob.glob(os.path.join(target, "order", "*.hlj"))[0]
+    # The key of an event, which follows its sequence and time: what else lies between the events
+    # depends on how they were grouped.
     with open(path, "r+b") as file:
-        file.seek(30000)
+        at = file.read().index(struct.pack("<QQ", 400, published_ns(400))) + 16
+        file.seek(at)
         byte = file.read(1)
-        file.seek(30000)
+        file.seek(at)
         file.write(bytes([byte[0] ^ 1]))
     verified = run_json("verify", target, status=1)
     expect(not verified["sound"] and verified["damaged"][0]["path"] == path, verified)
-    expect(verified["damaged"][0]["first_sequence"] > 0, verified)
+    expect(verified["damaged"][0]["first_sequence"] == 400, verified)
     refused = journal("cat", target)
     expect(refused.returncode == 1 and path in refused.stderr, refused.stderr)
     salvaged = run_json("cat", target, "--salvage")
