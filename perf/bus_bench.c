@@ -75,6 +75,13 @@ hl_status perf_bus_start(perf_bus *bus, hl_error *error)
     return status == HL_OK ? HL_OK : perf_bus_error(bus, status, error);
 }
 
+hl_status perf_bus_publisher(const perf_bus *bus, const char *name, hl_publisher **ret_publisher,
+                             hl_error *error)
+{
+    const hl_status status = hl_publisher_open(bus->bus, name, NULL, ret_publisher);
+    return status == HL_OK ? HL_OK : perf_bus_error(bus, status, error);
+}
+
 hl_status perf_bus_close(perf_bus *bus, hl_status status, hl_lane_stats *ret_lanes, hl_error *error)
 {
     if (status == HL_OK) {

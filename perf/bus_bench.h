@@ -52,6 +52,10 @@ hl_status perf_bus_open(const perf_bus_options *options, perf_bus *ret_bus, hl_e
 /* Opens the publisher and starts. */
 hl_status perf_bus_start(perf_bus *bus, hl_error *error);
 
+/* Another publisher like that, for another thread. */
+hl_status perf_bus_publisher(const perf_bus *bus, const char *name, hl_publisher **ret_publisher,
+                             hl_error *error);
+
 /* Stops, drains, checks conservation, frees. `status`: how it went so far; the first failure is the
  * answer, and `error` is left to it. ret_lanes: what all lanes of "market_data" counted; NULL: it
  * is not asked. */

@@ -223,11 +223,8 @@ static hl_status declare(failing *self, hl_error *error)
 static hl_status start(failing *self, hl_error *error)
 {
     const hl_status status = perf_bus_start(&self->bus, error);
-    if (status != HL_OK)
-        return status;
-    const hl_status opened =
-        hl_publisher_open(self->bus.bus, "failing", NULL, &self->data_publisher);
-    return opened == HL_OK ? HL_OK : perf_bus_error(&self->bus, opened, error);
+    return status == HL_OK ? perf_bus_publisher(&self->bus, "failing", &self->data_publisher, error)
+                           : status;
 }
 
 /* Each count is of another place. */

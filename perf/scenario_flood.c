@@ -147,8 +147,7 @@ static hl_status start(flood *self, hl_error *error)
     self->data_publisher = self->bus.publisher;
     if (!self->own_partition)
         return HL_OK;
-    const hl_status opened = hl_publisher_open(self->bus.bus, "flood", NULL, &self->data_publisher);
-    return opened == HL_OK ? HL_OK : perf_bus_error(&self->bus, opened, error);
+    return perf_bus_publisher(&self->bus, "flood", &self->data_publisher, error);
 }
 
 static hl_status check(const flood *self, hl_error *error)
