@@ -17,8 +17,9 @@ extern "C" {
  * On SIGSEGV, SIGBUS and SIGABRT, in any thread of the process, writes what is known of this bus to
  * `fd`, async-signal-safely, and then has the process go on as it would have: the handler that was
  * there before is called, or the signal's own action is taken. On the alternate stack where the
- * thread has one. `fd` stays the caller's. Until hl_crash_report_disable, or the bus is destroyed.
- * Any thread.
+ * thread has one. One report a process: another thread that crashes meanwhile waits, for a second
+ * at most, until it is whole. `fd` stays the caller's. Until hl_crash_report_disable, or the bus is
+ * destroyed. Any thread.
  * - HL_OK: also when it was enabled before; `fd` is then the new one.
  * - HL_LIMIT: 8 buses are reported already. HL_INVALID: no bus, or a negative fd.
  * - HL_SYSTEM: the handlers could not be installed.

@@ -193,6 +193,18 @@ static void set_state(hl_components *components, component *self, hl_component_s
     pthread_mutex_unlock(&components->lock);
 }
 
+/* `took_ns`: one of self->status. `reason` NULL: as it was. */
+static void set_outcome(hl_components *components, component *self, hl_component_state state,
+                        uint64_t *took_ns, uint64_t ns, const char *reason)
+{
+    pthread_mutex_lock(&components->lock);
+    self->status.state = state;
+    *took_ns = ns;
+    if (reason != NULL)
+        snprintf(self->status.reason, sizeof self->status.reason, "%.127s", reason);
+    pthread_mutex_unlock(&components->lock);
+}
+
 static void stop_one(hl_components *components, uint32_t index)
 {
     component *const self = components->all[index];
@@ -200,9 +212,9 @@ static void stop_one(hl_components *components, uint32_t index)
     set_state(components, self, HL_COMPONENT_STOPPING);
     if (self->options.stop != NULL)
         self->options.stop(self->context);
-    self->status.stop_ns = hl_bus_now(components->bus) - begin_ns;
-    set_state(components, self, HL_COMPONENT_STOPPED);
-    tell(components, index, "system.component_stopped", HL_OK, self->status.stop_ns, "");
+    const uint64_t took_ns = hl_bus_now(components->bus) - begin_ns;
+    set_outcome(components, self, HL_COMPONENT_STOPPED, &self->status.stop_ns, took_ns, NULL);
+    tell(components, index, "system.component_stopped", HL_OK, took_ns, "");
 }
 
 static void stop_started(hl_components *components)
@@ -219,16 +231,15 @@ static hl_status start_one(hl_components *components, uint32_t index, hl_error *
     set_state(components, self, HL_COMPONENT_STARTING);
     const hl_status status =
         self->options.start != NULL ? self->options.start(self->context, &own) : HL_OK;
-    self->status.start_ns = hl_bus_now(components->bus) - begin_ns;
+    const uint64_t took_ns = hl_bus_now(components->bus) - begin_ns;
     if (status == HL_OK) {
-        set_state(components, self, HL_COMPONENT_STARTED);
-        tell(components, index, "system.component_started", status, self->status.start_ns, "");
+        set_outcome(components, self, HL_COMPONENT_STARTED, &self->status.start_ns, took_ns, "");
+        tell(components, index, "system.component_started", status, took_ns, "");
         return HL_OK;
     }
     const char *const reason = own.text[0] != '\0' ? own.text : hl_status_text(status);
-    snprintf(self->status.reason, sizeof self->status.reason, "%.127s", reason);
-    set_state(components, self, HL_COMPONENT_FAILED);
-    tell(components, index, "system.component_failed", status, self->status.start_ns, reason);
+    set_outcome(components, self, HL_COMPONENT_FAILED, &self->status.start_ns, took_ns, reason);
+    tell(components, index, "system.component_failed", status, took_ns, reason);
     return hl_error_set(error, status, "component %s: %s", self->status.name, reason);
 }
 

@@ -4,20 +4,26 @@
  * number may be off by what moves.
  *
  *   CRASH  reported[n].bus: stored (release) when its fd is set, loaded (acquire) by the handler.
+ *   TOLD   is_told: stored (release) when the report is whole, loaded (acquire) by other threads
+ *          that crash meanwhile, which end the process then.
  */
 #include <hotlane/crash.h>
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "bus/bus.h"
 #include "bus/pool.h"
+#include "observe/thread_switches.h"
 
 #define BUSES_MAX 8
 #define LINE_ROOM 512
+#define NAPS      1000u /* of a millisecond, for a report of another thread */
 
 static const int signals[] = {SIGSEGV, SIGBUS, SIGABRT};
 static const char *const signal_names[] = {"SIGSEGV", "SIGBUS", "SIGABRT"};
@@ -31,7 +37,8 @@ static struct {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t reported_count; /* under the lock */
 static struct sigaction before[SIGNALS];
-static uint64_t reporting; /* a thread is in on_crash */
+static uint32_t reporting; /* the number of the thread whose report it is; 0: there is none */
+static uint32_t is_told;   /* TOLD */
 
 /* ---- a line ---- */
 
@@ -69,6 +76,8 @@ static void end_line(line *from, int fd)
     from->text[from->used++] = '\n';
     for (size_t written = 0; written < from->used;) {
         const ssize_t more = write(fd, from->text + written, from->used - written);
+        if (more < 0 && errno == EINTR)
+            continue;
         if (more <= 0)
             break; /* nobody is there to be told */
         written += (size_t)more;
@@ -181,14 +190,33 @@ static void pass_on(int number, int index, siginfo_t *info, void *context)
     }
 }
 
+/* Another thread has its last words: to pass on would be to cut them off. Not for ever: what it
+ * writes to may be stuck. */
+static void let_finish(void)
+{
+    const struct timespec nap = {0, (long)HL_MILLISECOND};
+    /* TOLD: acquire, as said. */
+    for (uint32_t i = 0; i < NAPS && hl_load_acquire_u32(&is_told) == 0; i++)
+        nanosleep(&nap, NULL);
+}
+
+/* One report a process; a crash within the report passes straight on. */
 static void on_crash(int number, siginfo_t *info, void *context)
 {
+    const uint32_t self = hl_thread_number();
+    const int errno_before = errno; /* the handler that was there before may go on */
+    uint32_t other = 0;
     int index = 0;
     while (signals[index] != number)
         index++;
-    /* One report a process; and a crash within the report passes straight on. CRASH: acq_rel. */
-    if (hl_exchange_acq_rel_u64(&reporting, 1) == 0)
+    /* TOLD: acq_rel, one thread is the first. */
+    if (hl_compare_exchange_acq_rel_u32(&reporting, &other, self)) {
         report(number, index, info);
+        hl_store_release_u32(&is_told, 1); /* TOLD: release, as said. */
+    } else if (other != self) {
+        let_finish();
+    }
+    errno = errno_before;
     pass_on(number, index, info, context);
 }
 

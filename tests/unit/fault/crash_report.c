@@ -1,10 +1,13 @@
 /* Children that crash in a handler; what they say before, and how they end. */
 #include <hotlane/crash.h>
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../bus/manual_bus.h"
@@ -110,6 +113,69 @@ Test(crash_report, the_handler_that_was_there_before_is_called)
         cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 33, "%d: %s", i, text);
         cr_assert_not_null(strstr(text, "in the handler of crasher"));
     }
+}
+
+/* ---- two at once ---- */
+
+static void *crash_first(void *unused)
+{
+    raise(SIGSEGV); /* its report finds no room in the pipe, and waits */
+    return unused;
+}
+
+/* Two threads crash, the second one while the first one's report is stuck; `begun` is told when. */
+static void crash_twice(int report, int begun)
+{
+    hl_error error;
+    pthread_t first;
+    char filling[4096] = "";
+    const struct timespec nap = {0, 50000000};
+    const struct rlimit no_core = {0, 0};
+    setrlimit(RLIMIT_CORE, &no_core);
+    signal(SIGSEGV, SIG_DFL);
+    signal(SIGBUS, SIG_DFL);
+    hl_bus *const bus = manual_start(NULL);
+    fcntl(report, F_SETPIPE_SZ, (int)sizeof filling);
+    fcntl(report, F_SETFL, O_NONBLOCK);
+    while (write(report, filling, sizeof filling) > 0) {
+    }
+    fcntl(report, F_SETFL, 0);
+    if (hl_crash_report_enable(bus, report, &error) != HL_OK)
+        _exit(99);
+    pthread_create(&first, NULL, crash_first, NULL);
+    nanosleep(&nap, NULL);
+    if (write(begun, "b", 1) == 1)
+        raise(SIGBUS);
+    _exit(98);
+}
+
+Test(crash_report, who_crashes_meanwhile_lets_the_first_ones_words_be_said)
+{
+    static char text[1 << 20];
+    int report[2], begun[2], status = 0;
+    const struct timespec nap = {0, 50000000};
+    size_t used = 0;
+    char byte;
+    cr_assert(pipe(report) == 0 && pipe(begun) == 0);
+    const pid_t pid = fork();
+    if (pid == 0)
+        crash_twice(report[1], begun[1]);
+    close(report[1]);
+    close(begun[1]);
+    cr_assert_eq(read(begun[0], &byte, 1), 1);
+    nanosleep(&nap, NULL);
+    for (ssize_t more; (more = read(report[0], text + used, sizeof text - 1 - used)) > 0;)
+        used += (size_t)more;
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert(WIFSIGNALED(status));
+    /* What filled the pipe was zeros. */
+    const char *const said = memmem(text, used, "hotlane: signal", strlen("hotlane: signal"));
+    cr_assert_not_null(said);
+    cr_assert_not_null(strstr(said, "SIGSEGV"), "%s", said);
+    cr_assert_null(strstr(said, "SIGBUS"), "one report a process: %s", said);
+    cr_assert_not_null(strstr(said, "executor account: events 0"), "to its end: %s", said);
+    close(report[0]);
+    close(begun[0]);
 }
 
 Test(crash_report, afterwards_the_handlers_are_as_before)
