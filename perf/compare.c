@@ -143,11 +143,12 @@ static void compare_rows(const json_t *before, const json_t *after, perf_compari
 static void compare_environments(const json_t *before, const json_t *after,
                                  perf_comparison *comparison)
 {
-    static char *const members[] = {"cpu",      "cpus_usable", "kernel", "kernel_command_line",
-                                    "governor", "compiler",    "flags",  "cores"};
+    static char *const members[PERF_COMPARED] = {
+        "cpu",      "cpus_usable", "kernel", "kernel_command_line", "governor", "scheduler",
+        "compiler", "flags",       "cores"};
     const json_t *const old = json_object_get(before, "environment");
     const json_t *const new = json_object_get(after, "environment");
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+    for (size_t i = 0; i < PERF_COMPARED; i++) {
         const json_t *const was = json_object_get(old, members[i]);
         const json_t *const is = json_object_get(new, members[i]);
         if (was != is && !json_equal(was, is)) /* NULL, of both, is not equal to itself */

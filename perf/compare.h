@@ -29,11 +29,13 @@ typedef struct perf_change {
     perf_verdict verdict;
 } perf_change;
 
+#define PERF_COMPARED 9 /* members of the environment that must be the same */
+
 typedef struct perf_comparison {
     perf_change *changes; /* the rows of `before`, then those only in `after` */
     uint32_t count;
     uint32_t counts[PERF_VERDICTS];
-    char *differences[8]; /* what differs in the environments; static names of members */
+    char *differences[PERF_COMPARED]; /* what differs in the environments; static names */
     uint32_t difference_count;
 } perf_comparison;
 

@@ -1,8 +1,10 @@
 #include "environment.h"
 
 #include <inttypes.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <time.h>
 
@@ -88,6 +90,20 @@ static bool read_ticks(uint64_t *ret_stolen, uint64_t *ret_total)
     return true;
 }
 
+/* Threads inherit it. sched(7). */
+static void read_scheduler(perf_environment *environment)
+{
+    struct sched_param param = {0};
+    const int policy = sched_getscheduler(0);
+    sched_getparam(0, &param);
+    if (policy == SCHED_FIFO || policy == SCHED_RR)
+        snprintf(environment->scheduler, sizeof environment->scheduler, "%s %d",
+                 policy == SCHED_FIFO ? "SCHED_FIFO" : "SCHED_RR", param.sched_priority);
+    else
+        snprintf(environment->scheduler, sizeof environment->scheduler, "nice %d",
+                 getpriority(PRIO_PROCESS, 0));
+}
+
 static void read_kernel(perf_environment *environment)
 {
     struct utsname name;
@@ -109,6 +125,7 @@ void perf_environment_begin(const perf_cores *cores, perf_environment *ret_envir
     *environment = (perf_environment){.cores = *cores, .steal_percent = -1};
     read_cpu(environment);
     read_kernel(environment);
+    read_scheduler(environment);
 #if defined(__clang__)
     snprintf(environment->compiler, sizeof environment->compiler, "clang %s", __clang_version__);
 #else
@@ -148,6 +165,7 @@ void perf_environment_print(const perf_environment *environment, FILE *stream)
     fprintf(stream, "cmdline    %s\n",
             environment->command_line[0] == '\0' ? "not readable" : environment->command_line);
     fprintf(stream, "governor   %s\n", environment->governor);
+    fprintf(stream, "scheduler  %s\n", environment->scheduler);
     fprintf(stream, "compiler   %s, %s\n", environment->compiler, environment->flags);
     fprintf(stream, "hotlane    %s, measured %s\n", environment->library, environment->started);
     fprintf(stream, "load       %.2f when it began (1 minute)\n", environment->load_1min);
@@ -162,12 +180,12 @@ json_t *perf_environment_json(const perf_environment *environment)
 {
     const perf_cores *const cores = &environment->cores;
     json_t *const object = json_pack(
-        "{s:s, s:b, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:f}", "cpu", environment->cpu,
+        "{s:s, s:b, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:f}", "cpu", environment->cpu,
         "virtual_machine", (int)environment->virtual_machine, "cpus_usable", (int)cores->allowed,
         "kernel", environment->kernel, "kernel_command_line", environment->command_line, "governor",
-        environment->governor, "compiler", environment->compiler, "flags", environment->flags,
-        "hotlane", environment->library, "started", environment->started, "load_1min",
-        environment->load_1min);
+        environment->governor, "scheduler", environment->scheduler, "compiler",
+        environment->compiler, "flags", environment->flags, "hotlane", environment->library,
+        "started", environment->started, "load_1min", environment->load_1min);
     json_object_set_new(object, "cores",
                         json_pack("{s:i, s:i, s:s, s:b}", "publisher", (int)cores->publisher,
                                   "consumer", (int)cores->consumer, "relation", cores->relation,

@@ -18,6 +18,7 @@ typedef struct perf_environment {
     char kernel[256];        /* release and build */
     char command_line[2048]; /* the kernel's; empty: not readable */
     char governor[64];       /* of the publisher's CPU; "none shown" without cpufreq */
+    char scheduler[32];      /* of the harness and the threads it starts, as "SCHED_FIFO 50" */
     char compiler[64];
     char flags[256];
     char library[32];     /* hotlane's version */

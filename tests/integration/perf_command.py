@@ -28,7 +28,7 @@ SCENARIOS = {
     "journal": ["paced_sync.handle.p50", "paced_sync.by_fdatasync.p99", "paced_sync.events_a_sync"],
     "churn": ["none.throughput", "1000_a_second.changes", "100000_a_second.from_intended.p99"],
 }
-ENVIRONMENT = ["cpu", "kernel", "kernel_command_line", "governor", "compiler", "flags", "cores",
+ENVIRONMENT = ["cpu", "kernel", "kernel_command_line", "governor", "scheduler", "compiler", "flags", "cores",
                "steal_percent", "load_1min"]
 
 
