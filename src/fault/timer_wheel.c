@@ -117,7 +117,10 @@ void hl_wheel_init(hl_wheel *wheel, uint32_t shift, uint64_t now_ns)
 void hl_wheel_add(hl_wheel *wheel, hl_timer *timer, uint64_t due_ns, uint64_t now_ns)
 {
     assert(!hl_timer_is_set(timer));
-    advance(wheel, now_ns);
+    if (wheel->count == 0)
+        wheel->tick = now_ns >> wheel->shift; /* it may lie before: a replay's clock does */
+    else
+        advance(wheel, now_ns);
     timer->tick = tick_of_due(wheel, due_ns);
     if (timer->tick < wheel->tick)
         timer->tick = wheel->tick;

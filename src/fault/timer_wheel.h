@@ -19,7 +19,8 @@
  *
  * The nodes are the caller's, so the wheel allocates nothing, and is bounded by how many nodes
  * there are. One thread owns it; nothing in it is atomic. The clock is handed in; one that steps
- * back brings nothing early: timers then wait until it is again where it was.
+ * back brings nothing early: timers then wait until it is again where it was. An empty wheel begins
+ * anew at the time of the first timer's adding, whatever it was before.
  */
 #ifndef HL_FAULT_TIMER_WHEEL_H
 #define HL_FAULT_TIMER_WHEEL_H
@@ -42,7 +43,7 @@ typedef struct hl_timer {
 
 typedef struct hl_wheel {
     uint64_t attention_ns; /* nothing is due before this; UINT64_MAX: it is empty */
-    uint64_t tick;         /* the time that the slots are laid out by; never goes back */
+    uint64_t tick;         /* the time that the slots are laid out by; goes back only when empty */
     uint32_t shift;        /* a tick is 2^shift ns */
     uint32_t levels_used;  /* bit l: level l has timers */
     uint64_t count;        /* timers in it */

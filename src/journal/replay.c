@@ -45,6 +45,7 @@ typedef struct replay {
     uint64_t *last_sequences; /* by partition: what it will go on behind */
     hl_event *event;          /* the copy that handlers see; with room behind it */
     uint64_t now_ns;
+    uint64_t given_ns;           /* bus time of the last event that was given to handlers */
     uint64_t began_ns, first_ns; /* of the pace: monotonic, and of the first event */
     hl_clock clock;              /* the bus's own, meanwhile */
     bool out_of_memory;
@@ -294,12 +295,18 @@ static void wake_sleepers(const replay *self, const hl_partition *partition, uin
     }
 }
 
-static void give(replay *self, hl_partition *partition, const hl_event *event)
+/* It is the time of this event; what was due before it is done. */
+static void come_to(replay *self, const hl_event *event)
 {
     if (event->published_ns > self->now_ns)
         self->now_ns = event->published_ns;
     keep_pace(self, event->published_ns);
     serve_dues(self);
+}
+
+static void give(replay *self, hl_partition *partition, const hl_event *event)
+{
+    self->given_ns = self->now_ns;
     turn_as(self, partition->executor);
     partition->executor->now_ns = self->now_ns;
     wake_sleepers(self, partition, event->sequence);
@@ -327,6 +334,8 @@ static hl_status feed(replay *self, const hl_journal_entry *entry)
     event->flags |= HL_EVENT_REPLAYED;
     const bool is_external = (event->flags & HL_EVENT_EXTERNAL) != 0;
     self->report->external += is_external;
+    /* First: a retry may be what has published it. */
+    come_to(self, event);
     if (self->options->mode == HL_REPLAY_RECOMPUTE && !is_external) {
         const hl_status same = compare(self, partition, event);
         if (same != HL_OK)
@@ -502,7 +511,7 @@ static hl_status run(hl_bus *bus, const hl_replay_options *options, const hl_rep
         status = feed_all(&self);
     end(&self);
     free_all(&self);
-    *ret_last_ns = self.now_ns;
+    *ret_last_ns = self.given_ns;
     return status;
 }
 

@@ -214,6 +214,22 @@ Test(timer_wheel, a_timer_comes_not_a_nanosecond_early_and_a_tick_late_at_most)
     cr_assert_eq(came, &timer);
 }
 
+/* A replay's clock is that of the journal, and the wheel was made when the bus was. */
+Test(timer_wheel, an_empty_wheel_begins_anew_at_an_earlier_time)
+{
+    hl_timer timer = {0};
+    hl_wheel wheel;
+    const uint64_t made_ns = UINT64_C(1) << 50, then_ns = UINT64_C(1) << 40;
+    hl_wheel_init(&wheel, SHIFT, made_ns);
+    for (int round = 0; round < 2; round++) {
+        const uint64_t due_ns = then_ns + 3 * TICK;
+        hl_wheel_add(&wheel, &timer, due_ns, then_ns);
+        cr_assert_null(hl_wheel_expire(&wheel, due_ns - 1));
+        cr_assert_eq(hl_wheel_expire(&wheel, due_ns), &timer);
+        cr_assert_null(hl_wheel_expire(&wheel, made_ns));
+    }
+}
+
 Test(timer_wheel, cancel_tells_whether_it_was_set)
 {
     hl_wheel wheel;
