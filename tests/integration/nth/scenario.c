@@ -88,7 +88,8 @@ static void end(stage *on, bool is_running)
         hl_components_stop(on->bus);
         asked(on, "hl_bus_stop", hl_bus_stop(on->bus, STOP_WITH));
         hl_stop_report report;
-        if (hl_bus_stop_report(on->bus, &report) == HL_OK && report.conservation.status != HL_OK)
+        if (hl_bus_stop_report(on->bus, &report) == HL_OK && report.is_final &&
+            report.conservation.status != HL_OK)
             nth_broken(on->run, "conservation: %s", report.conservation.text);
     }
     hl_bus_destroy(on->bus);
