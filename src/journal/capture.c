@@ -343,6 +343,17 @@ static void step(hl_captures *captures)
 
 /* ---- the thread ---- */
 
+/* Until something has changed, or it is time to look. Under the lock. */
+static void wait_a_moment(hl_captures *captures)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)STEP_NS;
+    until.tv_sec += until.tv_nsec / (long)HL_SECOND;
+    until.tv_nsec %= (long)HL_SECOND;
+    pthread_cond_timedwait(&captures->changed, &captures->lock, &until);
+}
+
 static void *taker_main(void *argument)
 {
     hl_captures *const captures = argument;
@@ -357,12 +368,7 @@ static void *taker_main(void *argument)
         pthread_cond_broadcast(&captures->changed);
         if (captures->halt)
             break;
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += (long)STEP_NS;
-        until.tv_sec += until.tv_nsec / (long)HL_SECOND;
-        until.tv_nsec %= (long)HL_SECOND;
-        pthread_cond_timedwait(&captures->changed, &captures->lock, &until);
+        wait_a_moment(captures);
     }
     pthread_mutex_unlock(&captures->lock);
     return NULL;
@@ -615,16 +621,6 @@ static hl_status look(const hl_captures *captures, uint64_t failures_before,
         }
     }
     return *ret_late == NULL ? HL_OK : HL_TIMEOUT;
-}
-
-static void wait_a_moment(hl_captures *captures)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)STEP_NS;
-    until.tv_sec += until.tv_nsec / (long)HL_SECOND;
-    until.tv_nsec %= (long)HL_SECOND;
-    pthread_cond_timedwait(&captures->changed, &captures->lock, &until);
 }
 
 static hl_status late_error(const hl_capture *late, hl_error *error)
