@@ -41,10 +41,10 @@ class Case(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder)
         self.journal = str(self.folder / "journal")
 
-    def await_work(self, said):
-        """Until the process that acknowledges there has got to its work."""
+    def await_work(self, process, said):
+        """Until the process that acknowledges there has got to its work, or ends."""
         deadline = time.monotonic() + 30
-        while not (said.exists() and said.stat().st_size > 2000):
+        while process.poll() is None and not (said.exists() and said.stat().st_size > 2000):
             self.assertLess(time.monotonic(), deadline, "it does nothing")
             time.sleep(0.002)
 
@@ -126,7 +126,7 @@ class Kill(Case):
                               stderr=subprocess.DEVNULL) as process:
             time.sleep(draw.choice([0.05, 0.3, 0.6]) * draw.random())
             if draw.random() < 0.7:
-                self.await_work(said)
+                self.await_work(process, said)
                 time.sleep(draw.random() * 0.05)
             self.assertIsNone(process.poll(), "it ended by itself")
             process.send_signal(signal.SIGKILL)
@@ -330,10 +330,10 @@ class RecoverShards(Recovery):
         for _ in range(3):
             said.unlink(missing_ok=True)
             with subprocess.Popen([HOTLANE, "run", *self.config, "--journal", self.journal,
-                                   "--recover", *self.LIMIT, "--rate", "100000", "--acknowledge",
+                                   "--recover", *self.LIMIT, "--rate", "20000", "--acknowledge",
                                    str(said), "--snapshot-interval", "50ms"],
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-                self.await_work(said)
+                self.await_work(process, said)
                 time.sleep(0.2 * draw.random())
                 process.send_signal(signal.SIGKILL)
         done = hotlane("run", *self.config, "--journal", self.journal, "--recover", *self.LIMIT,
