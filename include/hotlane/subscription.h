@@ -176,8 +176,9 @@ typedef struct hl_subscription_options {
                               partition; 1..16,777,215. What is of a key beyond it is lost */
     uint32_t eject_behind; /* contract eject: more events than this wait in a queue;
                               1..queue_events */
-    uint64_t eject_age_ns; /* contract eject: one has waited so long when the next one comes into
-                              its queue; 0: by number alone */
+    uint64_t eject_age_ns; /* contract eject: one has waited so long since it was published, whether
+                              others come or not (one of an initial image does not count); 0: by
+                              number alone */
     /* Of all kinds. */
     const hl_retry_options *retry;     /* copied; NULL: HL_RETRY_OPTIONS_INIT */
     const hl_breaker_options *breaker; /* copied; NULL: none, it is never left alone */
@@ -256,9 +257,11 @@ HL_API hl_status hl_subscription_reattach(hl_subscription *subscription);
  */
 HL_API hl_status hl_subscription_reattach_from(hl_subscription *subscription, const hl_past *past);
 
-/* Has the batches that wait for company delivered now, by the partitions' threads: soon, not by the
- * time that it returns. Any thread. HL_OK; HL_NOT_ALLOWED: it has no batch handler; HL_CLOSED: it
- * is ending; HL_DETACHED: a fork's child; HL_INVALID: no subscription was given. */
+/* Has the batches that wait for company delivered now, and all that was published before the call
+ * as soon as its partition takes it from its ring: soon, not by the time that it returns. (What its
+ * publisher gathers, hl_publisher_options.batch_events, is taken when that says so.) Any thread.
+ * HL_OK; HL_NOT_ALLOWED: it has no batch handler; HL_CLOSED: it is ending; HL_DETACHED: a fork's
+ * child; HL_INVALID: no subscription was given. */
 HL_API hl_status hl_subscription_flush(hl_subscription *subscription);
 
 /* Where in a partition's order the subscription begins: the first event it can see is the one

@@ -1,6 +1,7 @@
 #include "bus/async.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include <hotlane/system.h>
@@ -14,7 +15,7 @@
 
 #define QUEUE_MOST   (UINT32_C(1) << 24)
 #define KEYS_MOST    ((UINT32_C(1) << 24) - 1)
-#define LOOKS_AN_AGE 8  /* how often in eject_age_ns the oldest is looked at */
+#define LOOKS_AN_AGE 8  /* how often in eject_age_ns it is looked whether an image is through */
 #define LEAST_ROOM   64 /* bytes behind a queue's event header: news must fit */
 #define NOBODY       0
 #define KEPT_MOST    16 /* things that are due before a strand's queues have their turn */
@@ -326,25 +327,74 @@ static void eject(hl_partition *partition, hl_async_box *box, const hl_lost *los
         .partition = partition->number, .behind = behind, .age_ns = age_ns, .last_sequence = last};
     snprintf(news.subscription, sizeof news.subscription, "%s", subscription->name);
     hl_notice(partition->bus, HL_TOPIC_EJECT, subscription->serial, &news, sizeof news);
+    hl_async_forget_age(partition, box);
+}
+
+/* When an event will have waited too long. How old an image's value is says nothing of the
+ * subscriber; but what is behind it is not to be looked at much too late. */
+static uint64_t too_old_at(const hl_event *event, uint64_t age_ns, uint64_t now_ns)
+{
+    return (event->flags & HL_EVENT_IMAGE) != 0 ? hl_due_after(now_ns, 1 + age_ns / LOOKS_AN_AGE)
+                                                : hl_due_after(event->published_ns, age_ns);
+}
+
+/* Ejects the box's subscription when one has waited too long in one of its queues, or looks again
+ * when the oldest will have. */
+static uint32_t serve_age(hl_partition *partition, hl_due *due, uint64_t until_ns)
+{
+    hl_async_box *const box =
+        (hl_async_box *)(void *)((char *)due - offsetof(hl_async_box, ageing));
+    const hl_async *const async = box->async;
+    const uint64_t now_ns = partition->executor->now_ns; /* a stop makes nothing older */
+    bool waits = false;
+    (void)until_ns;
+    due->due_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < async->queue_strands; i++) {
+        const hl_event *oldest;
+        const uint64_t behind = async->kind->waiting(&box->queues[i], &oldest);
+        if (oldest == NULL)
+            continue;
+        waits = true;
+        const uint64_t at_ns =
+            too_old_at(oldest, async->subscription->options.eject_age_ns, now_ns);
+        if (now_ns >= at_ns) {
+            eject(partition, box, &box->queues[i].lost, behind, now_ns - oldest->published_ns);
+            hl_pool_notify(async->pool);
+            return 0;
+        }
+        if (at_ns < due->due_ns)
+            due->due_ns = at_ns;
+    }
+    if (!waits)
+        hl_async_forget_age(partition, box);
+    return 0;
 }
 
 void hl_async_check_pace(hl_partition *partition, hl_async_queue *queue)
 {
     hl_async_box *const box = queue->box;
     const hl_subscription_options *const options = &box->async->subscription->options;
-    const uint64_t now_ns = partition->executor->now_ns;
     const hl_event *oldest;
     const uint64_t behind = box->async->kind->waiting(queue, &oldest);
-    uint64_t age_ns = 0;
-    /* How old an image's value is says nothing of the subscriber. */
-    if (options->eject_age_ns != 0 && now_ns >= queue->next_look_ns && oldest != NULL &&
-        (oldest->flags & HL_EVENT_IMAGE) == 0) {
-        age_ns = now_ns > oldest->published_ns ? now_ns - oldest->published_ns : 0;
-        queue->next_look_ns = now_ns + options->eject_age_ns / LOOKS_AN_AGE;
+    if (behind > options->eject_behind || queue->lost.count != 0) {
+        eject(partition, box, &queue->lost, behind, 0);
+    } else if (options->eject_age_ns != 0 && !box->is_ageing && oldest != NULL) {
+        box->is_ageing = true;
+        /* It calls no handler: it has its turn whatever waits in the lanes. */
+        box->ageing = (hl_due){
+            .due_ns = too_old_at(oldest, options->eject_age_ns, partition->executor->now_ns),
+            .level = HL_CRITICAL,
+            .serve = serve_age};
+        hl_due_open(partition, &box->ageing);
     }
-    if (behind > options->eject_behind || queue->lost.count != 0 ||
-        (options->eject_age_ns != 0 && age_ns > options->eject_age_ns))
-        eject(partition, box, &queue->lost, behind, age_ns);
+}
+
+void hl_async_forget_age(hl_partition *partition, hl_async_box *box)
+{
+    if (!box->is_ageing)
+        return;
+    box->is_ageing = false;
+    hl_due_close(partition, &box->ageing);
 }
 
 bool hl_async_ask_back(hl_async_box *box)

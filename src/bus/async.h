@@ -131,6 +131,8 @@ typedef struct hl_async_box {
     uint32_t phase;      /* PAST (past.h): hl_past_phase */
     hl_async_past *past; /* PAST: not looked at while the phase is NONE */
     hl_ejected ejected;  /* TOLD */
+    hl_due ageing;       /* eject_age_ns: open since something waited, until nothing is seen to */
+    bool is_ageing;
 } hl_async_box;
 
 struct hl_async_queue {
@@ -151,7 +153,6 @@ struct hl_async_queue {
     hl_due telling; /* lossy: open since something was lost, until that is told */
     bool is_telling;
     uint64_t tell_after_ns; /* how long it waits for room before it looks again */
-    uint64_t next_look_ns;  /* at the age of the oldest */
     /* The strand's holder writes. */
     alignas(128) hl_ring_consumer consumer;
     hl_conflate_consumer reader;
@@ -210,8 +211,12 @@ hl_outlet *hl_worker_found_no_room(const hl_worker *worker, hl_status status);
 bool hl_async_make(hl_subscription *subscription);
 void hl_async_free(hl_async *async); /* NULL is nothing */
 
-/* Ejects a subscription that is too far behind. The partition's thread, after an event came. */
+/* Ejects a subscription that is too many events behind, and sees to it that one which waits too
+ * long is found even if no other comes. The partition's thread, after an event came. */
 void hl_async_check_pace(hl_partition *partition, hl_async_queue *queue);
+
+/* The age of what waits in a box is looked at no more. The partition's thread. */
+void hl_async_forget_age(hl_partition *partition, hl_async_box *box);
 
 /* Whether a cell with contract lossless has room for an event. The partition's thread. */
 bool hl_async_has_room(const hl_cell *cell, uint64_t key);

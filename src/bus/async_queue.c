@@ -106,7 +106,8 @@ static void put_done(hl_async_queue *queue)
 static void tell(hl_async_queue *queue, const hl_event *event)
 {
     const hl_subscription_options *const options = &queue->box->async->subscription->options;
-    if (options->batch != NULL && event->priority <= HL_HIGH && !options->batch_urgent)
+    if (options->batch != NULL && ((event->priority <= HL_HIGH && !options->batch_urgent) ||
+                                   hl_cell_is_flushed(queue->box->cell, event)))
         hurry(queue);
     hl_pool_notify(queue->box->async->pool);
 }
@@ -202,7 +203,8 @@ static void take_latest(hl_partition *partition, hl_cell *cell, const hl_event *
 /* What waits is the workers' to let go of: hl_async_drain. */
 static void cancel(hl_partition *partition, hl_cell *cell)
 {
-    const hl_async_box *const box = cell->waiting;
+    hl_async_box *const box = cell->waiting;
+    hl_async_forget_age(partition, box);
     for (uint32_t i = 0; i < box->async->queue_strands; i++)
         if (box->queues[i].is_telling) {
             box->queues[i].is_telling = false;

@@ -87,6 +87,10 @@ static void take(hl_partition *partition, hl_cell *cell, const hl_event *event)
     }
     if (event->priority < box->due.level)
         box->due.level = event->priority;
+    if (hl_cell_is_flushed(cell, event)) {
+        box->due.due_ns = partition->executor->now_ns;
+        hl_due_advance(partition, &box->due);
+    }
     box->events[box->count] = event;
     set_count(box, box->count + 1);
     if (box->count == box->max_events) {

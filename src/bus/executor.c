@@ -282,6 +282,8 @@ static void for_each_cell(hl_link *link, void (*action)(hl_partition *partition,
 
 static void flush_cell(hl_partition *partition, hl_cell *cell)
 {
+    /* What was published by now may lie in a ring yet: of the same time counts, too. */
+    cell->flushed_before_ns = hl_due_after(partition->executor->now_ns, 1);
     if (cell->delivery != NULL && cell->delivery->flush != NULL)
         cell->delivery->flush(partition, cell);
 }
@@ -328,9 +330,12 @@ void hl_executor_obey(hl_executor *executor)
             for_each_cell(link, hl_async_reattach);
             break;
         case HL_COMMAND_FLUSH:
-            hl_store_release_u32(&link->flushing, 0); /* LETGO: the command may be sent again. */
-            if (hl_turning == executor)
-                for_each_cell(link, flush_cell);
+            hl_store_release_u32(&link->flushing, 0); /* LETGO: the command may be sent again, */
+            hl_fence_store_load(); /* LETGO: for what is published from here on. */
+            if (hl_turning != executor)
+                break;
+            executor->now_ns = hl_bus_now(executor->bus);
+            for_each_cell(link, flush_cell);
             break;
         case HL_COMMAND_CALL:
             executor->now_ns = hl_bus_now(executor->bus);

@@ -52,8 +52,16 @@ typedef struct hl_cell {
     const hl_guard *guard;       /* NULL: what a handler fails on is skipped (tests) */
     void *guarded;               /* the guard's */
     hl_subscription *subscription;
-    uint64_t slow; /* the housekeeper writes: times that it was over its budget */
+    uint64_t flushed_before_ns; /* what was published before waits for no company */
+    uint64_t slow;              /* the housekeeper writes: times that it was over its budget */
 } hl_cell;
+
+/* Whether an event is of those that a flush has asked for, though it came after it: it still lay in
+ * its ring then. The partition's thread. */
+static inline bool hl_cell_is_flushed(const hl_cell *cell, const hl_event *event)
+{
+    return event->published_ns < cell->flushed_before_ns;
+}
 
 /* Events that are with its handler just now; 0 or 1, or a batch. Not of an async subscription. Any
  * thread; a live reading may be off by what moves. */

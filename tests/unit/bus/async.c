@@ -585,27 +585,77 @@ Test(async, one_that_is_too_far_behind_is_detached_and_told_behind_its_last_even
     manual_stop(bus);
 }
 
-Test(async, one_whose_oldest_event_is_too_old_is_detached_when_the_next_comes)
+Test(async, one_whose_oldest_event_is_too_old_is_detached_though_no_other_comes)
+{
+    for (hl_async_order order = HL_ASYNC_UNORDERED; order <= HL_ASYNC_ORDERED; order++) {
+        hl_bus *const bus = start_with_workers(WORKERS);
+        const hl_topic trade = topic(bus, "market_data.trade");
+        recorder seen = {0};
+        hl_subscription_options options = async_options(order, HL_CONTRACT_EJECT);
+        options.eject_age_ns = HL_SECOND;
+        hl_subscription *const subscription = subscribe(bus, "market_data.trade", &seen, &options);
+        hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+        const hl_executor *const executor = bus->partitions[0].executor;
+        publish(feed, trade, 1, 1);
+        turn(bus, "market_data", 0);
+        publish(feed, trade, 2, 2);
+        turn(bus, "market_data", 0);
+        manual_now_ns += HL_SECOND - 1;
+        turn(bus, "market_data", 0);
+        cr_assert_not(stats_of(subscription).ejected);
+        manual_now_ns += 1;
+        turn(bus, "market_data", 0);
+        cr_assert(stats_of(subscription).ejected);
+        cr_assert_eq(subscription->async->boxes[0].ejected.age_ns, HL_SECOND);
+        cr_assert_eq(executor->open_dues, 0);
+        turn_all(bus);
+        cr_assert_eq(seen.count, 3);
+        cr_assert_eq(seen.entries[2].flags, HL_EVENT_EJECTED);
+
+        cr_assert_eq(hl_subscription_reattach(subscription), HL_OK);
+        publish(feed, trade, 1, 3);
+        turn_all(bus);
+        manual_now_ns += 2 * HL_SECOND;
+        turn_all(bus);
+        cr_assert_not(stats_of(subscription).ejected, "it was taken in time");
+        cr_assert_eq(executor->open_dues, 0, "nothing waits");
+        assert_conserved(bus);
+        publish(feed, trade, 1, 4);
+        turn(bus, "market_data", 0);
+        if (order == HL_ASYNC_ORDERED)
+            cr_assert_eq(hl_unsubscribe(subscription, 0, NULL), HL_OK);
+        manual_stop(bus);
+    }
+}
+
+Test(async, how_old_an_images_value_is_detaches_nobody_but_what_is_behind_it_does)
 {
     hl_bus *const bus = start_with_workers(WORKERS);
-    const hl_topic trade = topic(bus, "market_data.trade");
+    const hl_topic quote = topic_of_kind(bus, "market_data.quote", HL_STATE);
+    const hl_topic trade = topic_of_kind(bus, "market_data.trade", HL_STATE);
     recorder seen = {0};
-    hl_subscription_options options = async_options(HL_ASYNC_BY_KEY, HL_CONTRACT_EJECT);
-    options.eject_age_ns = HL_SECOND;
-    hl_subscription *const subscription = subscribe(bus, "market_data.trade", &seen, &options);
+    hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_EJECT);
+    options.queue_events = 64;
+    options.eject_behind = 64;
+    options.initial_image = true;
+    options.eject_age_ns = 80 * HL_MILLISECOND;
     hl_publisher *const feed = open_publisher(bus, "feed", NULL);
-    publish(feed, trade, 1, 1);
-    turn_partition(bus, "market_data");
-    manual_now_ns += HL_SECOND / 2;
-    publish(feed, trade, 1, 2);
-    turn_partition(bus, "market_data");
-    cr_assert_not(stats_of(subscription).ejected);
+    publish(feed, quote, 1, 1);
+    turn_all(bus);
     manual_now_ns += HL_SECOND;
-    publish(feed, trade, 1, 3);
-    turn_partition(bus, "market_data");
+    hl_subscription *const subscription = subscribe(bus, "market_data.*", &seen, &options);
+    turn(bus, "market_data", 0);
+    publish(feed, trade, 1, 2);
+    turn(bus, "market_data", 0);
+    manual_now_ns += HL_SECOND;
+    turn(bus, "market_data", 0);
+    cr_assert_eq(stats_of(subscription).queued, 2);
+    cr_assert_not(stats_of(subscription).ejected);
+    cr_assert_eq(hl_executor_turn(worker(bus, 0), 1), 1, "the image");
+    manual_now_ns += 10 * HL_MILLISECOND + 1;
+    turn(bus, "market_data", 0);
     cr_assert(stats_of(subscription).ejected);
     turn_all(bus);
-    cr_assert_eq(seen.count, 4);
     assert_conserved(bus);
     manual_stop(bus);
 }
@@ -627,15 +677,14 @@ Test(async, the_age_of_one_keys_events_is_seen_whatever_comes_of_others)
     strand->holder = WORKERS + 1; /* as if a handler that does not return had it */
     publish(feed, trade, stuck, 0);
     turn_all(bus);
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 7; i++) {
         manual_now_ns += 10 * HL_MILLISECOND;
         publish(feed, trade, other, 1);
         turn_all(bus);
     }
-    cr_assert_not(stats_of(subscription).ejected, "nothing came behind the old one");
+    cr_assert_not(stats_of(subscription).ejected);
     manual_now_ns += 10 * HL_MILLISECOND;
     publish(feed, trade, other, 1);
-    publish(feed, trade, stuck, 1);
     turn_all(bus);
     cr_assert(stats_of(subscription).ejected);
     strand->holder = 0;

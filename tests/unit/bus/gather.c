@@ -138,6 +138,14 @@ Test(gather, a_subscriber_has_its_batches_flushed)
     turn_all(bus);
     assert_values_follow(&seen, 0, 2);
     cr_assert_eq(seen.batches, 1);
+    publish(feed, trade, 1, 2);
+    cr_assert_eq(hl_subscription_flush(batches), HL_OK);
+    turn_all(bus);
+    assert_values_follow(&seen, 0, 3); /* it still lay in its ring */
+    manual_now_ns++;
+    publish(feed, trade, 1, 3);
+    turn_all(bus);
+    cr_assert_eq(seen.count, 3, "published later: it waits");
     cr_assert_eq(hl_subscription_flush(plain), HL_NOT_ALLOWED);
     cr_assert_eq(hl_subscription_flush(NULL), HL_INVALID);
     manual_stop(bus);

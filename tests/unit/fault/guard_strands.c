@@ -334,14 +334,20 @@ Test(guard_strands, a_batch_is_flushed_by_hand_and_by_the_stop)
     publish(c.feed, c.quote, 1, 1);
     turn_all(c.bus);
     cr_assert_eq(c.patient.calls, 0);
-    cr_assert_eq(hl_subscription_flush(c.patient.subscription), HL_OK);
-    turn_all(c.bus);
-    cr_assert_eq(c.patient.calls, 1);
     publish(c.feed, c.quote, 1, 2);
-    turn_all(c.bus);
-    cr_assert_eq(c.patient.calls, 1);
-    clinic_close(&c);
+    publish(c.feed, c.quote, 1, 3);
+    cr_assert_eq(hl_subscription_flush(c.patient.subscription), HL_OK);
+    turn(c.bus, "market_data", 1);
+    hl_executor_turn(worker(&c, 0), 0);
     cr_assert_eq(c.patient.calls, 2);
+    turn_all(c.bus);
+    cr_assert_eq(c.patient.calls, 3, "what still lay in its ring, too");
+    manual_now_ns++;
+    publish(c.feed, c.quote, 1, 4);
+    turn_all(c.bus);
+    cr_assert_eq(c.patient.calls, 3);
+    clinic_close(&c);
+    cr_assert_eq(c.patient.calls, 4);
 }
 
 static hl_status fail_third_once(const hl_event *event, hl_publisher *out, patient *self)
