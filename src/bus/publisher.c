@@ -219,29 +219,31 @@ static inline void tell_story(const hl_publisher *out, story *of)
         out->event->correlation_id == 0 ? out->event_id : out->event->correlation_id;
 }
 
+/* With its first claim of a call. */
 static inline void enlist_staged(hl_publisher *out, hl_outlet *outlet)
 {
-    if (outlet->staged_slots != 0 || outlet->staged_cell != NULL)
-        return;
     outlet->next_staged = out->staged;
     out->staged = outlet;
 }
 
 static inline void stage(hl_publisher *out, hl_outlet *outlet, uint64_t position, uint32_t count)
 {
-    enlist_staged(out, outlet);
-    if (outlet->staged_slots == 0)
+    if (outlet->staged_slots == 0) {
+        if (outlet->staged_cell == NULL)
+            enlist_staged(out, outlet);
         outlet->staged_from = position;
+    }
     outlet->staged_slots += count;
 }
 
-/* On a lane that conflates: the cell itself for the first claim of a call; HL_BUSY: it is taken, or
- * they are several events, the ring will do; it is sure then that the key has room. */
+/* On a lane that conflates: the cell itself for the first claim of a call. HL_BUSY: it is not the
+ * first, or they are several events, and the ring will do: all that lies there comes after the cell
+ * (hl_publisher_settle); it is sure then that the key has room. */
 static inline hl_status stage_cell(hl_publisher *out, hl_outlet *outlet, const story *of,
                                    uint32_t count, hl_claim *ret_claim)
 {
     hl_event *cell;
-    if (outlet->staged_cell != NULL || count > 1)
+    if (outlet->staged_cell != NULL || outlet->staged_slots != 0 || count > 1)
         return hl_conflating_admit(outlet, of->topic, of->key);
     const hl_status status = hl_conflating_claim_alone(outlet, of->topic, of->key, &cell);
     if (status != HL_OK)
@@ -508,7 +510,7 @@ static inline void make_visible(hl_outlet *outlet, uint64_t position, uint32_t c
 static bool is_staged(const hl_outlet *outlet, const hl_claim *claim)
 {
     const uintptr_t offset = (uintptr_t)claim->event - (uintptr_t)outlet->slots;
-    if (offset >= (outlet->mask + 1) * outlet->slot_size_bytes)
+    if (offset >= ((uintptr_t)outlet->mask + 1) * outlet->slot_size_bytes)
         return claim->event == outlet->staged_cell; /* no slot of the ring */
     return claim->position - outlet->staged_from < outlet->staged_slots;
 }

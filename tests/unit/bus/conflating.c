@@ -181,6 +181,37 @@ Test(conflating, what_a_handler_publishes_is_seen_when_it_succeeds_and_never_whe
     manual_stop(bus);
 }
 
+/* A run of two, then one more, of the same key. */
+static hl_status pass_on_a_run_first(const hl_event *event, hl_publisher *out, void *context)
+{
+    const hl_topic *const to = context;
+    const uint64_t last = value_of(event) + 2;
+    hl_claim claim;
+    const hl_status status = hl_try_claim_run(out, *to, event->key, sizeof last, 2, &claim);
+    if (status != HL_OK)
+        return status;
+    for (uint32_t i = 0; i < 2; i++)
+        *(uint64_t *)(void *)(hl_claim_event(&claim, i) + 1) = value_of(event) + i;
+    hl_commit(&claim);
+    return hl_try_publish(out, *to, event->key, &last, sizeof last);
+}
+
+Test(conflating, what_a_handler_publishes_after_a_run_is_newer_than_the_run)
+{
+    hl_bus *const bus = start_conflating();
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_topic pnl = topic_of_kind(bus, "account.pnl", HL_STATE);
+    subscribe(bus, "account.*", &seen, NULL);
+    cr_assert_eq(hl_subscribe(bus, "market_data.trade", pass_on_a_run_first, &pnl, NULL, NULL),
+                 HL_OK);
+    publish(open_publisher(bus, "feed", "market_data"), trade, 1, 100);
+    turn_all(bus);
+    cr_assert_eq(seen.count, 1);
+    cr_assert_eq(seen.entries[0].value, 102, "not %lu", seen.entries[0].value);
+    assert_lane(bus, 3, 1, 2, 0);
+    manual_stop(bus);
+}
+
 Test(conflating, a_handler_hears_of_the_limit_when_it_publishes)
 {
     hl_bus *const bus = start_conflating();
