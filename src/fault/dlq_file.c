@@ -9,6 +9,9 @@
 #include "base/error.h"
 
 #define SEARCH_BYTES 65536u
+#define AHEAD_BYTES  262144u /* read at once: what costs is the call */
+
+_Static_assert(AHEAD_BYTES >= HL_DLQ_RECORD_MAX, "a record's parts are copied from one read");
 
 static hl_status io_failed(hl_error *error, int64_t result, const hl_dlq_file *file,
                            const char *what)
@@ -44,20 +47,38 @@ typedef struct dlq_scan {
     hl_dlq_file *file;
     uint64_t size; /* bytes of the file */
     void *scratch;
+    unsigned char *ahead; /* AHEAD_BYTES, of which ahead_bytes were read at the offset ahead_at */
+    uint64_t ahead_at;
+    size_t ahead_bytes;
     bool salvage;
     hl_dlq_record_visitor visitor;
     void *context;
 } dlq_scan;
 
+/* As hl_io_read_all, of what was read ahead if it is there. */
+static int64_t read_part(dlq_scan *scan, void *bytes, size_t size, uint64_t offset)
+{
+    const hl_dlq_file *const file = scan->file;
+    if (offset < scan->ahead_at || offset + size > scan->ahead_at + scan->ahead_bytes) {
+        const int64_t got = hl_io_read_all(file->io, file->file, scan->ahead, AHEAD_BYTES, offset);
+        scan->ahead_at = offset;
+        scan->ahead_bytes = got < 0 ? 0 : (size_t)got;
+        if (got < 0)
+            return got;
+        size = size < scan->ahead_bytes ? size : scan->ahead_bytes;
+    }
+    memcpy(bytes, scan->ahead + (offset - scan->ahead_at), size);
+    return (int64_t)size;
+}
+
 /* The whole record at an offset, in `scratch`; HL_NOT_FOUND: there is none. */
-static hl_status read_record(const dlq_scan *scan, uint64_t offset, hl_error *error)
+static hl_status read_record(dlq_scan *scan, uint64_t offset, hl_error *error)
 {
     const hl_dlq_file *const file = scan->file;
     hl_dlq_head *const head = scan->scratch;
-    int64_t got = hl_io_read_all(file->io, file->file, head, sizeof *head, offset);
+    int64_t got = read_part(scan, head, sizeof *head, offset);
     if (got == (int64_t)sizeof *head && hl_dlq_head_is_good(head, file->salt, offset)) {
-        got =
-            hl_io_read_all(file->io, file->file, head + 1, head->body_size, offset + sizeof *head);
+        got = read_part(scan, head + 1, head->body_size, offset + sizeof *head);
         if (got == (int64_t)head->body_size && hl_dlq_body_is_good(head))
             return HL_OK;
     }
@@ -65,8 +86,7 @@ static hl_status read_record(const dlq_scan *scan, uint64_t offset, hl_error *er
 }
 
 /* The next good record at or after an offset, in `scratch`. HL_NOT_FOUND: none. */
-static hl_status find_record(const dlq_scan *scan, uint64_t offset, uint64_t *ret_offset,
-                             hl_error *error)
+static hl_status find_record(dlq_scan *scan, uint64_t offset, uint64_t *ret_offset, hl_error *error)
 {
     const hl_dlq_file *const file = scan->file;
     uint32_t words[SEARCH_BYTES / 4];
@@ -90,7 +110,7 @@ static hl_status find_record(const dlq_scan *scan, uint64_t offset, uint64_t *re
 
 /* What is bad at `offset`: a torn end, HL_NOT_FOUND, when nothing behind it says that it was synced
  * before; else damage. */
-static hl_status judge(const dlq_scan *scan, uint64_t offset, hl_error *error)
+static hl_status judge(dlq_scan *scan, uint64_t offset, hl_error *error)
 {
     uint64_t at = offset;
     for (;;) {
@@ -138,11 +158,22 @@ static hl_status take_record(dlq_scan *scan, uint64_t offset, hl_error *error)
     return scan->visitor(scan->context, head, offset, error);
 }
 
+/* The record at which the scan has arrived. Where there seems to be none it is read anew: a bus
+ * that writes the file may have gone on since. */
+static hl_status read_next(dlq_scan *scan, uint64_t offset, hl_error *error)
+{
+    const hl_status status = read_record(scan, offset, error);
+    if (status != HL_NOT_FOUND)
+        return status;
+    scan->ahead_bytes = 0;
+    return read_record(scan, offset, error);
+}
+
 static hl_status scan_records(dlq_scan *scan, hl_error *error)
 {
     uint64_t offset = sizeof(hl_dlq_header);
     while (offset < scan->size) {
-        hl_status status = read_record(scan, offset, error);
+        hl_status status = read_next(scan, offset, error);
         if (status == HL_OK) {
             const hl_dlq_head *const head = scan->scratch;
             const uint64_t next = offset + sizeof *head + head->body_size;
@@ -302,12 +333,16 @@ hl_status hl_dlq_file_open(hl_dlq_file *file, const hl_io *io, const char *path,
         return hl_error_set(error, HL_NO_MEMORY, "%s: no memory to open it", path);
     dlq_scan scan = {.file = file,
                      .scratch = scratch,
+                     .ahead = malloc(AHEAD_BYTES),
                      .salvage = mode.salvage && mode.read_only,
                      .visitor = visitor,
                      .context = context};
-    hl_status status = open_handle(file, mode, error);
+    hl_status status = scan.ahead != NULL
+                           ? open_handle(file, mode, error)
+                           : hl_error_set(error, HL_NO_MEMORY, "%s: no memory to open it", path);
     if (status == HL_OK)
         status = recover(file, mode, &scan, error);
+    free(scan.ahead);
     if (status != HL_OK)
         hl_dlq_file_close(file);
     return status;
