@@ -11,7 +11,7 @@
  *     hl_dlq_filter filter = HL_DLQ_FILTER_INIT;
  *     filter.topic = "order.>";
  *     hl_dlq_list(dlq, &filter, print_letter, stdout, &error);
- *     hl_dlq_close(dlq);
+ *     hl_dlq_close(dlq, &error);
  *
  * Every call is for any thread but a handler's hot path: they take the queue's lock, allocate, and
  * may read or write the file. In a fork's child each answers HL_DETACHED: the queue is its

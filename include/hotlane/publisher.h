@@ -167,7 +167,7 @@ HL_API hl_status hl_shared_try_publish(hl_shared_publisher *publisher, hl_topic 
 
 /* For a handler's `out` only: HL_OK when the next `count` claims on the topic's lane (that of
  * `key`) are sure to find room, else HL_FULL; HL_LIMIT: the lane conflates, and has no room for the
- * key. */
+ * key; HL_INVALID: no such topic; HL_NO_LANE; HL_NOT_ALLOWED: no handler's. */
 HL_API hl_status hl_reserve(hl_publisher *out, hl_topic topic, uint64_t key, uint32_t count);
 
 /* For a handler's `out` only: the bus time of the event in hand, a handler's only clock (replay
