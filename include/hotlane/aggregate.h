@@ -200,6 +200,10 @@ HL_API hl_status hl_bus_snapshot(hl_bus *bus, uint64_t timeout_ns, hl_error *err
  * journal of the partition they went to does not have. In a rebuild of the bus's own journal to its
  * end they are published again, with their cause, as soon as the bus starts. (What a handler had
  * not published because a lane was full when the process ended is among them.)
+ * What a handler had failed on is tried again when its time comes, or when the journal shows what
+ * it published then: a stop does not wait. Batches are cut anew: what a batch handler published
+ * last, for events that a stop gave it before its batch was full or its time had come, comes once
+ * more.
  *
  * To a sequence or a time, for looking at what was: options.reading.filter.to_sequence (in each
  * partition that is read) or to_ns, into a bus without a journal of its own.

@@ -386,6 +386,19 @@ uint32_t hl_guard_serve(hl_partition *partition, hl_due *due, uint64_t now_ns)
     return serve_one(ward);
 }
 
+bool hl_guard_hurry(hl_partition *partition, uint64_t sequence)
+{
+    hl_ward *const ward = partition->ward;
+    hl_kept *const kept = ward != NULL ? hl_ward_find_waiting(ward, sequence) : NULL;
+    if (kept == NULL)
+        return false;
+    enter(ward, partition->executor->now_ns);
+    hl_ward_take_out(kept);
+    hl_ward_wait(kept, HL_WARD_AT_ONCE);
+    hl_ward_settle(ward);
+    return true;
+}
+
 /* ---- the end ---- */
 
 /* One of those kept, IN_HAND; the first of its key, so that no queue is searched. */

@@ -20,6 +20,13 @@ bool hl_guard_make_async(hl_async *async);
  */
 bool hl_guard_redriven(hl_partition *partition, hl_cell *cell, hl_kept *kept);
 
+/*
+ * In a replay, whose journal shows what the event of this sequence has caused: a stop does not wait
+ * until what failed is due. If it waits here for its time, or behind another of its key, it (or
+ * that other) is due now. False: it does not, or it waits for room. The partition's thread.
+ */
+bool hl_guard_hurry(hl_partition *partition, uint64_t sequence);
+
 /* Serves a ward: the first member of `due`. */
 uint32_t hl_guard_serve(hl_partition *partition, hl_due *due, uint64_t now_ns);
 

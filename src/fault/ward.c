@@ -182,6 +182,24 @@ static void unhead_key(hl_kept *kept)
     kept->heads_key = false;
 }
 
+/* ---- sequences ---- */
+
+hl_kept *hl_ward_find_waiting(const hl_ward *ward, uint64_t sequence)
+{
+    const hl_kept_pool *const pool = ward->pool;
+    for (uint32_t i = 0; ward->count != 0 && i < pool->begun; i++) {
+        /* A room that is free is IN_HAND: that is how it was given back. */
+        hl_kept *kept = (hl_kept *)(void *)(pool->first + pool->stride_bytes * i);
+        if (kept->place == HL_KEPT_IN_HAND || kept->event.sequence != sequence)
+            continue;
+        if (kept->place == HL_KEPT_BEHIND)
+            kept = hl_ward_find(kept->timer.keeper, kept->event.key);
+        if (kept != NULL && kept->place == HL_KEPT_WAITING && kept->full == NULL)
+            return kept;
+    }
+    return NULL;
+}
+
 /* ---- places ---- */
 
 static uint64_t *counter_of(const hl_kept *kept)

@@ -169,6 +169,10 @@ void hl_ward_admit(hl_keeper *keeper, hl_kept *kept);
 /* The kept event that heads a key of a cell, or NULL. */
 hl_kept *hl_ward_find(const hl_keeper *keeper, uint64_t key);
 
+/* One that waits for its time, or behind another of its key that does: of an event with this
+ * sequence; or NULL. Of a partition's ward, not for what was redriven. */
+hl_kept *hl_ward_find_waiting(const hl_ward *ward, uint64_t sequence);
+
 /* From IN_HAND to a place; of an ordered keeper, an event that none of its key is before heads it
  * (but BEHIND). */
 void hl_ward_wait(hl_kept *kept, uint64_t due_ns);

@@ -15,6 +15,7 @@
 #include "bus/async.h"
 #include "bus/bus.h"
 #include "bus/dispatch.h"
+#include "fault/guard.h"
 #include "journal/adopt.h"
 #include "journal/crypt.h"
 #include "journal/reader.h"
@@ -304,6 +305,30 @@ static void come_to(replay *self, const hl_event *event)
     serve_dues(self);
 }
 
+/* Whether a handler has published here what the journal shows now; a rebuild's is confirmed by it.
+ * Of a recomputed one its outlet's next is compared, so that one is enough. */
+static bool is_published(replay *self, const hl_partition *partition, const hl_event *event)
+{
+    const uint32_t from = hl_id_partition(event->causation_id);
+    if (!wants_outputs(self) || event->causation_id == 0 || from >= self->bus->partition_count)
+        return true; /* nobody asks */
+    if (self->plan != NULL)
+        return hl_unconfirmed_confirm(self->plan->unconfirmed, partition, event);
+    return queue_of(self, from, partition->number, event->priority)->first != NULL;
+}
+
+/* The journal shows an event that no handler has published here. If its cause waits to be tried
+ * again, that was done by then, early: a stop does. False: it does not wait. */
+static bool catch_up(replay *self, const hl_event *event)
+{
+    hl_partition *const partition = &self->bus->partitions[hl_id_partition(event->causation_id)];
+    turn_as(self, partition->executor);
+    if (!hl_guard_hurry(partition, hl_id_sequence(event->causation_id)))
+        return false;
+    serve_dues(self);
+    return true;
+}
+
 static void give(replay *self, hl_partition *partition, const hl_event *event)
 {
     self->given_ns = self->now_ns;
@@ -336,13 +361,13 @@ static hl_status feed(replay *self, const hl_journal_entry *entry)
     self->report->external += is_external;
     /* First: a retry may be what has published it. */
     come_to(self, event);
+    while (!is_published(self, partition, event) && catch_up(self, event)) {
+    }
     if (self->options->mode == HL_REPLAY_RECOMPUTE && !is_external) {
         const hl_status same = compare(self, partition, event);
         if (same != HL_OK)
             return same;
     }
-    if (self->plan != NULL && self->plan->unconfirmed != NULL)
-        hl_unconfirmed_confirm(self->plan->unconfirmed, partition, event);
     if (self->plan == NULL || event->sequence > self->plan->after[partition->number])
         give(self, partition, event);
     return self->out_of_memory ? hl_error_set(self->error, HL_NO_MEMORY,

@@ -118,36 +118,35 @@ static bool is_same(const output *one, const hl_event *event)
            one->event.key == event->key;
 }
 
-static void confirm_newest(hl_unconfirmed *unconfirmed, uint32_t from, const hl_event *event)
+static bool confirm_newest(hl_unconfirmed *unconfirmed, uint32_t from, const hl_event *event)
 {
     output wanted = {.from = from};
     wanted.event.key = event->key;
     wanted.event.topic = event->topic;
     output **const place = tfind(&wanted, &unconfirmed->newest, compare);
     if (place == NULL || !is_same(*place, event))
-        return; /* a newer one is still to come */
+        return false; /* a newer one is still to come */
     output *const one = *place;
     tdelete(one, &unconfirmed->newest, compare);
     free(one);
+    return true;
 }
 
-void hl_unconfirmed_confirm(hl_unconfirmed *unconfirmed, const hl_partition *partition,
+bool hl_unconfirmed_confirm(hl_unconfirmed *unconfirmed, const hl_partition *partition,
                             const hl_event *event)
 {
     const uint32_t from = hl_id_partition(event->causation_id);
     if (event->causation_id == 0 || from >= unconfirmed->bus->partition_count ||
         event->priority >= HL_PRIORITIES)
-        return;
-    if (is_state(unconfirmed, event)) {
-        confirm_newest(unconfirmed, from, event);
-        return;
-    }
+        return false;
+    if (is_state(unconfirmed, event))
+        return confirm_newest(unconfirmed, from, event);
     queue *const of = queue_of(unconfirmed, from, partition->number, event->priority);
     const output *found = of->first;
     while (found != NULL && !is_same(found, event))
         found = found->next;
     if (found == NULL)
-        return; /* its cause was before the snapshot */
+        return false;
     bool more = true;
     while (more) {
         output *const one = of->first;
@@ -157,6 +156,7 @@ void hl_unconfirmed_confirm(hl_unconfirmed *unconfirmed, const hl_partition *par
     }
     if (of->first == NULL)
         of->last = &of->first;
+    return true;
 }
 
 typedef struct search {

@@ -21,8 +21,9 @@ void hl_unconfirmed_free(hl_unconfirmed *unconfirmed);
 bool hl_unconfirmed_see(hl_unconfirmed *unconfirmed, uint32_t from, const hl_outlet *outlet,
                         const hl_event *event);
 
-/* The journal of `partition` shows this event, its topic by this bus's number. */
-void hl_unconfirmed_confirm(hl_unconfirmed *unconfirmed, const hl_partition *partition,
+/* The journal of `partition` shows this event, its topic by this bus's number. False: no handler
+ * has published it here: its cause lies before what is replayed, or is still to be tried again. */
+bool hl_unconfirmed_confirm(hl_unconfirmed *unconfirmed, const hl_partition *partition,
                             const hl_event *event);
 
 /* Whether any of what a partition's handlers have published is left. */

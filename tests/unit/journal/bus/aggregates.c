@@ -543,6 +543,50 @@ Test(aggregates, what_was_tried_again_is_so_in_a_rebuild_and_published_once)
     manual_stop(two.bus);
 }
 
+/* A stop waits for no time: what failed last is tried again at once, and its fill is in the journal
+ * before it was due. So it is in a rebuild; also what stood behind another of its key. */
+Test(aggregates, what_a_stop_tried_again_early_is_published_once)
+{
+    desk one = {.fails_first = true};
+    start(&one);
+    order(&one, 1, 6);
+    cr_assert_eq(one.sum, 0);
+    manual_stop(one.bus);
+    cr_assert_eq(one.sum, 21);
+    desk two = {.fails_first = true};
+    const hl_rebuild_report report = rebuild(&two, NULL);
+    cr_assert_eq(two.sum, 21, "all were tried again");
+    cr_assert_eq(report.published, 0);
+    manual_now_ns += 3600 * HL_SECOND;
+    cr_assert_eq(hl_bus_start(two.bus), HL_OK);
+    turn_all(two.bus);
+    cr_assert_eq(
+        hl_bus_sequence(two.bus, two.bus->entries[two.fill.number]->domain->first_partition), 6,
+        "no fill once more");
+    manual_stop(two.bus);
+    cr_assert_eq(two.sum, 21);
+}
+
+Test(aggregates, what_a_stop_tried_again_early_is_recomputed_so)
+{
+    desk one = {.fails_first = true}, two = {.fails_first = true};
+    start(&one);
+    order(&one, 1, 6);
+    manual_stop(one.bus);
+    const hl_config config = journaled(false);
+    create(&two, &config);
+    hl_replay_options options = HL_REPLAY_OPTIONS_INIT;
+    hl_replay_report report;
+    hl_error error = {.text = ""};
+    options.mode = HL_REPLAY_RECOMPUTE;
+    options.reading.directory = directory;
+    cr_assert_eq(hl_bus_replay(two.bus, &options, &report, &error), HL_OK, "%s", error.text);
+    cr_assert_eq(report.compared, 6);
+    cr_assert_eq(report.unrecorded, 0);
+    cr_assert_eq(two.sum, 21);
+    hl_bus_destroy(two.bus);
+}
+
 Test(aggregates, by_number_and_by_time_they_are_taken_without_being_asked_for)
 {
     hl_config config = journaled(true);
