@@ -196,6 +196,10 @@ hl_executor *hl_executors_end(hl_bus *bus, uint64_t timeout_ns)
 static bool cancel_waiting(hl_bus *bus)
 {
     bool any = hl_backlog(bus, HL_KEPT) != 0;
+    /* A look at an age that is to come holds nothing back; what waits is in the queues. */
+    for (const hl_subscription *s = bus->control->subscriptions; s != NULL; s = s->next)
+        for (uint32_t i = 0; s->async != NULL && i < s->async->box_count; i++)
+            hl_async_forget_age(&bus->partitions[s->first_partition + i], &s->async->boxes[i]);
     for (uint32_t i = 0; i < bus->executor_count; i++)
         any |= bus->executors[i].open_dues != 0;
     for (const hl_subscription *s = bus->control->subscriptions; s != NULL; s = s->next)

@@ -585,6 +585,23 @@ Test(async, one_that_is_too_far_behind_is_detached_and_told_behind_its_last_even
     manual_stop(bus);
 }
 
+Test(async, a_stop_without_time_leaves_no_age_of_what_was_taken)
+{
+    hl_bus *const bus = start_with_workers(WORKERS);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    recorder seen = {0};
+    hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_EJECT);
+    options.eject_age_ns = HL_SECOND;
+    subscribe(bus, "market_data.trade", &seen, &options);
+    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    publish(feed, trade, 1, 1);
+    turn_all(bus);
+    cr_assert_eq(seen.count, 1);
+    cr_assert_eq(bus->partitions[0].executor->open_dues, 1, "the look at the age is to come");
+    cr_assert_eq(hl_bus_stop(bus, 0), HL_OK);
+    hl_bus_destroy(bus);
+}
+
 Test(async, one_whose_oldest_event_is_too_old_is_detached_though_no_other_comes)
 {
     for (hl_async_order order = HL_ASYNC_UNORDERED; order <= HL_ASYNC_ORDERED; order++) {
