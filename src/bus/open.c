@@ -378,7 +378,7 @@ hl_publisher *hl_publisher_make_out(hl_bus *bus, const char *name)
     if (out == NULL)
         return NULL;
     out->bus = bus;
-    out->is_handlers = true;
+    out->is_handlers = out->looks_first = true;
     snprintf(out->name, sizeof out->name, "%s", name);
     out->source = hl_bus_source(bus, name);
     out->outlets = calloc(bus->partition_count * HL_PRIORITIES, sizeof(hl_outlet *));

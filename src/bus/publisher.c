@@ -325,6 +325,7 @@ static __attribute__((noinline)) hl_status claim_exclusive(hl_publisher *publish
     if (count - 1 > outlet->mask)
         return refuse(publisher->bus, HL_INVALID);
     if (gate_of(outlet) != HL_GATE_OPEN) {
+        publisher->looks_first = true;
         hl_count(&outlet->counts.closed, count);
         return closed_by(gate_of(outlet));
     }
@@ -419,7 +420,7 @@ static inline __attribute__((always_inline)) hl_status claim_one(hl_publisher *p
                                                                  bool may_wait, hl_claim *ret_claim)
 {
     hl_status ignored;
-    if (publisher->is_handlers)
+    if (publisher->looks_first)
         return claim_any(publisher, topic, key, payload_size, may_wait, ret_claim);
     hl_outlet *const outlet =
         find_outlet(publisher->bus, publisher->outlets, topic, key, -1, true, &ignored);

@@ -16,6 +16,9 @@ struct hl_publisher {
     uint16_t source;
     bool is_handlers;        /* a partition's own `out`, */
     hl_partition *partition; /* of which it is; NULL: a worker's */
+    /* A handler's, or its thread has found the gate shut, which is not opened again: from then on
+     * it looks before it counts an attempt (hl_door_counts). */
+    bool looks_first;
     char name[64];
     struct hl_publisher *next; /* under the bus's lock */
     /* Its thread writes. A handler's: the event in hand, and the outlets with something staged. */

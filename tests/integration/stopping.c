@@ -160,6 +160,54 @@ Test(stopping, what_is_on_its_way_passes_while_publishers_are_told, .timeout = 2
     }
 }
 
+#define ASKING 6
+
+typedef struct asker {
+    hl_bus *bus;
+    hl_topic topic;
+    const char *name;
+    uint64_t asked, end;
+} asker;
+
+static void *go_on_asking(void *context)
+{
+    asker *const self = context;
+    hl_publisher *const feed = own_publisher(self->bus, self->name, "market_data");
+    for (uint64_t value = 1; hl_load_acquire_u64(&self->end) == 0; value++) {
+        hl_try_publish(feed, self->topic, 1, &value, sizeof value);
+        hl_store_release_u64(&self->asked, value);
+    }
+    return NULL;
+}
+
+/* An attempt that is refused for it is not an open claim. */
+Test(stopping, who_goes_on_asking_is_nothing_that_is_left, .timeout = 240)
+{
+    static const char *const names[ASKING] = {"a", "b", "c", "d", "e", "f"};
+    for (int round = 0; round < 4; round++) {
+        hl_bus *const bus = own_start(HL_WAIT_BACKOFF);
+        const hl_topic trade = own_topic(bus, "market_data.trade", HL_DELTA);
+        asker askers[ASKING];
+        pthread_t threads[ASKING];
+        for (int i = 0; i < ASKING; i++) {
+            askers[i] = (asker){.bus = bus, .topic = trade, .name = names[i]};
+            threads[i] = own_thread(go_on_asking, &askers[i]);
+        }
+        for (int i = 0; i < ASKING; i++)
+            own_await(&askers[i].asked, 200);
+        hl_stop_report report;
+        const hl_status status = hl_bus_stop(bus, 60 * HL_SECOND);
+        cr_assert_eq(hl_bus_stop_report(bus, &report), HL_OK);
+        cr_assert_eq(report.abandoned, 0, "%lu", report.abandoned);
+        cr_assert_eq(status, HL_OK, "%s", hl_status_name(status));
+        for (int i = 0; i < ASKING; i++) {
+            hl_store_release_u64(&askers[i].end, 1);
+            own_join(threads[i]);
+        }
+        hl_bus_destroy(bus);
+    }
+}
+
 Test(stopping, destroying_a_running_bus_ends_its_threads, .timeout = 240)
 {
     for (int wait = HL_WAIT_AUTO; wait <= HL_WAIT_PARK; wait++) {
