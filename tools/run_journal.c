@@ -198,14 +198,16 @@ void run_journal_print(const hl_bus *bus, FILE *stream)
 
 static json_t *partition_json(const hl_partition_journal_stats *s)
 {
-    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "durability",
-                     durability_names[s->durability], "state", state_names[s->state], "degraded",
-                     (int)s->degraded, "last_sequence", (json_int_t)s->last_sequence,
+    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I}",
+                     "durability", durability_names[s->durability], "state", state_names[s->state],
+                     "degraded", (int)s->degraded, "last_sequence", (json_int_t)s->last_sequence,
                      "written_sequence", (json_int_t)s->written_sequence, "durable_sequence",
                      (json_int_t)s->durable_sequence, "unjournaled", (json_int_t)s->unjournaled,
                      "syncs", (json_int_t)s->syncs, "written_bytes", (json_int_t)s->written_bytes,
                      "recovered_sequence", (json_int_t)s->recovered_sequence, "torn_bytes",
-                     (json_int_t)s->torn_bytes, "was_clean", (int)s->was_clean);
+                     (json_int_t)s->torn_bytes, "was_clean", (int)s->was_clean, "removed_segments",
+                     (json_int_t)s->removed_segments, "removed_bytes", (json_int_t)s->removed_bytes,
+                     "keep_failures", (json_int_t)s->keep_failures);
 }
 
 bool run_journal_json(const hl_bus *bus, json_t **ret_json)

@@ -150,6 +150,12 @@ typedef struct hl_config {
     const char *journal_key_file; /* keys for what the bus itself reads of encrypted segments:
                                      hand-over, rebuild, replay (hl_journal_keys_load); NULL: as the
                                      environment says, if it does */
+    /* Sealed segments are removed, the oldest first, never what a cursor, a kept snapshot or an
+     * aggregate without one still needs; looked at when the bus starts, when a segment is sealed,
+     * and each hour: */
+    uint64_t journal_ttl_ns;    /* when all in it is older; at least an hour; 0: kept for ever */
+    uint64_t journal_max_bytes; /* when all files together are larger; at least
+                                   journal_segment_bytes; 0: no limit */
     /* Snapshots of a partition's aggregates (aggregate.h), into the journal's directory: */
     uint64_t snapshot_events;      /* when it has so many events since the last; 0: not by number */
     uint64_t snapshot_interval_ns; /* or so long after it, if it has any; at least 10 ms; 0: not by
@@ -170,8 +176,8 @@ typedef struct hl_config {
             5000, 0, 10, HL_SECOND, 0, 100 * HL_MILLISECOND, 4096, (uint64_t)16 << 20, NULL,   \
             100 * HL_MILLISECOND, HL_SECOND, false, HL_LADDER_OPTIONS_INIT,                    \
             HL_SAMPLING_OPTIONS_INIT, NULL, NULL, NULL, UINT64_C(67108864), NULL, true, false, \
-            NULL, 0, 60 * HL_SECOND, 2, HL_HEALTH_OPTIONS_INIT, NULL, 0, NULL, NULL,           \
-            HL_LOG_WARNING                                                                     \
+            NULL, 30 * 24 * 3600 * HL_SECOND, 0, 0, 60 * HL_SECOND, 2, HL_HEALTH_OPTIONS_INIT, \
+            NULL, 0, NULL, NULL, HL_LOG_WARNING                                                \
     }
 
 #ifdef __cplusplus

@@ -147,9 +147,13 @@ typedef struct hl_partition_journal_stats {
     uint64_t recovered_sequence; /* the last one found; 0: none. Sequences go on above what was
                                     reserved then */
     uint64_t recovered_segments;
-    uint64_t torn_bytes; /* behind the last whole record: cut */
-    bool was_clean;      /* it had been closed in good order, or was empty */
-    char reason[160];    /* why it does not run (state); "": it does */
+    uint64_t torn_bytes;                      /* behind the last whole record: cut */
+    bool was_clean;                           /* it had been closed in good order, or was empty */
+    char reason[160];                         /* why it does not run (state); "": it does */
+    uint64_t removed_segments, removed_bytes; /* beyond journal_ttl_ns or journal_max_bytes */
+    uint64_t keep_failures; /* times that the journal, of all partitions, could not be kept within
+                               them: tried again each minute */
+    bool removal_held;      /* of what is beyond them something stays, as it is still needed */
 } hl_partition_journal_stats;
 
 #ifdef __cplusplus

@@ -27,6 +27,7 @@
 #define COMMIT_EVENTS_MAX     UINT32_C(262144)
 #define JOURNAL_SEGMENT_MIN   UINT64_C(65536)
 #define JOURNAL_SEGMENT_MAX   (UINT64_C(8) << 30)
+#define JOURNAL_TTL_MIN       (3600 * HL_SECOND)
 #define SNAPSHOT_INTERVAL_MIN (10 * HL_MILLISECOND)
 #define SNAPSHOTS_KEPT_MAX    1000u
 
@@ -430,6 +431,22 @@ static bool snapshot_defect(const hl_config *config, hl_config_defect *ret_defec
                         ret_defect);
 }
 
+static bool keeping_defect(const hl_config *config, hl_config_defect *ret_defect)
+{
+    /* Less is an error in the unit, and would cost the journal. */
+    if (config->journal_ttl_ns != 0 && config->journal_ttl_ns < JOURNAL_TTL_MIN)
+        return found(ret_defect, "journal_ttl_ns",
+                     "%" PRIu64 " is out of range: use %" PRIu64
+                     " (an hour) or more, or 0 to keep all",
+                     config->journal_ttl_ns, JOURNAL_TTL_MIN);
+    if (config->journal_max_bytes != 0 && config->journal_max_bytes < config->journal_segment_bytes)
+        return found(ret_defect, "journal_max_bytes",
+                     "%" PRIu64 " is out of range: use journal_segment_bytes (%" PRIu64
+                     ") or more, or 0 for no limit",
+                     config->journal_max_bytes, config->journal_segment_bytes);
+    return false;
+}
+
 static bool journal_defect(const hl_config *config, hl_config_defect *ret_defect)
 {
     uint32_t count;
@@ -453,7 +470,7 @@ static bool journal_defect(const hl_config *config, hl_config_defect *ret_defect
         return found(ret_defect, "journal_segment_bytes",
                      "%" PRIu64 " is out of range: use %" PRIu64 " to %" PRIu64,
                      config->journal_segment_bytes, JOURNAL_SEGMENT_MIN, JOURNAL_SEGMENT_MAX);
-    return snapshot_defect(config, ret_defect);
+    return keeping_defect(config, ret_defect) || snapshot_defect(config, ret_defect);
 }
 
 /* The domain of a rule over lanes or journals. */

@@ -270,6 +270,8 @@ static void take_settings(hl_config *config, const file_config *file)
     TAKE(config, file, journal_io_uring);
     TAKE(config, file, journal_salvage);
     config->journal_key_file = file->journal_key_file;
+    TAKE(config, file, journal_ttl_ns);
+    TAKE(config, file, journal_max_bytes);
     TAKE(config, file, snapshot_events);
     TAKE(config, file, snapshot_interval_ns);
     TAKE(config, file, snapshots_kept);

@@ -14,6 +14,8 @@ typedef struct thread_counts {
 typedef struct journal_counts {
     uint64_t in_flight; /* to the disk */
     uint64_t unjournaled, degradations, syncs, written_bytes;
+    uint64_t removed_segments, removed_bytes;
+    uint64_t keep_failures; /* of the journal as a whole */
 } journal_counts;
 
 typedef struct bus_counts {
@@ -59,6 +61,9 @@ static const hl_counter all[] = {HL_LANE_COUNTERS(LANE)                 /* */
                                  JOURNAL(degradations),
                                  JOURNAL(syncs),
                                  JOURNAL(written_bytes),
+                                 JOURNAL(removed_segments),
+                                 JOURNAL(removed_bytes),
+                                 JOURNAL(keep_failures),
                                  BUS(refused),
                                  BUS(notices_lost),
                                  BUS(workers),
@@ -181,6 +186,9 @@ static void read_journals(const hl_bus *bus, const char *of, journal_counts *ret
         ret_sum->degradations += one.degradations;
         ret_sum->syncs += one.syncs;
         ret_sum->written_bytes += one.written_bytes;
+        ret_sum->removed_segments += one.removed_segments;
+        ret_sum->removed_bytes += one.removed_bytes;
+        ret_sum->keep_failures = one.keep_failures;
     }
 }
 

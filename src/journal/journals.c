@@ -5,6 +5,7 @@
 #include "bus/thread_request.h"
 #include "journal/crypt.h"
 #include "journal/handover.h"
+#include "journal/keeper.h"
 #include "journal/progress.h"
 #include "journal/scribe.h"
 
@@ -13,6 +14,7 @@ struct hl_journals {
     hl_scribe *scribes;
     uint32_t scribe_count;
     hl_handover *handover; /* NULL: the bus has no workers */
+    hl_keeper *keeper;     /* NULL: all is kept for ever */
     hl_journal_keys *keys; /* of the handover; NULL: none */
 };
 
@@ -85,6 +87,16 @@ static hl_status make_handover(hl_bus *bus, hl_error *error)
     return HL_OK;
 }
 
+static hl_status make_keeper(hl_bus *bus, hl_error *error)
+{
+    if (bus->config.journal_ttl_ns == 0 && bus->config.journal_max_bytes == 0)
+        return HL_OK;
+    bus->journals->keeper = hl_keeper_make(bus, bus->journals->feeds);
+    return bus->journals->keeper != NULL
+               ? HL_OK
+               : hl_error_set(error, HL_NO_MEMORY, "no memory for the journal");
+}
+
 static hl_status create(hl_bus *bus, hl_error *error)
 {
     const uint32_t threads = bus->journal_threads;
@@ -106,6 +118,8 @@ static hl_status create(hl_bus *bus, hl_error *error)
     for (uint32_t i = 0; i < bus->partition_count && status == HL_OK; i++)
         if (is_journaled(&bus->partitions[i]))
             status = make_feed(bus, &bus->partitions[i], error);
+    if (status == HL_OK)
+        status = make_keeper(bus, error);
     return status == HL_OK ? make_handover(bus, error) : status;
 }
 
@@ -116,15 +130,18 @@ hl_handover *hl_journals_handover(const hl_bus *bus)
 
 static void tick(hl_bus *bus, uint64_t now_ns)
 {
-    (void)now_ns;
     if (hl_journals_handover(bus) != NULL)
         hl_handover_tick(bus->journals->handover);
+    if (bus->journals != NULL && bus->journals->keeper != NULL)
+        hl_keeper_tick(bus->journals->keeper, now_ns);
 }
 
 static void halt(hl_bus *bus)
 {
     if (hl_journals_handover(bus) != NULL)
         hl_handover_halt(bus->journals->handover);
+    if (bus->journals != NULL && bus->journals->keeper != NULL)
+        hl_keeper_halt(bus->journals->keeper);
 }
 
 static hl_status start(hl_bus *bus, hl_error *error)
@@ -133,6 +150,8 @@ static hl_status start(hl_bus *bus, hl_error *error)
     for (uint32_t i = 0; bus->journals != NULL && i < bus->journals->scribe_count; i++)
         if (status == HL_OK)
             status = hl_scribe_start(&bus->journals->scribes[i], error);
+    if (status == HL_OK && bus->journals != NULL && bus->journals->keeper != NULL)
+        status = hl_keeper_start(bus->journals->keeper, error);
     return status;
 }
 
@@ -173,6 +192,7 @@ static void destroy(hl_bus *bus)
     for (uint32_t i = 0; i < journals->scribe_count; i++)
         free(journals->scribes[i].feeds);
     hl_handover_free(journals->handover);
+    hl_keeper_free(journals->keeper);
     hl_journal_keys_free(journals->keys);
     free(journals->feeds);
     free(journals->scribes);
@@ -231,6 +251,8 @@ hl_status hl_bus_journal_stats(const hl_bus *bus, uint32_t partition,
         .recovered_segments = recovery->segments,
         .torn_bytes = recovery->torn_bytes,
         .was_clean = recovery->was_clean};
+    if (bus->journals->keeper != NULL)
+        hl_keeper_stats(bus->journals->keeper, partition, ret_stats);
     /* There before the state (scribe.c, keep_reason). */
     if (ret_stats->state == HL_JOURNAL_NO_SPACE || ret_stats->state == HL_JOURNAL_FAILED)
         hl_feed_reason(feed, ret_stats->reason);

@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "journal/audit.h"
-#include "journal/cursor.h"
 #include "journal/snapshot.h"
 
 /* A segment of any of the partitions. */
@@ -35,12 +34,22 @@ typedef struct keeping {
     hl_retention_result *result;
     hl_partition_directory *partitions;
     need *needs; /* of each partition */
+    bool *saved; /* by options->states: it has a whole snapshot */
     size_t partition_count;
     kept *segments; /* by partition, then sequence */
     size_t segment_count;
     uint64_t total_bytes;
+    bool ended; /* options->goes_on said so */
     hl_error *error;
 } keeping;
+
+/* Whether the next file may be turned to. */
+static bool goes_on(keeping *this)
+{
+    const hl_retention_options *const options = this->options;
+    this->ended |= options->goes_on != NULL && !options->goes_on(options->context);
+    return !this->ended;
+}
 
 /* ---- who needs what ---- */
 
@@ -65,16 +74,31 @@ static hl_status add_cursor(void *context, const char *name, const hl_cursor_pos
 
 static hl_status add_snapshot(void *context, const char *path, const hl_snapshot *snapshot)
 {
+    keeping *const this = context;
     (void)path;
     for (uint32_t i = 0; snapshot != NULL && i < snapshot->positions_count; i++)
-        add_need(context, "snapshot", snapshot->name, &snapshot->positions[i]);
+        add_need(this, "snapshot", snapshot->name, &snapshot->positions[i]);
+    for (size_t i = 0; snapshot != NULL && i < this->options->state_count; i++)
+        this->saved[i] |= strcmp(this->options->states[i].snapshot, snapshot->name) == 0;
     return HL_OK;
+}
+
+static void add_unsaved_states(keeping *this)
+{
+    for (size_t i = 0; i < this->options->state_count; i++) {
+        const hl_retention_state *const state = &this->options->states[i];
+        hl_cursor_position all = {.next_sequence = 0};
+        snprintf(all.partition, sizeof all.partition, "%s", state->partition);
+        if (!this->saved[i])
+            add_need(this, "aggregate", state->snapshot, &all);
+    }
 }
 
 static hl_status find_needs(keeping *this)
 {
     this->needs = calloc(this->partition_count + 1, sizeof *this->needs);
-    if (this->needs == NULL)
+    this->saved = calloc(this->options->state_count + 1, sizeof *this->saved);
+    if (this->needs == NULL || this->saved == NULL)
         return hl_error_set(this->error, HL_NO_MEMORY, "%s: out of memory",
                             this->options->directory);
     for (size_t i = 0; i < this->partition_count; i++)
@@ -86,6 +110,8 @@ static hl_status find_needs(keeping *this)
     if (status == HL_OK)
         status =
             hl_snapshot_each(this->io, this->options->directory, add_snapshot, this, this->error);
+    if (status == HL_OK)
+        add_unsaved_states(this);
     return status;
 }
 
@@ -128,7 +154,7 @@ static hl_status list_partition(keeping *this, size_t partition)
         return hl_error_set(this->error, HL_NO_MEMORY, "%s: out of memory", directory);
     }
     this->segments = segments;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && goes_on(this); i++) {
         kept *const segment = &segments[this->segment_count++];
         *segment = (kept){.name = names[i], .partition = partition, .newest = i + 1 == count};
         hl_segment_path(directory, names[i], segment->path, NULL);
@@ -217,6 +243,8 @@ static hl_status remove_by_age(keeping *this, uint64_t now_ns)
             stopped = true;
             continue;
         }
+        if (!goes_on(this))
+            return HL_OK;
         const hl_status status = remove_segment(this, segment, "older than the limit");
         if (status != HL_OK)
             return status;
@@ -248,7 +276,7 @@ static hl_status remove_by_size(keeping *this)
                                        : HL_OK;
     while (status == HL_OK && this->total_bytes > this->options->keep_bytes) {
         kept *const segment = oldest_to_remove(this, stopped);
-        if (segment == NULL)
+        if (segment == NULL || !goes_on(this))
             break;
         if (hold(this, segment))
             stopped[segment->partition] = true;
@@ -297,7 +325,7 @@ static hl_status pack_all(keeping *this)
     hl_status status = HL_OK;
     for (size_t i = 0; status == HL_OK && i < this->segment_count; i++) {
         kept *const segment = &this->segments[i];
-        if (!segment->gone && !segment->newest && !segment->packed)
+        if (!segment->gone && !segment->newest && !segment->packed && goes_on(this))
             status = pack(this, segment);
     }
     return status;
@@ -314,13 +342,15 @@ static hl_status apply(keeping *this)
         status = list_partition(this, i);
     if (status == HL_OK)
         status = find_needs(this);
-    this->result->bytes_before = this->total_bytes;
+    this->result->bytes_before = this->result->bytes_after = this->total_bytes;
+    if (this->ended)
+        return status; /* what was not looked at is not known */
     if (status == HL_OK && options->keep_ns != 0)
         status = remove_by_age(this, now_ns);
     /* Packed first: what fits then need not go. */
-    if (status == HL_OK && options->pack)
+    if (status == HL_OK && options->pack && !this->ended)
         status = pack_all(this);
-    if (status == HL_OK && options->keep_bytes != 0)
+    if (status == HL_OK && options->keep_bytes != 0 && !this->ended)
         status = remove_by_size(this);
     this->result->bytes_after = this->total_bytes;
     return status;
@@ -334,6 +364,7 @@ hl_status hl_retention_apply(const hl_io *io, const hl_retention_options *option
     const hl_status status = apply(&this);
     free(this.partitions);
     free(this.needs);
+    free(this.saved);
     free(this.segments);
     *ret_result = result;
     return status;

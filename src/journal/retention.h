@@ -6,11 +6,12 @@
  *
  * What a cursor, or the oldest kept snapshot, still has to read is never removed unless forced, and
  * then it is told and written to the audit log. A cursor or snapshot says nothing about partitions
- * that it does not name.
+ * that it does not name. A state that has no whole snapshot needs all of its partition.
  */
 #ifndef HL_JOURNAL_RETENTION_H
 #define HL_JOURNAL_RETENTION_H
 
+#include "journal/cursor.h"
 #include "journal/packed.h"
 #include "journal/partition.h"
 #include "journal/segment.h"
@@ -32,19 +33,29 @@ typedef struct hl_retention_step {
     const char *detail;   /* why: "older than the limit", "cursor bridge" */
 } hl_retention_step;
 
+/* A state that is made anew from the journal. */
+typedef struct hl_retention_state {
+    char snapshot[HL_CURSOR_NAME_SIZE]; /* the name of its snapshots */
+    char partition[HL_PARTITION_DIRECTORY_SIZE];
+} hl_retention_state;
+
 typedef struct hl_retention_options {
     const char *directory;
-    const char *partition;       /* as hl_partition_list */
-    uint64_t now_ns;             /* ns since the Unix epoch; 0: by the clock */
-    uint64_t keep_ns;            /* removed when all in it is older than this; 0: no limit */
-    uint64_t keep_bytes;         /* of all partitions' files together; 0: no limit */
-    bool force;                  /* remove even what is needed */
-    bool dry_run;                /* tell, and change nothing */
-    bool pack;                   /* pack sealed segments that are not */
-    bool compress;               /* when packing */
-    int level;                   /* of compression; 0: the default */
-    const hl_journal_keys *keys; /* when packing: encrypt with the newest; NULL: do not */
+    const char *partition;            /* as hl_partition_list */
+    uint64_t now_ns;                  /* ns since the Unix epoch; 0: by the clock */
+    uint64_t keep_ns;                 /* removed when all in it is older than this; 0: no limit */
+    uint64_t keep_bytes;              /* of all partitions' files together; 0: no limit */
+    bool force;                       /* remove even what is needed */
+    bool dry_run;                     /* tell, and change nothing */
+    bool pack;                        /* pack sealed segments that are not */
+    bool compress;                    /* when packing */
+    int level;                        /* of compression; 0: the default */
+    const hl_journal_keys *keys;      /* when packing: encrypt with the newest; NULL: do not */
+    const hl_retention_state *states; /* that the caller knows of, and their number */
+    size_t state_count;
     void *context;
+    bool (*goes_on)(void *context); /* asked before each file; false: no further, and HL_OK, with
+                                       what was done. NULL: it does */
     void (*told)(void *context, const hl_retention_step *step); /* NULL: nobody */
 } hl_retention_options;
 

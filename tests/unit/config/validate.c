@@ -498,6 +498,22 @@ Test(validate, checks_the_rules_of_alerts)
     expect_invalid(&config, "alerts", "use 0");
 }
 
+Test(validate, checks_how_long_a_journal_is_kept)
+{
+    hl_config config = HL_CONFIG_INIT;
+    config.journal_dir = "/tmp";
+    expect_valid(&config);
+    config.journal_ttl_ns = 0;
+    config.journal_max_bytes = config.journal_segment_bytes;
+    expect_valid(&config);
+    config.journal_ttl_ns = 30;
+    expect_invalid(&config, "journal_ttl_ns", "an hour");
+    config.journal_ttl_ns = 3600 * HL_SECOND;
+    expect_valid(&config);
+    config.journal_max_bytes--;
+    expect_invalid(&config, "journal_max_bytes", "use journal_segment_bytes (67108864) or more");
+}
+
 Test(validate, checks_the_thresholds_of_the_health)
 {
     hl_config config = HL_CONFIG_INIT;

@@ -115,6 +115,8 @@ Test(yaml, the_example_states_the_defaults)
     cr_assert_eq(config->journal_io_uring, plain.journal_io_uring);
     cr_assert_eq(config->journal_salvage, plain.journal_salvage);
     cr_assert_null(config->journal_key_file);
+    cr_assert_eq(config->journal_ttl_ns, plain.journal_ttl_ns);
+    cr_assert_eq(config->journal_max_bytes, plain.journal_max_bytes);
     cr_assert_eq(config->snapshot_events, plain.snapshot_events);
     cr_assert_eq(config->snapshot_interval_ns, plain.snapshot_interval_ns);
     cr_assert_eq(config->snapshots_kept, plain.snapshots_kept);
@@ -227,6 +229,8 @@ Test(yaml, the_example_has_every_key)
                                        "journal_io_uring",
                                        "journal_salvage",
                                        "journal_key_file",
+                                       "journal_ttl_ns",
+                                       "journal_max_bytes",
                                        "snapshot_events",
                                        "snapshot_interval_ns",
                                        "snapshots_kept",

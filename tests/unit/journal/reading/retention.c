@@ -236,3 +236,45 @@ Test(retention, sealed_segments_are_packed_once_and_read_on)
     cr_assert_eq(read_from(all, 1), 10000);
     hl_journal_reader_close(all);
 }
+
+static bool one_more(void *context)
+{
+    const told_steps *const this = context;
+    return this->removed == 0;
+}
+
+Test(retention, it_ends_behind_the_file_where_it_is_told_to)
+{
+    const written_options options = {.count = 5000, .segment_bytes = 65536};
+    told_steps seen;
+    written_journal(directory, &options);
+    const size_t before = written_segments(directory, "order");
+    const hl_retention_result by_size =
+        apply((hl_retention_options){.keep_bytes = 1, .goes_on = one_more}, &seen);
+    cr_assert_eq(by_size.removed, 1);
+    const hl_retention_result by_age = apply((hl_retention_options){.keep_ns = DAY_NS,
+                                                                    .now_ns = now_ns() + 2 * DAY_NS,
+                                                                    .goes_on = one_more},
+                                             &seen);
+    cr_assert_eq(by_age.removed, 1);
+    cr_assert_eq(written_segments(directory, "order"), before - 2);
+}
+
+Test(retention, a_state_without_a_snapshot_needs_all)
+{
+    const written_options options = {.count = 5000, .segment_bytes = 65536};
+    const hl_retention_state state = {.snapshot = "book", .partition = "order"};
+    const hl_retention_options due = {.keep_bytes = 1, .states = &state, .state_count = 1};
+    told_steps seen;
+    written_journal(directory, &options);
+    apply(due, &seen);
+    cr_assert_eq(seen.removed, 0);
+    cr_assert_str_eq(seen.detail, "aggregate book");
+    hl_cursor_position position = {.partition = "order", .next_sequence = 3001};
+    const hl_snapshot snapshot = {
+        .name = "book", .sequence = 3000, .positions = &position, .positions_count = 1};
+    cr_assert_eq(hl_snapshot_store(hl_io_posix(), directory, &snapshot, 2, NULL), HL_OK);
+    apply(due, &seen);
+    cr_assert_gt(seen.removed, 0);
+    cr_assert_str_eq(seen.detail, "snapshot book");
+}
