@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/error.h"
+
 #define PARTITIONS_MAX 1024u /* of a bus: 10 bits of an event's id */
 
 /* What the pipeline has of the input, in each shard of market_data; their number. */
@@ -16,7 +18,7 @@ static uint32_t find_places(const run_feeds *feeds, uint32_t input, market_feed_
     return shards;
 }
 
-static void resume(const run_feeds *feeds, uint32_t input)
+static hl_status resume(const run_feeds *feeds, uint32_t input, hl_error *error)
 {
     market_feed_place places[PARTITIONS_MAX];
     uint32_t first;
@@ -25,30 +27,40 @@ static void resume(const run_feeds *feeds, uint32_t input)
     for (uint32_t i = 0; i < shards; i++)
         taken += places[i].count;
     if (taken == 0)
-        return;
-    if (market_feed_resume(feeds->feeds[input], places, first, shards) != HL_OK) {
+        return HL_OK;
+    const hl_status status = market_feed_resume(feeds->feeds[input], places, first, shards);
+    if (status == HL_NO_MEMORY)
+        return hl_error_set(error, status,
+                            "feed-%" PRIu32 ": no memory to go on behind message %" PRIu64, input,
+                            taken);
+    if (status != HL_OK) {
         fprintf(stderr,
                 "feed-%" PRIu32 ": the journal's last message of it is not message %" PRIu64
                 " of this input: it begins at the start\n",
                 input, taken);
-        return;
+        return HL_OK;
     }
     fprintf(stderr, "feed-%" PRIu32 ": goes on behind message %" PRIu64, input, taken);
     for (uint32_t i = 0; i < shards && shards > 1; i++)
         fprintf(stderr, "%s%" PRIu64 "%s", i == 0 ? " (" : " + ", places[i].count,
                 i + 1 == shards ? " in its shards)" : "");
     fputc('\n', stderr);
+    return HL_OK;
 }
 
 static hl_status start(void *context, hl_error *error)
 {
     const run_feed *const own = context;
     run_feeds *const feeds = own->feeds;
-    const hl_status status = market_feed_open(
-        feeds->bus, market_pipeline_feed_topic(feeds->pipeline), own->input,
-        &feeds->recordings[own->input], &feeds->options, &feeds->feeds[own->input], error);
+    hl_status status = market_feed_open(feeds->bus, market_pipeline_feed_topic(feeds->pipeline),
+                                        own->input, &feeds->recordings[own->input], &feeds->options,
+                                        &feeds->feeds[own->input], error);
     if (status == HL_OK && feeds->resume)
-        resume(feeds, own->input);
+        status = resume(feeds, own->input, error);
+    if (status != HL_OK) {
+        market_feed_close(feeds->feeds[own->input]); /* of NULL: nothing */
+        feeds->feeds[own->input] = NULL;
+    }
     return status;
 }
 
