@@ -43,7 +43,7 @@ class Case(unittest.TestCase):
 
     def await_work(self, process, said):
         """Until the process that acknowledges there has got to its work, or ends."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while process.poll() is None and not (said.exists() and said.stat().st_size > 2000):
             self.assertLess(time.monotonic(), deadline, "it does nothing")
             time.sleep(0.002)
@@ -124,12 +124,14 @@ class Kill(Case):
         with subprocess.Popen([HOTLANE, "run", "--journal", self.journal, "--repeat", "--acknowledge",
                                str(said), *options], stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL) as process:
-            time.sleep(draw.choice([0.05, 0.3, 0.6]) * draw.random())
-            if draw.random() < 0.7:
-                self.await_work(process, said)
-                time.sleep(draw.random() * 0.05)
-            self.assertIsNone(process.poll(), "it ended by itself")
-            process.send_signal(signal.SIGKILL)
+            try:
+                time.sleep(draw.choice([0.05, 0.3, 0.6]) * draw.random())
+                if draw.random() < 0.7:
+                    self.await_work(process, said)
+                    time.sleep(draw.random() * 0.05)
+                self.assertIsNone(process.poll(), "it ended by itself")
+            finally:
+                process.kill()
         return acknowledged(said)
 
     def recovered(self):
@@ -181,6 +183,8 @@ class Kill(Case):
         print(f"HOTLANE_SEED={SEED}, {KILLS} kills", file=sys.stderr)
         left = KILLS
         while left > 0:
+            if KILLS > 100:
+                print(f"{left} left", file=sys.stderr, flush=True)
             kills = min(left, draw.randint(1, 8))
             if kills == 1:
                 self.alone(draw)
@@ -333,9 +337,11 @@ class RecoverShards(Recovery):
                                    "--recover", *self.LIMIT, "--rate", "20000", "--acknowledge",
                                    str(said), "--snapshot-interval", "50ms"],
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-                self.await_work(process, said)
-                time.sleep(0.2 * draw.random())
-                process.send_signal(signal.SIGKILL)
+                try:
+                    self.await_work(process, said)
+                    time.sleep(0.2 * draw.random())
+                finally:
+                    process.kill()
         done = hotlane("run", *self.config, "--journal", self.journal, "--recover", *self.LIMIT,
                        "--json")
         self.assertIn("in its shards)", done.stderr)
