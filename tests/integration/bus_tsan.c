@@ -376,8 +376,11 @@ static void make_bus(scene *of, hl_wait wait, const char *directory)
     STRESS_CHECK(hl_bus_start(of->bus) == HL_OK, "start");
 }
 
-static void run_round(uint64_t seed, hl_wait wait, bool is_journaled)
+static void run_round(uint64_t seed, uint32_t round)
 {
+    static const hl_wait waits[] = {HL_WAIT_PARK, HL_WAIT_BACKOFF, HL_WAIT_SPIN};
+    const hl_wait wait = waits[round % 3];
+    const bool is_journaled = round >= ROUNDS;
     char directory[TEMPORARY_DIRECTORY_SIZE];
     if (is_journaled)
         temporary_directory_make(NULL, "bus-stress", directory);
@@ -447,19 +450,6 @@ static void run_round(uint64_t seed, hl_wait wait, bool is_journaled)
 
 int main(int argc, char **argv)
 {
-    const uint64_t seed = stress_seed(argc, argv);
-    static const hl_wait waits[] = {HL_WAIT_PARK, HL_WAIT_BACKOFF, HL_WAIT_SPIN};
-    /* Each round in a process of its own: ThreadSanitizer does not see liburcu's thread end, and
-     * takes the next one with its number for an error. */
-    for (uint32_t round = 0; round < 2 * ROUNDS; round++) {
-        int outcome = 0;
-        const pid_t child = fork();
-        if (child == 0) {
-            run_round(seed + round, waits[round % 3], round >= ROUNDS);
-            exit(EXIT_SUCCESS);
-        }
-        STRESS_CHECK(waitpid(child, &outcome, 0) == child && outcome == 0,
-                     "round %u of seed %" PRIu64 " failed", round, seed);
-    }
+    stress_rounds(stress_seed(argc, argv), 2 * ROUNDS, run_round);
     return EXIT_SUCCESS;
 }

@@ -303,8 +303,9 @@ static uint64_t all_sequences(const scene *of)
     return all;
 }
 
-static void run_round(uint64_t seed)
+static void run_round(uint64_t seed, uint32_t round)
 {
+    (void)round;
     scene of = {0};
     static guest guests[SUBSCRIBERS];
     sender senders[PUBLISHERS];
@@ -353,18 +354,6 @@ static void run_round(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-    const uint64_t seed = stress_seed(argc, argv);
-    const uint32_t rounds = getenv("HOTLANE_LONG") != NULL ? 40 : 2;
-    /* Each round in a process of its own, as in bus_tsan.c. */
-    for (uint32_t round = 0; round < rounds; round++) {
-        int outcome = 0;
-        const pid_t child = fork();
-        if (child == 0) {
-            run_round(seed + round);
-            exit(EXIT_SUCCESS);
-        }
-        STRESS_CHECK(waitpid(child, &outcome, 0) == child && outcome == 0,
-                     "round %u of seed %" PRIu64 " failed", round, seed);
-    }
+    stress_rounds(stress_seed(argc, argv), getenv("HOTLANE_LONG") != NULL ? 40 : 2, run_round);
     return EXIT_SUCCESS;
 }

@@ -14,7 +14,9 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "ring/order.h"
 
@@ -45,6 +47,23 @@ static inline uint64_t stress_seed(int argc, char **argv)
     printf("seed %" PRIu64 "\n", seed);
     fflush(stdout);
     return seed;
+}
+
+/* Each round in a process of its own: ThreadSanitizer does not see liburcu's thread end, and takes
+ * the next one with its number for an error. `run_round` gets the seed plus the round's number. */
+static inline void stress_rounds(uint64_t seed, uint32_t rounds,
+                                 void (*run_round)(uint64_t seed, uint32_t round))
+{
+    for (uint32_t round = 0; round < rounds; round++) {
+        int outcome = 0;
+        const pid_t child = fork();
+        if (child == 0) {
+            run_round(seed + round, round);
+            exit(EXIT_SUCCESS);
+        }
+        STRESS_CHECK(waitpid(child, &outcome, 0) == child && outcome == 0,
+                     "round %u of seed %" PRIu64 " failed", round, seed);
+    }
 }
 
 /* Splitmix64 (G. L. Steele, D. Lea, C. H. Flood, OOPSLA 2014). */
