@@ -111,9 +111,9 @@ HL_API void hl_shared_publisher_close(hl_shared_publisher *publisher);
  * block_timeout_ns; on a thread of the bus they never wait. HL_OK; HL_FULL; HL_TIMEOUT (waiting
  * only); HL_CLOSED; HL_TOO_LARGE; HL_THROTTLED; HL_NO_LANE; HL_INVALID: no such topic, or count;
  * HL_NOT_ALLOWED: priority; HL_WRONG_THREAD: a handler's `out` after it has returned. Every call is
- * counted: attempts = committed + rejected + throttled +
- * aborted. A call that names nothing that exists (HL_INVALID, HL_NO_LANE, HL_NOT_ALLOWED) belongs
- * to no lane and is counted in the bus's `refused`.
+ * counted: attempts = committed + rejected + throttled + aborted. A call that names nothing that
+ * exists (HL_INVALID, HL_NO_LANE, HL_NOT_ALLOWED), or comes from the wrong thread, belongs to no
+ * lane and is counted in the bus's `refused`.
  */
 HL_API hl_status hl_try_claim(hl_publisher *publisher, hl_topic topic, uint64_t key,
                               uint32_t payload_size, hl_claim *ret_claim);
