@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "configuration.h"
 #include "market/simulation.h"
@@ -57,18 +58,11 @@ typedef struct run_state {
     run_signals signals;
 } run_state;
 
-static uint64_t monotonic_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
-}
-
 /* ---- making it ----------------------------------------------------------------------------- */
 
 static hl_status read_inputs(run_state *run, hl_error *error)
 {
-    const uint64_t before_ns = monotonic_ns();
+    const uint64_t before_ns = hl_monotonic_ns();
     const market_reader_options options = {.max_errors = run->options.max_errors,
                                            .limit = run->options.limit};
     for (uint32_t input = 0; input < run->options.input_count; input++) {
@@ -82,7 +76,7 @@ static hl_status read_inputs(run_state *run, hl_error *error)
             return status;
         run->recording_count++;
     }
-    run->decoding_s = (double)(monotonic_ns() - before_ns) / 1e9;
+    run->decoding_s = (double)(hl_monotonic_ns() - before_ns) / 1e9;
     return HL_OK;
 }
 
@@ -231,7 +225,7 @@ static void unmake(run_state *run)
 
 static void show_progress(run_state *run)
 {
-    const uint64_t now_ns = monotonic_ns();
+    const uint64_t now_ns = hl_monotonic_ns();
     if (!run->shows_progress || now_ns - run->progress_ns < PROGRESS_NS)
         return;
     run->progress_ns = now_ns;
@@ -246,7 +240,7 @@ static bool interrupted(run_state *run, uint64_t wait_ns)
 {
     show_progress(run);
     if (run->options.duration_ns != 0) {
-        const uint64_t elapsed_ns = monotonic_ns() - run->started_ns;
+        const uint64_t elapsed_ns = hl_monotonic_ns() - run->started_ns;
         if (elapsed_ns >= run->options.duration_ns)
             return true;
         if (wait_ns > run->options.duration_ns - elapsed_ns)
@@ -308,7 +302,7 @@ static hl_status start(run_state *run, hl_error *error)
     if (status != HL_OK)
         hl_bus_error(run->bus, error);
     run->started = status == HL_OK;
-    run->started_ns = monotonic_ns();
+    run->started_ns = hl_monotonic_ns();
     return status;
 }
 
@@ -323,7 +317,7 @@ static hl_status print_report(run_state *run, hl_error *error)
                          .paced = run->options.deterministic || run->options.rate != 0 ||
                                   run->options.speed > 0,
                          .decoding_s = run->decoding_s,
-                         .elapsed_s = (double)(monotonic_ns() - run->started_ns) / 1e9};
+                         .elapsed_s = (double)(hl_monotonic_ns() - run->started_ns) / 1e9};
     hl_status status = hl_bus_stop_report(run->bus, &report.stop);
     if (status != HL_OK)
         return hl_error_set(error, status, "the bus has no report: %s", hl_status_text(status));

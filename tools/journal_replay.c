@@ -6,6 +6,7 @@
 
 #include <hotlane/duration.h>
 
+#include "base/clock.h"
 #include "journal/exchange/jsonl.h"
 #include "journal_pipeline.h"
 
@@ -41,13 +42,6 @@ hl_exit journal_into_pipeline(const journal_options *options)
 }
 #endif
 
-static uint64_t monotonic_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
-}
-
 /* Where in time the first event is put, and when it was. */
 typedef struct pace {
     double speed;
@@ -59,10 +53,10 @@ static void keep_pace(pace *of, uint64_t event_ns)
     if (of->speed <= 0.0)
         return;
     if (of->began_ns == 0)
-        *of = (pace){of->speed, monotonic_ns(), event_ns};
+        *of = (pace){of->speed, hl_monotonic_ns(), event_ns};
     const uint64_t since_ns = event_ns > of->first_ns ? event_ns - of->first_ns : 0;
     const uint64_t at_ns = of->began_ns + (uint64_t)((double)since_ns / of->speed);
-    if (at_ns <= monotonic_ns())
+    if (at_ns <= hl_monotonic_ns())
         return;
     const struct timespec until = {(time_t)(at_ns / HL_SECOND), (long)(at_ns % HL_SECOND)};
     fflush(stdout); /* what came before is seen before the wait */

@@ -11,11 +11,11 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "config/domains.h"
 #include "ring/order.h"
 #include "run_journal.h"
 
-#define PAUSE_NS   500000
-#define PARTITIONS 1024
+#define PAUSE_NS 500000
 
 struct run_acknowledge {
     const hl_bus *bus;
@@ -26,7 +26,7 @@ struct run_acknowledge {
     pthread_t thread;
     struct {
         uint64_t last, written, durable;
-    } told[PARTITIONS];
+    } told[HL_PARTITIONS_MAX];
 };
 
 /* False: the file cannot be written. */
@@ -45,7 +45,7 @@ static void tell_all(run_acknowledge *self, bool begins)
     hl_partition_journal_stats s;
     if (self->failure != 0)
         return;
-    for (; n < PARTITIONS && run_journal_next(self->bus, &domain, &shard, name, &s); n++) {
+    for (; n < HL_PARTITIONS_MAX && run_journal_next(self->bus, &domain, &shard, name, &s); n++) {
         if (!begins && self->told[n].last == s.last_sequence &&
             self->told[n].written == s.written_sequence &&
             self->told[n].durable == s.durable_sequence)

@@ -4,8 +4,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
-
-#define PARTITIONS_MAX 1024u /* of a bus: 10 bits of an event's id */
+#include "config/domains.h"
 
 /* What the pipeline has of the input, in each shard of market_data; their number. */
 static uint32_t find_places(const run_feeds *feeds, uint32_t input, market_feed_place *places,
@@ -20,7 +19,7 @@ static uint32_t find_places(const run_feeds *feeds, uint32_t input, market_feed_
 
 static hl_status resume(const run_feeds *feeds, uint32_t input, hl_error *error)
 {
-    market_feed_place places[PARTITIONS_MAX];
+    market_feed_place places[HL_PARTITIONS_MAX];
     uint32_t first;
     const uint32_t shards = find_places(feeds, input, places, &first);
     uint64_t taken = 0;

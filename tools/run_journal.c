@@ -2,8 +2,8 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 static const char *const durability_names[] = {"off", "async", "sync"};
@@ -58,11 +58,9 @@ hl_status run_journal_durability(const char *list, hl_domain_config *domains, ui
 
 /* ---- replay ---- */
 
-static double now_s(void)
+static double seconds_since(uint64_t began_ns)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    return (double)(hl_monotonic_ns() - began_ns) / 1e9;
 }
 
 hl_status run_journal_replay(hl_bus *bus, const hl_journal_reader_options *reading, bool recompute,
@@ -73,9 +71,9 @@ hl_status run_journal_replay(hl_bus *bus, const hl_journal_reader_options *readi
     options.reading = *reading;
     options.mode = recompute ? HL_REPLAY_RECOMPUTE : HL_REPLAY_STATE;
     options.speed = speed;
-    const double began_s = now_s();
+    const uint64_t began_ns = hl_monotonic_ns();
     const hl_status status = hl_bus_replay(bus, &options, &report, error);
-    const double elapsed_s = now_s() - began_s;
+    const double elapsed_s = seconds_since(began_ns);
     fprintf(stderr,
             "%s: %" PRIu64 " events replayed in %.3f s (%.2f M/s), %" PRIu64 " external, %" PRIu64
             " missing, %" PRIu64 " of other domains",
@@ -102,14 +100,14 @@ hl_status run_journal_rebuild(hl_bus *bus, const hl_journal_reader_options *read
     hl_rebuild_report report;
     options.reading = *reading;
     options.told = say;
-    const double began_s = now_s();
+    const uint64_t began_ns = hl_monotonic_ns();
     const hl_status status = hl_bus_rebuild(bus, &options, &report, error);
     fprintf(stderr,
             "%s: %" PRIu32 " states from snapshots, %" PRIu32 " without, %" PRIu64
             " events replayed in %.3f s, %" PRIu64 " missing, %" PRIu64
             " that were on their way published again\n",
-            reading->directory, report.loaded, report.from_start, report.events, now_s() - began_s,
-            report.missing, report.published);
+            reading->directory, report.loaded, report.from_start, report.events,
+            seconds_since(began_ns), report.missing, report.published);
     return status;
 }
 

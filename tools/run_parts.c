@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "run_journal.h"
 
 #define NAP_NS (HL_MILLISECOND / 2)
@@ -56,20 +57,13 @@ static void let_move(hl_bus *bus, hl_threads threads)
             hl_executor_turn(hl_bus_executor(bus, i), 0);
 }
 
-static uint64_t monotonic_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
-}
-
 bool run_settle(hl_bus *bus, hl_threads threads, uint64_t timeout_ns)
 {
-    const uint64_t until_ns = monotonic_ns() + timeout_ns;
+    const uint64_t until_ns = hl_monotonic_ns() + timeout_ns;
     uint64_t before = UINT64_MAX, dispatched;
     /* Twice the same: an event between a lane and what it causes is in neither for a moment. */
     while (under_way(bus, &dispatched) != 0 || dispatched != before) {
-        if (monotonic_ns() >= until_ns)
+        if (hl_monotonic_ns() >= until_ns)
             return false;
         before = dispatched;
         let_move(bus, threads);

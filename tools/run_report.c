@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-#include "bus/bus.h"
+#include "bus/thread_request.h"
 #include "run_health.h"
 #include "run_journal.h"
 #include "run_slowest.h"
@@ -328,10 +328,9 @@ static json_t *lanes_json(const run_report *report, const char *domain)
 /* As `hotlane topology --json` has it; null: one thread turns all. */
 static json_t *plan_json(const run_report *report)
 {
-    const hl_bus *const bus = report->bus;
-    const topology_report planned = {
-        .topology = bus->topology, .plan = bus->plan, .config_path = report->config_path};
-    return bus->plan != NULL ? topology_plan_json(&planned) : json_null();
+    topology_report planned = {.config_path = report->config_path};
+    planned.plan = hl_bus_plan(report->bus, &planned.topology);
+    return planned.plan != NULL ? topology_plan_json(&planned) : json_null();
 }
 
 static int set_domains(const run_report *report, json_t *root)

@@ -24,13 +24,6 @@
 #define SYNC_BYTES  4096u
 #define SYNC_MAX    2000u
 
-static uint64_t monotonic_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* ---- pinned threads that begin together ----------------------------------------------------- */
 
 enum { WAIT = 0, GO = 1, GIVE_UP = 2 };
@@ -108,11 +101,11 @@ static void count_gaps(worker *self)
 {
     static const uint64_t limits_ns[TOPOLOGY_GAP_LIMITS] = {1000, 10000, 100000, 1000000};
     topology_gaps *const gaps = self->gaps;
-    const uint64_t begin = monotonic_ns();
+    const uint64_t begin = hl_monotonic_ns();
     const uint64_t end = begin + (uint64_t)(self->seconds * 1e9);
     uint64_t before = begin;
     while (before < end) {
-        const uint64_t now = monotonic_ns();
+        const uint64_t now = hl_monotonic_ns();
         const uint64_t gap = now - before;
         hl_histogram_record(self->looks, gap);
         for (int i = 0; i < TOPOLOGY_GAP_LIMITS && gap > limits_ns[i]; i++)
@@ -163,7 +156,7 @@ static void pass_ball(worker *self)
     uint64_t mine = self->serves ? 0 : 1;
     self->best_round_ns = INFINITY;
     for (uint32_t round = 0; round < HOP_ROUNDS; round++) {
-        const uint64_t begin = monotonic_ns();
+        const uint64_t begin = hl_monotonic_ns();
         for (uint32_t turn = 0; turn < HOP_TURNS; turn++, mine += 2) {
             /* BALL: acquire and release, as between two threads that hand over a ring's slot. */
             while (hl_load_acquire_u64(ball) != mine)
@@ -171,7 +164,7 @@ static void pass_ball(worker *self)
             /* BALL: release, as said above. */
             hl_store_release_u64(ball, mine + 1);
         }
-        self->best_round_ns = fmin(self->best_round_ns, (double)(monotonic_ns() - begin));
+        self->best_round_ns = fmin(self->best_round_ns, (double)(hl_monotonic_ns() - begin));
     }
 }
 
@@ -195,20 +188,20 @@ static hl_status measure_hops(topology_measures *measures, hl_error *error)
 static void measure_timer(topology_measures *measures)
 {
     struct timespec now;
-    uint64_t begin = monotonic_ns();
+    uint64_t begin = hl_monotonic_ns();
     for (uint32_t i = 0; i < TIMER_LOOKS; i++)
         clock_gettime(CLOCK_MONOTONIC, &now);
-    measures->clock_ns = (double)(monotonic_ns() - begin) / TIMER_LOOKS;
+    measures->clock_ns = (double)(hl_monotonic_ns() - begin) / TIMER_LOOKS;
     hl_clock clock;
     hl_clock_init(&clock, NULL, NULL);
     if (!clock.uses_tsc)
         return;
     volatile uint64_t count;
-    begin = monotonic_ns();
+    begin = hl_monotonic_ns();
     for (uint32_t i = 0; i < TIMER_LOOKS; i++)
         count = hl_clock_count(&clock);
     (void)count;
-    measures->tsc_ns = (double)(monotonic_ns() - begin) / TIMER_LOOKS;
+    measures->tsc_ns = (double)(hl_monotonic_ns() - begin) / TIMER_LOOKS;
 }
 
 /* ---- the disk ------------------------------------------------------------------------------- */
@@ -234,15 +227,15 @@ static void sync_repeatedly(int file, double seconds, hl_histogram *times,
                             topology_measures *measures)
 {
     static const char block[SYNC_BYTES];
-    const uint64_t end = monotonic_ns() + (uint64_t)(seconds * 1e9);
+    const uint64_t end = hl_monotonic_ns() + (uint64_t)(seconds * 1e9);
     uint64_t begin;
-    while ((begin = monotonic_ns()) < end && measures->sync_count < SYNC_MAX) {
+    while ((begin = hl_monotonic_ns()) < end && measures->sync_count < SYNC_MAX) {
         if (write(file, block, sizeof block) != (ssize_t)sizeof block || fdatasync(file) != 0) {
             hl_sentence_add_item(measures->note, sizeof measures->note,
                                  "fdatasync: a write failed");
             break;
         }
-        hl_histogram_record(times, monotonic_ns() - begin);
+        hl_histogram_record(times, hl_monotonic_ns() - begin);
         measures->sync_count++;
     }
     measures->sync_p50_ns = hl_histogram_value_at_percentile(times, 50.0);

@@ -58,15 +58,21 @@ void hl_clock_init(hl_clock *clock, uint64_t (*external)(void *context), void *c
  * last slew has not begun yet (HL_CLOCK_LEAD_NS). */
 void hl_clock_slew(hl_clock *clock);
 
+/* CLOCK_MONOTONIC in ns: for timeouts and durations, whatever clock the bus goes by. Any thread. */
+static inline uint64_t hl_monotonic_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 static inline uint64_t hl_clock_count(const hl_clock *clock)
 {
 #if defined(__x86_64__)
     if (clock->uses_tsc)
         return __rdtsc();
 #endif
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return hl_monotonic_ns();
 }
 
 /* The time at a count that is not before the set's beginning. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "bus/bus.h"
 #include "config/domains.h"
 
 void hl_partition_name(const hl_domain_config *domain, uint32_t shard,
@@ -114,4 +115,11 @@ hl_status hl_thread_requests_make(const hl_config *config, hl_thread_request **r
     *ret_threads = threads;
     *ret_count = count;
     return HL_OK;
+}
+
+const hl_plan *hl_bus_plan(const hl_bus *bus, const hl_topology **ret_topology)
+{
+    if (bus->plan != NULL)
+        *ret_topology = bus->topology;
+    return bus->plan;
 }

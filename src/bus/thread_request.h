@@ -1,11 +1,11 @@
 /*
  * The threads that a configuration asks for, as the planner wants them: what the bus places when it
- * is made is what `hotlane topology` shows, because both ask here.
+ * is made is what `hotlane topology` shows, because both ask here; and the plan that came of it.
  */
 #ifndef HL_BUS_THREAD_REQUEST_H
 #define HL_BUS_THREAD_REQUEST_H
 
-#include <hotlane/config.h>
+#include <hotlane/bus.h>
 
 #include "affinity/plan.h"
 
@@ -33,6 +33,10 @@ void hl_worker_name(const hl_config *config, uint32_t index, char ret_name[64]);
  */
 hl_status hl_thread_requests_make(const hl_config *config, hl_thread_request **ret_threads,
                                   uint32_t *ret_count, hl_error *error);
+
+/* Where a bus has put them, and on which machine. Both are the bus's, read-only until it is
+ * destroyed. NULL, and *ret_topology untouched: HL_THREADS_MANUAL, there is no plan. Any thread. */
+const hl_plan *hl_bus_plan(const hl_bus *bus, const hl_topology **ret_topology);
 
 /* "order", or "order.3" where the domain has several shards. */
 void hl_partition_name(const hl_domain_config *domain, uint32_t shard,

@@ -8,6 +8,7 @@
 #include <hotlane/system.h>
 
 #include "affinity/pin.h"
+#include "base/clock.h"
 #include "journal/feed.h"
 #include "journal/scribe.h"
 
@@ -75,13 +76,6 @@ struct hl_captures {
 
 /* ---- taking: the partition's thread ---- */
 
-static uint64_t monotonic_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
-}
-
 /* Of the last event there was, when the partition has come to `sequence`. */
 static uint64_t last_event(const hl_capture *capture, uint64_t sequence)
 {
@@ -130,12 +124,12 @@ static void take(hl_executor *executor, hl_call *call)
     capture_state state = POSTPONED;
     (void)executor;
     if (are_whole(this)) {
-        const uint64_t began_ns = monotonic_ns();
+        const uint64_t began_ns = hl_monotonic_ns();
         this->sequence = last_event(this, hl_partition_handed_out(this->partition));
         this->time_ns = hl_bus_now(this->partition->bus);
         note_output(this);
         state = copy_states(this) ? TAKEN : SHORT;
-        this->held_ns = monotonic_ns() - began_ns;
+        this->held_ns = hl_monotonic_ns() - began_ns;
     }
     hl_store_release_u32(&this->state, state); /* TAKEN: release, the copies are whole. */
 }
@@ -638,7 +632,7 @@ static hl_status late_error(const hl_capture *late, hl_error *error)
 static hl_status snapshot(hl_captures *captures, bool is_driven_here, bool is_running,
                           uint64_t timeout_ns, hl_error *error)
 {
-    const uint64_t began_ns = monotonic_ns();
+    const uint64_t began_ns = hl_monotonic_ns();
     const hl_capture *late;
     uint64_t failures;
     hl_status status;
@@ -656,7 +650,7 @@ static hl_status snapshot(hl_captures *captures, bool is_driven_here, bool is_ru
         pthread_mutex_unlock(&captures->lock);
         if (status != HL_TIMEOUT)
             return status;
-        if (monotonic_ns() - began_ns >= timeout_ns)
+        if (hl_monotonic_ns() - began_ns >= timeout_ns)
             return late_error(late, error);
     }
 }
