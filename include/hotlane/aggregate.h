@@ -199,11 +199,13 @@ HL_API hl_status hl_bus_snapshot(hl_bus *bus, uint64_t timeout_ns, hl_error *err
  * Of the last events before a crash the outputs may have been lost in the rings: those that the
  * journal of the partition they went to does not have. In a rebuild of the bus's own journal to its
  * end they are published again, with their cause, as soon as the bus starts. (What a handler had
- * not published because a lane was full when the process ended is among them.)
- * What a handler had failed on is tried again when its time comes, or when the journal shows what
- * it published then: a stop does not wait. Batches are cut anew: what a batch handler published
- * last, for events that a stop gave it before its batch was full or its time had come, comes once
- * more.
+ * not published because a lane was full when the process ended is among them. What went to a domain
+ * without a journal is not: nothing says whether it came there.)
+ * What a handler had failed on is tried again when its time comes, and a batch is delivered when it
+ * is full or its time has come: either earlier when the journal shows what was published then, for
+ * a stop or a flush does not wait. A batch that published nothing leaves no such sign: its events
+ * may be cut into other batches, and what is in the last one waits in it when the bus starts. Each
+ * is handled once.
  *
  * To a sequence or a time, for looking at what was: options.reading.filter.to_sequence (in each
  * partition that is read) or to_ns, into a bus without a journal of its own.

@@ -12,7 +12,8 @@
  *         puts(error.text);                           // the first difference
  *
  * Every event carries HL_EVENT_REPLAYED; a handler that speaks to the outside passes such events
- * by. Handlers run on the caller's thread; a bus with async subscriptions is refused.
+ * by. Handlers run on the caller's thread; a bus with async subscriptions is refused. What waits
+ * for a retry or in a batch at the end goes on waiting: it is handled when the bus is started.
  */
 #ifndef HOTLANE_REPLAY_H
 #define HOTLANE_REPLAY_H

@@ -99,6 +99,13 @@ static void take(hl_partition *partition, hl_cell *cell, const hl_event *event)
     }
 }
 
+static const hl_event *copy_event(const hl_batch_box *box, uint32_t place, const hl_event *event)
+{
+    unsigned char *const copy = box->copies + (size_t)place * box->slot_size_bytes;
+    memcpy(copy, event, sizeof *event + event->payload_size);
+    return (const hl_event *)(const void *)copy;
+}
+
 void hl_boxes_end_run(hl_partition *partition, bool interrupted)
 {
     hl_due *due = partition->open_dues;
@@ -112,15 +119,58 @@ void hl_boxes_end_run(hl_partition *partition, bool interrupted)
         /* Not one event and a batch before what is higher: it is due already, at the next look. */
         if (box->wait_ns == 0 && !interrupted)
             deliver(partition, box);
-        for (; box->copied < box->count; box->copied++) {
-            const hl_event *const event = box->events[box->copied];
-            unsigned char *const copy = box->copies + (size_t)box->copied * box->slot_size_bytes;
-            memcpy(copy, event, sizeof *event + event->payload_size);
-            box->events[box->copied] = (const hl_event *)(const void *)copy;
-        }
+        for (; box->copied < box->count; box->copied++)
+            box->events[box->copied] = copy_event(box, box->copied, box->events[box->copied]);
         due = next;
     }
 }
+
+/* ---- a replay ---- */
+
+static uint32_t place_of(const hl_batch_box *box, uint64_t sequence)
+{
+    uint32_t place = 0;
+    while (place < box->count && box->events[place]->sequence != sequence)
+        place++;
+    return place;
+}
+
+/* The one that is due first, of those that hold the event; NULL: none does. */
+static hl_batch_box *box_of(const hl_partition *partition, uint64_t sequence)
+{
+    hl_batch_box *first = NULL;
+    for (hl_due *due = partition->open_dues; due != NULL; due = due->next) {
+        hl_batch_box *const box = (hl_batch_box *)(void *)due;
+        if (due->serve == serve && (first == NULL || due->due_ns < first->due.due_ns) &&
+            place_of(box, sequence) != box->count)
+            first = box;
+    }
+    return first;
+}
+
+bool hl_boxes_hurry(hl_partition *partition, uint64_t sequence)
+{
+    hl_batch_box *const box = box_of(partition, sequence);
+    if (box == NULL)
+        return false;
+    const uint32_t count = place_of(box, sequence) + 1;
+    const uint32_t left = box->count - count;
+    set_count(box, left);
+    run(partition, box->cell, box->events, count);
+    if (left == 0) {
+        empty(partition, box);
+        return true;
+    }
+    /* Each to where its copy would be made, so that none is written over. */
+    for (uint32_t i = 0; i < left; i++)
+        box->events[i] = copy_event(box, i, box->events[count + i]);
+    box->copied = left;
+    box->due.due_ns = hl_due_after(box->events[0]->published_ns, box->wait_ns);
+    hl_due_advance(partition, &box->due);
+    return true;
+}
+
+/* ---- when it ends ---- */
 
 static void flush(hl_partition *partition, hl_cell *cell)
 {

@@ -18,4 +18,13 @@ extern const hl_delivery hl_batch_delivery;
  */
 void hl_boxes_end_run(hl_partition *partition, bool interrupted);
 
+/*
+ * In a replay, whose journal shows what a batch has caused that ended with the event of this
+ * sequence: a stop or a flush does not wait until it is full or its time is over. The batch that
+ * waits here with this event (of several the one that is due first) is delivered up to it; what
+ * came behind it goes on waiting. False: no batch has it. The partition's thread, between two
+ * events.
+ */
+bool hl_boxes_hurry(hl_partition *partition, uint64_t sequence);
+
 #endif

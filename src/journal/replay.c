@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "bus/async.h"
+#include "bus/batch.h"
 #include "bus/bus.h"
 #include "bus/dispatch.h"
 #include "fault/guard.h"
@@ -44,6 +45,7 @@ typedef struct replay {
     hl_adoption names;
     outputs *queues;          /* by (from, to, priority) */
     uint64_t *last_sequences; /* by partition: what it will go on behind */
+    bool *is_journaled;       /* by plan, by partition: what comes to it is there to be confirmed */
     hl_event *event;          /* the copy that handlers see; with room behind it */
     uint64_t now_ns;
     uint64_t given_ns;           /* bus time of the last event that was given to handlers */
@@ -100,6 +102,7 @@ static void see_output(replay *self, const hl_publisher *out, const hl_outlet *o
         return;
     if (self->plan != NULL)
         self->out_of_memory |=
+            self->is_journaled[outlet->partition->number] &&
             !hl_unconfirmed_see(self->plan->unconfirmed, out->partition->number, outlet, event);
     else
         keep_output(
@@ -318,15 +321,21 @@ static bool is_published(replay *self, const hl_partition *partition, const hl_e
 }
 
 /* The journal shows an event that no handler has published here. If its cause waits to be tried
- * again, that was done by then, early: a stop does. False: it does not wait. */
+ * again, or in a batch, that was done by then, early: a stop does. False: it does not wait. */
 static bool catch_up(replay *self, const hl_event *event)
 {
     hl_partition *const partition = &self->bus->partitions[hl_id_partition(event->causation_id)];
+    const uint64_t sequence = hl_id_sequence(event->causation_id);
     turn_as(self, partition->executor);
-    if (!hl_guard_hurry(partition, hl_id_sequence(event->causation_id)))
+    partition->executor->now_ns = self->now_ns;
+    if (hl_guard_hurry(partition, sequence)) {
+        serve_dues(self);
+        return true;
+    }
+    /* Another handler's, as it seems: no reason to cut a batch. */
+    if (self->plan != NULL && hl_unconfirmed_is_replaced(self->plan->unconfirmed, event))
         return false;
-    serve_dues(self);
-    return true;
+    return hl_boxes_hurry(partition, sequence);
 }
 
 static void give(replay *self, hl_partition *partition, const hl_event *event)
@@ -413,6 +422,18 @@ static hl_status feed_all(replay *self)
 
 /* ---- before and after ---- */
 
+/* By the bus that goes on with its own journals; of another one by what there is to be read. */
+static bool is_journaled(const replay *self, const hl_partition *partition)
+{
+    const hl_stream *stream;
+    if (self->bus->journals != NULL)
+        return partition->recorder != NULL;
+    for (size_t i = 0; (stream = hl_reader_stream(self->reader, i)) != NULL; i++)
+        if (strcmp(stream->name.text, partition->out->name) == 0)
+            return true;
+    return false;
+}
+
 /* Has each partition read from where the plan says, and lets those sleep that are further. */
 static hl_status begin_by_plan(replay *self)
 {
@@ -420,8 +441,12 @@ static hl_status begin_by_plan(replay *self)
     for (uint32_t i = 0; i < plan->sleeper_count; i++)
         if (plan->sleepers[i].cell->state == HL_CELL_ATTACHED)
             plan->sleepers[i].cell->state = HL_CELL_WAITING;
-    hl_status status = HL_OK;
+    self->is_journaled = calloc(self->bus->partition_count, sizeof *self->is_journaled);
+    hl_status status = self->is_journaled != NULL
+                           ? HL_OK
+                           : hl_error_set(self->error, HL_NO_MEMORY, "rebuild: no memory");
     for (uint32_t i = 0; status == HL_OK && i < self->bus->partition_count; i++) {
+        self->is_journaled[i] = is_journaled(self, &self->bus->partitions[i]);
         status = hl_reader_seek_partition(self->reader, self->bus->partitions[i].out->name,
                                           plan->after[i] + 1, plan->confirm_from_ns, self->error);
         self->last_sequences[i] =
@@ -522,6 +547,7 @@ static void free_all(replay *self)
     hl_adoption_free(&self->names);
     free(self->queues);
     free(self->last_sequences);
+    free(self->is_journaled);
     free(self->event);
 }
 

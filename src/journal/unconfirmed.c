@@ -118,12 +118,18 @@ static bool is_same(const output *one, const hl_event *event)
            one->event.key == event->key;
 }
 
-static bool confirm_newest(hl_unconfirmed *unconfirmed, uint32_t from, const hl_event *event)
+/* The newest of its key, in the tree; NULL: none is left. */
+static output **newest_of(const hl_unconfirmed *unconfirmed, const hl_event *event)
 {
-    output wanted = {.from = from};
+    output wanted = {.from = hl_id_partition(event->causation_id)};
     wanted.event.key = event->key;
     wanted.event.topic = event->topic;
-    output **const place = tfind(&wanted, &unconfirmed->newest, compare);
+    return tfind(&wanted, &unconfirmed->newest, compare);
+}
+
+static bool confirm_newest(hl_unconfirmed *unconfirmed, const hl_event *event)
+{
+    output **const place = newest_of(unconfirmed, event);
     if (place == NULL || !is_same(*place, event))
         return false; /* a newer one is still to come */
     output *const one = *place;
@@ -140,7 +146,7 @@ bool hl_unconfirmed_confirm(hl_unconfirmed *unconfirmed, const hl_partition *par
         event->priority >= HL_PRIORITIES)
         return false;
     if (is_state(unconfirmed, event))
-        return confirm_newest(unconfirmed, from, event);
+        return confirm_newest(unconfirmed, event);
     queue *const of = queue_of(unconfirmed, from, partition->number, event->priority);
     const output *found = of->first;
     while (found != NULL && !is_same(found, event))
@@ -157,6 +163,13 @@ bool hl_unconfirmed_confirm(hl_unconfirmed *unconfirmed, const hl_partition *par
     if (of->first == NULL)
         of->last = &of->first;
     return true;
+}
+
+bool hl_unconfirmed_is_replaced(const hl_unconfirmed *unconfirmed, const hl_event *event)
+{
+    output *const *const newest =
+        is_state(unconfirmed, event) ? newest_of(unconfirmed, event) : NULL;
+    return newest != NULL && (*newest)->event.causation_id > event->causation_id;
 }
 
 typedef struct search {

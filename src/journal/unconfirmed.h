@@ -22,9 +22,14 @@ bool hl_unconfirmed_see(hl_unconfirmed *unconfirmed, uint32_t from, const hl_out
                         const hl_event *event);
 
 /* The journal of `partition` shows this event, its topic by this bus's number. False: no handler
- * has published it here: its cause lies before what is replayed, or is still to be tried again. */
+ * has published it here: its cause lies before what is replayed, or is still to be handled; or it
+ * was replaced. */
 bool hl_unconfirmed_confirm(hl_unconfirmed *unconfirmed, const hl_partition *partition,
                             const hl_event *event);
+
+/* Whether a handler here has published a newer value of this event's key, of a state topic: the
+ * event itself, if it was published here, is forgotten then. */
+bool hl_unconfirmed_is_replaced(const hl_unconfirmed *unconfirmed, const hl_event *event);
 
 /* Whether any of what a partition's handlers have published is left. */
 bool hl_unconfirmed_any_from(const hl_unconfirmed *unconfirmed, uint32_t partition);
