@@ -67,6 +67,11 @@ hl_status perf_bus_error(const perf_bus *bus, hl_status status, hl_error *error)
     return hl_error_set(error, status, "%s: %s", hl_status_name(status), reason.text);
 }
 
+hl_status perf_bus_publish_error(hl_status status, hl_error *error)
+{
+    return hl_error_set(error, status, "publish: %s", hl_status_text(status));
+}
+
 hl_status perf_bus_start(perf_bus *bus, hl_error *error)
 {
     hl_status status = hl_publisher_open(bus->bus, "bench", NULL, &bus->publisher);

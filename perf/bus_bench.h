@@ -65,6 +65,9 @@ hl_status perf_bus_close(perf_bus *bus, hl_status status, hl_lane_stats *ret_lan
 /* The bus's own sentence about a call that failed. */
 hl_status perf_bus_error(const perf_bus *bus, hl_status status, hl_error *error);
 
+/* The sentence of a claim that was answered so. */
+hl_status perf_bus_publish_error(hl_status status, hl_error *error);
+
 /* Declares a topic (options NULL: the domain's defaults). */
 hl_status perf_bus_topic(const perf_bus *bus, const char *name, const hl_topic_options *options,
                          hl_topic *ret_topic, hl_error *error);

@@ -80,7 +80,7 @@ static void play(void *context)
 {
     ping_pong *const game = context;
     const perf_timer *const timer = game->timer;
-    const uint64_t end = perf_timer_ticks(timer) + perf_timer_ticks_of(timer, game->seconds * 1e9);
+    const uint64_t end = perf_timer_after(timer, game->seconds * 1e9);
     uint64_t before = perf_timer_ticks(timer);
     for (uint64_t round = 1; before < end; round++) {
         mark(&game->there, game->lines, round);
@@ -211,8 +211,7 @@ static inline uint64_t sum_block(const stream_work *s, uint64_t first)
 static void stream_out(void *context)
 {
     stream_work *const s = context;
-    const uint64_t end =
-        perf_timer_ticks(s->timer) + perf_timer_ticks_of(s->timer, s->seconds * 1e9);
+    const uint64_t end = perf_timer_after(s->timer, s->seconds * 1e9);
     uint64_t filled = 0;
     uint64_t drained = 0;
     while (perf_timer_ticks(s->timer) < end) {

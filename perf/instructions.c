@@ -187,7 +187,7 @@ static hl_status count_with_bus(counted *self, hl_error *error)
         run_turns(self, WARM_UP);
         run_counted(self);
         if (self->failed != HL_OK)
-            status = hl_error_set(error, self->failed, "publish: %s", hl_status_text(self->failed));
+            status = perf_bus_publish_error(self->failed, error);
     }
     return perf_bus_close(&self->bus, status, NULL, error);
 }

@@ -147,8 +147,7 @@ static void publish(void *context)
     else
         while (self->sent < self->options->events && self->failed == HL_OK)
             publish_run(self);
-    const uint64_t patience =
-        perf_timer_ticks(timer) + perf_timer_ticks_of(timer, PERF_BUS_DRAIN_NS);
+    const uint64_t patience = perf_timer_after(timer, PERF_BUS_DRAIN_NS);
     while (!is_done(self) && perf_timer_ticks(timer) < patience)
         nap();
     self->end_ticks = perf_timer_ticks(timer);
@@ -202,7 +201,7 @@ hl_status perf_live_run(perf_run *run, const perf_live_options *options,
         perf_schedule_init(&self->schedule, &run->timer, options->per_s / self->packet, false);
     hl_status status = run_bus(self, ret_result, error);
     if (status == HL_OK && self->failed != HL_OK)
-        status = hl_error_set(error, self->failed, "publish: %s", hl_status_text(self->failed));
+        status = perf_bus_publish_error(self->failed, error);
     if (status == HL_OK && (self->wrong != 0 || self->handled != self->sent))
         status = hl_error_set(error, HL_NOT_CONSERVED,
                               "%" PRIu64 " events sent, %" PRIu64 " handled, %" PRIu64

@@ -112,7 +112,7 @@ hl_status perf_place_write(const perf_place *place, const perf_timer *timer, uin
 static hl_status sync_in_turn(const plain_file *plain, const perf_timer *timer, uint64_t group,
                               double seconds, hl_histogram *ret_ns, hl_error *error)
 {
-    const uint64_t end = perf_timer_ticks(timer) + perf_timer_ticks_of(timer, seconds * 1e9);
+    const uint64_t end = perf_timer_after(timer, seconds * 1e9);
     hl_status status = HL_OK;
     for (uint64_t at = 0; perf_timer_ticks(timer) < end && status == HL_OK; at += group) {
         if (at + group > SYNC_FILE_BYTES)

@@ -178,7 +178,7 @@ hl_status perf_journal_seek(perf_run *run, const char *directory, uint64_t recor
     hl_status status = hl_journal_reader_open(&options, &reader, error);
     if (status != HL_OK)
         return status;
-    const uint64_t end = perf_timer_ticks(timer) + perf_timer_ticks_of(timer, seconds * 1e9);
+    const uint64_t end = perf_timer_after(timer, seconds * 1e9);
     while (status == HL_OK && perf_timer_ticks(timer) < end) {
         const uint64_t sequence = 1 + next_random(&random) % records;
         const uint64_t before = perf_timer_ticks(timer);

@@ -76,7 +76,7 @@ void perf_orders_send(perf_orders *orders, void (*pass_time)(void *context), voi
 static hl_status check(const perf_orders *orders, hl_error *error)
 {
     if (orders->failed != HL_OK)
-        return hl_error_set(error, orders->failed, "publish: %s", hl_status_text(orders->failed));
+        return perf_bus_publish_error(orders->failed, error);
     if (orders->wrong != 0 || orders->handled != orders->sent)
         return hl_error_set(error, HL_NOT_CONSERVED,
                             "%" PRIu64 " orders sent, %" PRIu64 " handled, %" PRIu64

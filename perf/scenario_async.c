@@ -105,8 +105,7 @@ static void publish(void *context)
     while (perf_timer_ticks(timer) < end && self->failed == HL_OK)
         for (uint32_t i = 0; i < CLAIMS_A_LOOK && publish_run(self, partition); i++)
             hl_executor_turn(partition, 0);
-    const uint64_t patience =
-        perf_timer_ticks(timer) + perf_timer_ticks_of(timer, PERF_BUS_DRAIN_NS);
+    const uint64_t patience = perf_timer_after(timer, PERF_BUS_DRAIN_NS);
     while (is_behind(self) && perf_timer_ticks(timer) < patience)
         hl_executor_turn(partition, 0);
     self->elapsed_ticks = perf_timer_ticks(timer) - start;
@@ -160,7 +159,7 @@ static hl_status run_bus(async_bench *self, uint64_t *ret_lost, hl_error *error)
     status = perf_bus_close(&self->bus, status, NULL, error);
     *ret_lost = stats.lost;
     if (status == HL_OK && self->failed != HL_OK)
-        return hl_error_set(error, self->failed, "publish: %s", hl_status_text(self->failed));
+        return perf_bus_publish_error(self->failed, error);
     if (status == HL_OK && (self->wrong != 0 || self->handled + stats.lost != self->sent))
         return hl_error_set(error, HL_NOT_CONSERVED,
                             "%" PRIu64 " events sent, %" PRIu64 " handled, %" PRIu64
@@ -193,16 +192,13 @@ static hl_status measure(void *context, double *ret_values, hl_error *error)
 
 hl_status perf_scenario_async(perf_run *run, hl_error *error)
 {
+    static const perf_task like = {
+        .measure = measure, .metrics = metrics, .metric_count = VALUES, .floor = PERF_FLOOR_STREAM};
     perf_task tasks[ASYNC_CASES];
     async_context contexts[ASYNC_CASES];
     for (size_t i = 0; i < ASYNC_CASES; i++) {
         contexts[i] = (async_context){run, &async_cases[i]};
-        tasks[i] = (perf_task){.measure = measure,
-                               .context = &contexts[i],
-                               .metrics = metrics,
-                               .metric_count = VALUES,
-                               .floor = PERF_FLOOR_STREAM};
-        snprintf(tasks[i].name, sizeof tasks[i].name, "%s", async_cases[i].name);
+        tasks[i] = perf_task_of(&like, async_cases[i].name, &contexts[i]);
     }
     perf_result_note(
         run->result,

@@ -155,8 +155,7 @@ static void publish(void *context)
             topic = topic + 1 == self->asked->topics ? 0 : topic + 1;
         }
     }
-    const uint64_t patience =
-        perf_timer_ticks(timer) + perf_timer_ticks_of(timer, PERF_BUS_DRAIN_NS);
+    const uint64_t patience = perf_timer_after(timer, PERF_BUS_DRAIN_NS);
     /* Relaxed: a number. */
     while (hl_load_relaxed_u64(&self->handled) < self->sent && perf_timer_ticks(timer) < patience)
         hl_pause();
@@ -199,7 +198,7 @@ static hl_status open_adapter(bus_bench *self, hl_error *error)
 static hl_status check(const bus_bench *self, hl_error *error)
 {
     if (self->failed != HL_OK)
-        return hl_error_set(error, self->failed, "publish: %s", hl_status_text(self->failed));
+        return perf_bus_publish_error(self->failed, error);
     if (self->wrong != 0 || self->handled != self->sent ||
         self->further != self->sent * (self->asked->subscribers - 1))
         return hl_error_set(error, HL_NOT_CONSERVED,

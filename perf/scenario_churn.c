@@ -127,7 +127,7 @@ static void send(churn *self, uint64_t intended)
                                   PERF_BUS_PAYLOAD_BYTES, &claim)) == HL_FULL)
         hl_pause();
     if (status != HL_OK) {
-        self->failed = hl_error_set(&self->error, status, "publish: %s", hl_status_text(status));
+        self->failed = perf_bus_publish_error(status, &self->error);
         return;
     }
     perf_payload_fill(claim.payload, PERF_BUS_PAYLOAD_BYTES, self->sent++,
@@ -155,8 +155,7 @@ static void publish(void *context)
         }
         now = perf_timer_ticks(timer);
     }
-    const uint64_t patience =
-        perf_timer_ticks(timer) + perf_timer_ticks_of(timer, PERF_BUS_DRAIN_NS);
+    const uint64_t patience = perf_timer_after(timer, PERF_BUS_DRAIN_NS);
     /* Relaxed: a number. */
     while (hl_load_relaxed_u64(&self->handled) < self->sent && perf_timer_ticks(timer) < patience)
         hl_pause();

@@ -147,8 +147,7 @@ static void publish(void *context)
         let_it_drain(self);
     }
     const double resident = resident_bytes();
-    const uint64_t end =
-        perf_timer_ticks(timer) + perf_timer_ticks_of(timer, self->run->options->seconds * 1e9);
+    const uint64_t end = perf_timer_after(timer, self->run->options->seconds * 1e9);
     while (perf_timer_ticks(timer) < end && self->failed == HL_OK) {
         self->timed_ticks += send_burst(self);
         self->timed += BURST;
@@ -160,7 +159,7 @@ static void publish(void *context)
 static hl_status check(const conflated *self, hl_error *error)
 {
     if (self->failed != HL_OK)
-        return hl_error_set(error, self->failed, "publish: %s", hl_status_text(self->failed));
+        return perf_bus_publish_error(self->failed, error);
     uint64_t stale = 0;
     for (uint64_t back = 1; back <= KEYS; back++)
         stale += self->seen[(self->sent - back) % KEYS] != self->sent - back + 1;

@@ -162,7 +162,7 @@ static void turn_data(failing *self)
     if (perf_timer_ticks(timer) < self->house_due)
         return;
     hl_bus_housekeep(self->bus.bus);
-    self->house_due = perf_timer_ticks(timer) + perf_timer_ticks_of(timer, HOUSE_NS);
+    self->house_due = perf_timer_after(timer, HOUSE_NS);
 }
 
 static bool is_settled(failing *self)
@@ -181,8 +181,7 @@ static void fail_thread(void *context)
             send_data(self);
         turn_data(self);
     }
-    const uint64_t patience =
-        perf_timer_ticks(timer) + perf_timer_ticks_of(timer, PERF_BUS_DRAIN_NS);
+    const uint64_t patience = perf_timer_after(timer, PERF_BUS_DRAIN_NS);
     while (!is_settled(self) && perf_timer_ticks(timer) < patience)
         turn_data(self);
     self->elapsed_ns = perf_timer_ns(timer, perf_timer_ticks(timer) - self->schedule.start);
@@ -233,7 +232,7 @@ static hl_status check(const failing *self, hl_error *error)
     const hl_subscription_stats *const counts = &self->counts;
     const hl_dlq_stats *const letters = &self->letters;
     if (self->failed != HL_OK)
-        return hl_error_set(error, self->failed, "publish: %s", hl_status_text(self->failed));
+        return perf_bus_publish_error(self->failed, error);
     const uint64_t kept = letters->waiting + letters->lost;
     if (self->wrong == 0 && self->began == self->sent && counts->delivered == self->sent &&
         counts->failures == self->calls && counts->handled == 0 &&

@@ -153,8 +153,7 @@ static hl_status start(flood *self, hl_error *error)
 static hl_status check(const flood *self, hl_error *error)
 {
     if (self->data_failed != HL_OK)
-        return hl_error_set(error, self->data_failed, "publish: %s",
-                            hl_status_text(self->data_failed));
+        return perf_bus_publish_error(self->data_failed, error);
     if (self->data_wrong != 0 || self->data_handled != self->data_sent)
         return hl_error_set(error, HL_NOT_CONSERVED,
                             "%" PRIu64 " events sent, %" PRIu64 " handled, %" PRIu64

@@ -135,8 +135,7 @@ static void send_all(void *context)
         perf_schedule_advance(&self->schedule);
     }
     /* Of a round trip: what is still under way comes back to this thread. */
-    const uint64_t patience =
-        perf_timer_ticks(timer) + perf_timer_ticks_of(timer, PERF_BUS_DRAIN_NS);
+    const uint64_t patience = perf_timer_after(timer, PERF_BUS_DRAIN_NS);
     while (near != NULL && self->recorded < self->sent && perf_timer_ticks(timer) < patience)
         hl_executor_turn(near, 0);
     /* Relaxed, as said above. */
@@ -173,7 +172,7 @@ static hl_status run_threads(hop *self, hl_error *error)
                                    {"consumer", cores->consumer, turn_far, self}};
     const hl_status status = perf_threads_run(threads, self->asked->round_trip ? 2 : 1, error);
     if (status == HL_OK && self->failed != HL_OK)
-        return hl_error_set(error, self->failed, "publish: %s", hl_status_text(self->failed));
+        return perf_bus_publish_error(self->failed, error);
     return status;
 }
 

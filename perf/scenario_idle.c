@@ -122,7 +122,7 @@ static hl_status run_bus(idle *self, hl_wait wait, double *ret_cpu_percent, hl_e
     }
     status = perf_bus_close(&self->bus, status, NULL, error);
     if (status == HL_OK && self->failed != HL_OK)
-        return hl_error_set(error, self->failed, "publish: %s", hl_status_text(self->failed));
+        return perf_bus_publish_error(self->failed, error);
     if (status == HL_OK && (self->wrong != 0 || self->handled != self->sent))
         return hl_error_set(error, HL_NOT_CONSERVED,
                             "%" PRIu64 " events sent, %" PRIu64 " handled, %" PRIu64 " damaged",

@@ -208,7 +208,7 @@ static hl_status declare_all(overload *self, hl_error *error)
 static hl_status check(const overload *self, hl_error *error)
 {
     if (self->failed != HL_OK)
-        return hl_error_set(error, self->failed, "publish: %s", hl_status_text(self->failed));
+        return perf_bus_publish_error(self->failed, error);
     uint64_t stale = 0;
     for (uint32_t key = 0; key < KEYS; key++)
         stale += self->seen[key] != self->sent[key];

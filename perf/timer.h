@@ -41,6 +41,12 @@ static inline uint64_t perf_timer_ticks_of(const perf_timer *timer, double ns)
     return (uint64_t)(ns * timer->ticks_per_ns);
 }
 
+/* The reading that there will be in so many ns. */
+static inline uint64_t perf_timer_after(const perf_timer *timer, double ns)
+{
+    return perf_timer_ticks(timer) + perf_timer_ticks_of(timer, ns);
+}
+
 /* What one reading costs, in ns: many in a row, divided. */
 double perf_timer_cost_ns(const perf_timer *timer);
 
