@@ -169,9 +169,11 @@ static const char bad_stock[] = "the stock name is not printable text";
 static const char bad_shares[] = "the number of shares is not between 1 and 2147483647";
 static const char bad_side[] = "the side is neither 'B' nor 'S'";
 
-static const char *decode_add(itch_reader *itch, const uint8_t *message, market_message *ret)
+/* An order that is added and one that is traded without having been shown: laid out alike. */
+static const char *decode_order(itch_reader *itch, const uint8_t *message, market_action action,
+                                market_message *ret)
 {
-    ret->action = MARKET_ADD;
+    ret->action = action;
     ret->order_id = load_64(message + 11);
     ret->price = load_32(message + 32);
     if (!take_side(message[19], &ret->side))
@@ -188,18 +190,6 @@ static const char *decode_replace(const uint8_t *message, market_message *ret)
     ret->new_order_id = load_64(message + 19);
     ret->price = load_32(message + 31);
     return take_shares(message + 27, 1, &ret->quantity) ? NULL : bad_shares;
-}
-
-static const char *decode_trade(itch_reader *itch, const uint8_t *message, market_message *ret)
-{
-    ret->action = MARKET_TRADE;
-    ret->order_id = load_64(message + 11);
-    ret->price = load_32(message + 32);
-    if (!take_side(message[19], &ret->side))
-        return bad_side;
-    if (!take_shares(message + 20, 1, &ret->quantity))
-        return bad_shares;
-    return take_stock(itch, ret->instrument, message + 24) ? NULL : bad_stock;
 }
 
 /* A cross may have traded nothing; its shares have 8 bytes. */
@@ -220,7 +210,7 @@ static const char *decode_body(itch_reader *itch, const uint8_t *message, market
     switch (message[0]) {
     case 'A':
     case 'F':
-        return decode_add(itch, message, ret);
+        return decode_order(itch, message, MARKET_ADD, ret);
     case 'D':
         ret->action = MARKET_DELETE;
         ret->order_id = load_64(message + 11);
@@ -239,7 +229,7 @@ static const char *decode_body(itch_reader *itch, const uint8_t *message, market
     case 'U':
         return decode_replace(message, ret);
     case 'P':
-        return decode_trade(itch, message, ret);
+        return decode_order(itch, message, MARKET_TRADE, ret);
     case 'Q':
         return decode_cross(itch, message, ret);
     case 'B':
