@@ -58,8 +58,8 @@ typedef struct hl_stream {
     uint32_t block;           /* of the footer, that begins at skip_at */
     uint64_t skip_at;   /* the index is asked again when the walk comes here; UINT64_MAX: never */
     uint64_t probed;    /* the end of the records that was found to be no damage */
-    uint16_t shards;    /* likewise */
     uint16_t partition; /* of the bus, by the last header */
+    uint16_t shards;    /* likewise */
     /* Damage that has been met, and whose extent is known with the next good sequence. */
     bool in_damage;
     uint64_t damage_offset;
@@ -85,7 +85,9 @@ hl_status hl_stream_next(hl_stream *stream, hl_stream_item *ret_item, hl_error *
 hl_status hl_stream_seek_sequence(hl_stream *stream, uint64_t sequence, hl_error *error);
 hl_status hl_stream_seek_time(hl_stream *stream, uint64_t time_ns, hl_error *error);
 
-/* For stream_seek.c. Reads the directory anew; what is known of segments is kept. */
+/* ---- Between stream.c, stream_segment.c and stream_seek.c. ---- */
+
+/* Reads the directory anew; what is known of segments is kept. */
 hl_status hl_stream_list(hl_stream *stream, hl_error *error);
 
 /* Opens this segment in place of the one that is open, and stands before its first record;
@@ -101,6 +103,15 @@ void hl_stream_meet_damage(hl_stream *stream, uint64_t offset, const char *text)
 
 /* The index is asked from the place where the walk stands on. */
 void hl_stream_use_index(hl_stream *stream);
+
+/* Asks it: the walk goes on where the next block begins that may hold something wanted. The walk
+ * stands at the beginning of stream->block, or just before it (skip_at). */
+void hl_stream_skip_blocks(hl_stream *stream);
+
+/* The names of the walk's event, where the segment has them before it: for who came here by a seek
+ * they are read by the footer, or from where it was read to up to here. HL_OK, also where there are
+ * none; else a sentence. */
+hl_status hl_stream_find_names(hl_stream *stream, const hl_event *event, hl_error *error);
 
 /* No item that comes has a sequence below; 0: nothing is known yet. */
 static inline uint64_t hl_stream_position(const hl_stream *stream)
