@@ -165,9 +165,11 @@ HL_API hl_status hl_shared_publish(hl_shared_publisher *publisher, hl_topic topi
 HL_API hl_status hl_shared_try_publish(hl_shared_publisher *publisher, hl_topic topic, uint64_t key,
                                        const void *payload, uint32_t payload_size);
 
-/* For a handler's `out` only: HL_OK when the next `count` claims on the topic's lane (that of
- * `key`) are sure to find room, else HL_FULL; HL_LIMIT: the lane conflates, and has no room for the
- * key; HL_INVALID: no such topic; HL_NO_LANE; HL_NOT_ALLOWED: no handler's. */
+/* For a handler's `out` only: HL_OK when the next `count` events claimed on the topic's lane (that
+ * of `key`), one by one or in runs, are sure to find room, else HL_FULL; HL_LIMIT: the lane
+ * conflates, and has no room for the key; HL_INVALID: no such topic; HL_NO_LANE; HL_NOT_ALLOWED: no
+ * handler's. (On a lane that conflates the first event of a call, claimed alone, needs none of that
+ * room: so one more may find some than could be promised. The key's room is `key`'s alone.) */
 HL_API hl_status hl_reserve(hl_publisher *out, hl_topic topic, uint64_t key, uint32_t count);
 
 /* For a handler's `out` only: the bus time of the event in hand, a handler's only clock (replay

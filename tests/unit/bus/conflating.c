@@ -212,6 +212,43 @@ Test(conflating, what_a_handler_publishes_after_a_run_is_newer_than_the_run)
     manual_stop(bus);
 }
 
+/* All of its ring, of 4 slots, in one run; where there are no runs a fifth event would have room.
+ */
+static hl_status reserve_a_run(const hl_event *event, hl_publisher *out, void *context)
+{
+    const hl_topic to = *(const hl_topic *)context;
+    const uint64_t value = value_of(event);
+    hl_claim claim;
+    cr_assert_eq(hl_reserve(out, to, event->key, 5), HL_FULL);
+    cr_assert_eq(hl_reserve(out, to, event->key, 4), HL_OK);
+    if (value == 0) {
+        cr_assert_eq(hl_try_claim_run(out, to, event->key, sizeof value, 4, &claim), HL_OK);
+        hl_abort(&claim);
+        cr_assert_eq(hl_reserve(out, to, event->key, 1), HL_FULL);
+        cr_assert_eq(hl_try_publish(out, to, event->key, &value, sizeof value), HL_FULL);
+        return HL_OK;
+    }
+    cr_assert_eq(hl_try_publish(out, to, event->key, &value, sizeof value), HL_OK);
+    cr_assert_eq(hl_reserve(out, to, event->key, 4), HL_OK);
+    cr_assert_eq(hl_try_claim_run(out, to, event->key, sizeof value, 4, &claim), HL_OK);
+    hl_abort(&claim);
+    return HL_OK;
+}
+
+Test(conflating, what_a_handler_has_reserved_it_may_claim_in_runs)
+{
+    hl_bus *const bus = start_conflating();
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_topic pnl = topic_of_kind(bus, "account.pnl", HL_STATE);
+    cr_assert_eq(hl_subscribe(bus, "market_data.trade", reserve_a_run, &pnl, NULL, NULL), HL_OK);
+    hl_publisher *const feed = open_publisher(bus, "feed", "market_data");
+    publish(feed, trade, 1, 0);
+    publish(feed, trade, 1, 1);
+    turn_all(bus);
+    assert_door(bus, "account", 1, 1, 8);
+    manual_stop(bus);
+}
+
 Test(conflating, a_handler_hears_of_the_limit_when_it_publishes)
 {
     hl_bus *const bus = start_conflating();
