@@ -21,13 +21,15 @@ extern "C" {
  * at most, until it is whole. `fd` stays the caller's. Until hl_crash_report_disable, or the bus is
  * destroyed. Any thread.
  * - HL_OK: also when it was enabled before; `fd` is then the new one.
- * - HL_LIMIT: 8 buses are reported already. HL_INVALID: no bus, or a negative fd.
- * - HL_SYSTEM: the handlers could not be installed.
+ * - HL_LIMIT: 8 buses are reported already; or 8 handlers of others lie one above the other, each
+ *   installed while it was enabled. HL_INVALID: no bus, or a negative fd.
+ * - HL_SYSTEM: the handlers could not be installed, and none is.
  */
 HL_API hl_status hl_crash_report_enable(hl_bus *bus, int fd, hl_error *error);
 
 /* No report of this bus any more; after the last one the handlers that were there before are put
- * back, unless others were installed since. */
+ * back, unless others were installed since: those may pass on to this one, which says nothing then
+ * and passes on to the ones before. */
 HL_API void hl_crash_report_disable(hl_bus *bus);
 
 #ifdef __cplusplus

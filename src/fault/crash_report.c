@@ -4,6 +4,8 @@
  * number may be off by what moves.
  *
  *   CRASH  reported[n].bus: stored (release) when its fd is set, loaded (acquire) by the handler.
+ *   CHAIN  chain_used[n]: stored (release) when the chain of that number is whole, loaded (acquire)
+ *          by the handler.
  *   TOLD   is_told: stored (release) when the report is whole, loaded (acquire) by other threads
  *          that crash meanwhile, which end the process then.
  */
@@ -21,9 +23,10 @@
 #include "bus/pool.h"
 #include "observe/thread_switches.h"
 
-#define BUSES_MAX 8
-#define LINE_ROOM 512
-#define NAPS      1000u /* of a millisecond, for a report of another thread */
+#define BUSES_MAX    8
+#define HANDLERS_MAX 8 /* of others, that came in between */
+#define LINE_ROOM    512
+#define NAPS         1000u /* of a millisecond, for a report of another thread */
 
 static const int signals[] = {SIGSEGV, SIGBUS, SIGABRT};
 static const char *const signal_names[] = {"SIGSEGV", "SIGBUS", "SIGABRT"};
@@ -36,7 +39,17 @@ static struct {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t reported_count; /* under the lock */
-static struct sigaction before[SIGNALS];
+
+/* The handlers of a signal that on_crash passes on to. There are several when it could not be put
+ * away, for another one lay above it, and was then installed above that: the other one passes on to
+ * on_crash, too, which then goes on to the one before. */
+typedef struct chain {
+    struct sigaction handlers[HANDLERS_MAX]; /* the last one first */
+    uint32_t count;
+} chain;
+
+static chain chains[SIGNALS][2];     /* one is used, the other one is free */
+static uint32_t chain_used[SIGNALS]; /* CHAIN; under the lock */
 static uint32_t reporting; /* the number of the thread whose report it is; 0: there is none */
 static uint32_t is_told;   /* TOLD */
 
@@ -173,17 +186,38 @@ static void report(int number, int index, const siginfo_t *info)
 
 /* ---- the signal ---- */
 
-/* As if hotlane had never been there. */
-static void pass_on(int number, int index, siginfo_t *info, void *context)
+/* on_crash on its way, in a thread. */
+static _Thread_local struct {
+    const siginfo_t *info;
+    const void *frame;
+    uint32_t depth; /* times that the signal came back to it */
+} passing;
+
+/* How often this signal has come to on_crash before. Of a handler that did not return (siglongjmp)
+ * nothing is left on the stack: so what comes back lies below where it was passed on. */
+static uint32_t enter(const siginfo_t *info, const void *frame)
 {
-    const struct sigaction *const old = &before[index];
+    const bool comes_back = passing.info == info && (uintptr_t)frame < (uintptr_t)passing.frame;
+    passing.depth = comes_back ? passing.depth + 1 : 0;
+    passing.info = info;
+    passing.frame = frame;
+    return passing.depth;
+}
+
+/* As if hotlane had never been there. */
+static void pass_on(int number, int index, uint32_t depth, siginfo_t *info, void *context)
+{
+    /* CHAIN: acquire, the chain is seen. */
+    const chain *const to = &chains[index][hl_load_acquire_u32(&chain_used[index])];
+    const struct sigaction own = {.sa_handler = SIG_DFL};
+    const struct sigaction *const old =
+        depth < to->count ? &to->handlers[to->count - 1 - depth] : &own;
     if ((old->sa_flags & SA_SIGINFO) != 0) {
         old->sa_sigaction(number, info, context);
     } else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {
         old->sa_handler(number);
     } else {
         /* The instruction is run again, or abort raises again: then it ends. */
-        const struct sigaction own = {.sa_handler = SIG_DFL};
         sigaction(number, &own, NULL);
         if (info->si_code <= 0 && number != SIGABRT)
             raise(number); /* sent by someone: there is no instruction to run again */
@@ -204,6 +238,7 @@ static void let_finish(void)
 static void on_crash(int number, siginfo_t *info, void *context)
 {
     const uint32_t self = hl_thread_number();
+    const uint32_t depth = enter(info, __builtin_frame_address(0));
     const int errno_before = errno; /* the handler that was there before may go on */
     uint32_t other = 0;
     int index = 0;
@@ -217,28 +252,96 @@ static void on_crash(int number, siginfo_t *info, void *context)
         let_finish();
     }
     errno = errno_before;
-    pass_on(number, index, info, context);
+    pass_on(number, index, depth, info, context);
+    passing.info = NULL; /* it goes on */
 }
 
 /* ---- asking for it ---- */
 
-static bool install(void)
+static bool is_ours(const struct sigaction *action)
 {
-    struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < SIGNALS; i++)
-        if (sigaction(signals[i], &action, &before[i]) != 0)
-            return false;
-    return true;
+    return (action->sa_flags & SA_SIGINFO) != 0 && action->sa_sigaction == on_crash;
 }
 
+static bool is_same(const struct sigaction *a, const struct sigaction *b)
+{
+    if (((a->sa_flags ^ b->sa_flags) & SA_SIGINFO) != 0)
+        return false;
+    return (a->sa_flags & SA_SIGINFO) != 0 ? a->sa_sigaction == b->sa_sigaction
+                                           : a->sa_handler == b->sa_handler;
+}
+
+/* The free chain of a signal as the other one is, but for a handler (NULL: none). */
+static chain *copy_chain(size_t index, const struct sigaction *without)
+{
+    const chain *const from = &chains[index][chain_used[index]];
+    chain *const to = &chains[index][1 - chain_used[index]];
+    to->count = 0;
+    for (uint32_t i = 0; i < from->count; i++)
+        if (without == NULL || !is_same(&from->handlers[i], without))
+            to->handlers[to->count++] = from->handlers[i];
+    return to;
+}
+
+/* The free chain is the one that counts. */
+static void use_other_chain(size_t index)
+{
+    /* CHAIN: release, it is whole. */
+    hl_store_release_u32(&chain_used[index], 1 - chain_used[index]);
+}
+
+/* Above the handler that is there; unless that is on_crash: there was one above it that has gone.
+ */
+static hl_status install_one(size_t index)
+{
+    struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    struct sigaction now;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(signals[index], NULL, &now) != 0)
+        return HL_SYSTEM;
+    if (is_ours(&now))
+        return HL_OK;
+    chain *const to = copy_chain(index, &now);
+    if (to->count == HANDLERS_MAX)
+        return HL_LIMIT;
+    to->handlers[to->count++] = now;
+    use_other_chain(index); /* first: it may be called at once */
+    if (sigaction(signals[index], &action, NULL) == 0)
+        return HL_OK;
+    use_other_chain(index);
+    return HL_SYSTEM;
+}
+
+/* Where another handler lies above it, it stays: that one may pass on to it. */
 static void uninstall(void)
 {
     for (size_t i = 0; i < SIGNALS; i++) {
         struct sigaction now;
-        if (sigaction(signals[i], NULL, &now) == 0 && now.sa_sigaction == on_crash)
-            sigaction(signals[i], &before[i], NULL);
+        chain *const to = copy_chain(i, NULL);
+        if (sigaction(signals[i], NULL, &now) != 0 || !is_ours(&now) || to->count == 0 ||
+            sigaction(signals[i], &to->handlers[to->count - 1], NULL) != 0)
+            continue;
+        to->count--;
+        use_other_chain(i);
     }
+}
+
+/* All or none. */
+static hl_status install(hl_error *error)
+{
+    hl_status status = HL_OK;
+    for (size_t i = 0; i < SIGNALS && status == HL_OK; i++)
+        status = install_one(i);
+    if (status == HL_OK)
+        return HL_OK;
+    uninstall();
+    return status == HL_LIMIT
+               ? hl_error_set(
+                     error, status,
+                     "crash report: %d handlers of others were installed since it was first "
+                     "enabled, each above the last",
+                     HANDLERS_MAX)
+               : hl_error_set(error, status, "crash report: the system refuses signal handlers");
 }
 
 /* The bus's place, or (NULL) a free one; -1: there is none. Under the lock. */
@@ -258,8 +361,9 @@ static hl_status enable(hl_bus *bus, int fd, hl_error *error)
         place = find(NULL);
     if (place < 0)
         return hl_error_set(error, HL_LIMIT, "crash report: %d buses have one already", BUSES_MAX);
-    if (reported_count == 0 && !install())
-        return hl_error_set(error, HL_SYSTEM, "crash report: the system refuses signal handlers");
+    const hl_status status = reported_count == 0 ? install(error) : HL_OK;
+    if (status != HL_OK)
+        return status;
     reported_count += is_new;
     reported[place].fd = fd;
     /* CRASH: release, the fd is seen with it. */

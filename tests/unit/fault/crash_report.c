@@ -1,6 +1,8 @@
 /* Children that crash in a handler; what they say before, and how they end. */
 #include <hotlane/crash.h>
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -11,6 +13,21 @@
 #include <unistd.h>
 
 #include "../bus/manual_bus.h"
+
+/* So many handlers more are installed, and the one after them is not; -1: all are. */
+static int fails_after = -1;
+
+int sigaction(int number, const struct sigaction *action, struct sigaction *ret_before)
+{
+    static int (*real)(int, const struct sigaction *, struct sigaction *);
+    if (real == NULL)
+        *(void **)&real = dlsym(RTLD_NEXT, "sigaction");
+    if (action != NULL && fails_after >= 0 && fails_after-- == 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    return real(number, action, ret_before);
+}
 
 typedef enum way {
     BY_POINTER,
@@ -62,14 +79,10 @@ static void child(int fd, way how, bool has_own)
     _exit(98);
 }
 
-static int run(way how, bool has_own, char *text, size_t room)
+/* What the child says to its end, and how that was. */
+static int hear(pid_t pid, const int ends[2], char *text, size_t room)
 {
-    int ends[2];
     int status = 0;
-    cr_assert_eq(pipe(ends), 0);
-    const pid_t pid = fork();
-    if (pid == 0)
-        child(ends[1], how, has_own);
     close(ends[1]);
     size_t used = 0;
     ssize_t more;
@@ -79,6 +92,18 @@ static int run(way how, bool has_own, char *text, size_t room)
     close(ends[0]);
     cr_assert_eq(waitpid(pid, &status, 0), pid);
     return status;
+}
+
+static int run(way how, bool has_own, char *text, size_t room)
+{
+    int ends[2];
+    cr_assert_eq(pipe(ends), 0);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        close(ends[0]); /* who says more than is heard dies of it */
+        child(ends[1], how, has_own);
+    }
+    return hear(pid, ends, text, room);
 }
 
 Test(crash_report, the_last_words_name_the_handler_and_the_event)
@@ -194,4 +219,128 @@ Test(crash_report, afterwards_the_handlers_are_as_before)
     cr_assert_eq(hl_crash_report_enable(NULL, 2, &error), HL_INVALID);
     cr_assert_eq(hl_crash_report_enable((hl_bus *)&error, -1, &error), HL_INVALID);
     hl_crash_report_disable(NULL);
+}
+
+/* ---- handlers of others ---- */
+
+static struct sigaction below[2]; /* what each of them passes on to */
+static int report_fd;
+
+static void say_and_pass_on(int other, int number, siginfo_t *info, void *context)
+{
+    if (write(report_fd, other == 0 ? "<first>" : "<second>", other == 0 ? 7 : 8) < 0)
+        _exit(97);
+    if ((below[other].sa_flags & SA_SIGINFO) != 0)
+        below[other].sa_sigaction(number, info, context);
+    else
+        below[other].sa_handler(number);
+}
+
+static void first_other(int number, siginfo_t *info, void *context)
+{
+    say_and_pass_on(0, number, info, context);
+}
+
+static void second_other(int number, siginfo_t *info, void *context)
+{
+    say_and_pass_on(1, number, info, context);
+}
+
+static void install_other(int other)
+{
+    struct sigaction action = {.sa_sigaction = other == 0 ? first_other : second_other,
+                               .sa_flags = SA_SIGINFO};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, &below[other]);
+}
+
+/* Enables, and disables and enables again after each of the others was installed. */
+static void crash_below_others(int fd, int others)
+{
+    hl_error error;
+    hl_bus *const bus = manual_start(NULL);
+    report_fd = fd;
+    signal(SIGBUS, own_handler);
+    hl_crash_report_enable(bus, fd, &error);
+    for (int i = 0; i < others; i++) {
+        install_other(i);
+        hl_crash_report_disable(bus);
+        if (hl_crash_report_enable(bus, fd, &error) != HL_OK)
+            _exit(99);
+    }
+    raise(SIGBUS);
+    _exit(98);
+}
+
+static uint32_t count(const char *text, const char *what)
+{
+    uint32_t found = 0;
+    for (; (text = strstr(text, what)) != NULL; text++)
+        found++;
+    return found;
+}
+
+Test(crash_report, a_handler_that_was_installed_in_between_is_called_once_and_those_before_it_too)
+{
+    for (int others = 0; others <= 2; others++) {
+        char text[8192];
+        int ends[2];
+        cr_assert_eq(pipe(ends), 0);
+        const pid_t pid = fork();
+        if (pid == 0) {
+            close(ends[0]);
+            crash_below_others(ends[1], others);
+        }
+        const int status = hear(pid, ends, text, sizeof text);
+        cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 33, "the first of all: %s", text);
+        cr_assert_eq(count(text, "hotlane: signal"), 1, "%s", text);
+        cr_assert_eq(count(text, "<first>"), others > 0, "%s", text);
+        cr_assert_eq(count(text, "<second>"), others > 1, "%s", text);
+    }
+}
+
+Test(crash_report, one_that_was_above_and_is_gone_leaves_nothing_behind)
+{
+    hl_bus *const bus = manual_start(NULL);
+    hl_error error;
+    struct sigaction first, last;
+    sigaction(SIGBUS, NULL, &first);
+    for (int i = 0; i < 20; i++) {
+        cr_assert_eq(hl_crash_report_enable(bus, 2, &error), HL_OK, "%s", error.text);
+        install_other(0);
+        hl_crash_report_disable(bus);
+        sigaction(SIGBUS, NULL, &last);
+        cr_assert_eq(last.sa_sigaction, first_other, "it is not ours to remove");
+        cr_assert_eq(hl_crash_report_enable(bus, 2, &error), HL_OK, "%s", error.text);
+        hl_crash_report_disable(bus);
+        sigaction(SIGBUS, NULL, &last);
+        cr_assert_eq(last.sa_sigaction, first_other);
+        sigaction(SIGBUS, &below[0], NULL); /* it goes: the report's lies there, disabled */
+        cr_assert_eq(hl_crash_report_enable(bus, 2, &error), HL_OK, "%s", error.text);
+        hl_crash_report_disable(bus);
+        sigaction(SIGBUS, NULL, &last);
+        cr_assert_eq(first.sa_handler, last.sa_handler);
+    }
+    manual_stop(bus);
+}
+
+Test(crash_report, where_one_handler_cannot_be_installed_none_is)
+{
+    static const int numbers[] = {SIGSEGV, SIGBUS, SIGABRT};
+    hl_bus *const bus = manual_start(NULL);
+    hl_error error = {.text = ""};
+    struct sigaction first[3], last;
+    for (int i = 0; i < 3; i++)
+        sigaction(numbers[i], NULL, &first[i]);
+    for (int most = 0; most < 3; most++) {
+        fails_after = most;
+        cr_assert_eq(hl_crash_report_enable(bus, 2, &error), HL_SYSTEM);
+        cr_assert_not_null(strstr(error.text, "refuses signal handlers"));
+        for (int i = 0; i < 3; i++) {
+            sigaction(numbers[i], NULL, &last);
+            cr_assert_eq(first[i].sa_handler, last.sa_handler, "%d after %d", i, most);
+        }
+    }
+    cr_assert_eq(hl_crash_report_enable(bus, 2, &error), HL_OK);
+    manual_stop(bus);
 }
