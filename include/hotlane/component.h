@@ -39,9 +39,9 @@ typedef struct hl_component_options {
     hl_status (*start)(void *context, hl_error *error);
     void (*stop)(void *context);
     /* How it does, with a reason (a line, of at most `room` bytes with its NUL) where it is not
-     * HL_HEALTH_OK. Called by the housekeeper while it is started, never beside its stop: under the
-     * lock of the components, so that it must neither block nor call anything of this header. NULL:
-     * always OK. */
+     * HL_HEALTH_OK. Called by the housekeeper while it is started, never beside its stop, which
+     * waits for it: so it must not stop the components. Nobody else waits, but the housekeeper has
+     * other things to do. NULL: always OK. */
     hl_health_status (*health)(void *context, char *reason, size_t room);
 } hl_component_options;
 
@@ -98,7 +98,7 @@ HL_API hl_status hl_components_start(hl_bus *bus, hl_error *error);
 HL_API void hl_components_stop(hl_bus *bus);
 
 /* Walks the components in the order of adding: 0, 1, ... until HL_NOT_FOUND. Any thread; waits for
- * a component's `health` that runs. */
+ * no component. */
 HL_API hl_status hl_component_status_read(hl_bus *bus, uint32_t index,
                                           hl_component_status *ret_status);
 

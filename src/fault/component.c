@@ -14,14 +14,16 @@ typedef struct component {
     hl_component_options options; /* its strings are copies */
     char *needs;
     void *context;
+    bool is_asked;            /* its health is running */
     bool is_visited, is_open; /* while the order is made: seen; on the path from the first one */
 } component;
 
 struct hl_components {
     hl_bus *bus;
-    pthread_mutex_t lock; /* of all below; not held in a component's own functions but health */
-    component **all;      /* in the order of adding */
-    uint32_t *order;      /* of starting: indices */
+    pthread_mutex_t lock;    /* of all below; not held in a component's own functions */
+    pthread_cond_t answered; /* one is asked no more */
+    component **all;         /* in the order of adding */
+    uint32_t *order;         /* of starting: indices */
     uint32_t count, room;
     uint32_t ordered, started; /* entries of `order`; of them started */
     bool is_busy;              /* someone starts or stops them */
@@ -34,6 +36,7 @@ hl_components *hl_components_make(hl_bus *bus)
         return NULL;
     components->bus = bus;
     pthread_mutex_init(&components->lock, NULL);
+    pthread_cond_init(&components->answered, NULL);
     return components;
 }
 
@@ -205,11 +208,21 @@ static void set_outcome(hl_components *components, component *self, hl_component
     pthread_mutex_unlock(&components->lock);
 }
 
+/* Nobody asks it from now on; its health that runs is waited for. */
+static void begin_stop(hl_components *components, component *self)
+{
+    pthread_mutex_lock(&components->lock);
+    self->status.state = HL_COMPONENT_STOPPING;
+    while (self->is_asked)
+        pthread_cond_wait(&components->answered, &components->lock);
+    pthread_mutex_unlock(&components->lock);
+}
+
 static void stop_one(hl_components *components, uint32_t index)
 {
     component *const self = components->all[index];
     const uint64_t begin_ns = hl_bus_now(components->bus);
-    set_state(components, self, HL_COMPONENT_STOPPING);
+    begin_stop(components, self);
     if (self->options.stop != NULL)
         self->options.stop(self->context);
     const uint64_t took_ns = hl_bus_now(components->bus) - begin_ns;
@@ -315,22 +328,36 @@ void hl_components_free(hl_components *components)
     }
     free(components->all);
     free(components->order);
+    pthread_cond_destroy(&components->answered);
     pthread_mutex_destroy(&components->lock);
     free(components);
 }
 
 /* ---- how they do ---- */
 
+/* Under the lock, which it lets go meanwhile. */
+static void ask(hl_components *components, component *self)
+{
+    char reason[sizeof self->status.reason] = "";
+    self->is_asked = true;
+    pthread_mutex_unlock(&components->lock);
+    const hl_health_status health = self->options.health(self->context, reason, sizeof reason);
+    pthread_mutex_lock(&components->lock);
+    self->is_asked = false;
+    pthread_cond_broadcast(&components->answered);
+    if (self->status.state != HL_COMPONENT_STARTED)
+        return;
+    self->status.health = health;
+    memcpy(self->status.reason, reason, sizeof reason);
+}
+
 void hl_components_ask(hl_components *components)
 {
     pthread_mutex_lock(&components->lock);
     for (uint32_t i = 0; i < components->count; i++) {
         component *const self = components->all[i];
-        if (self->status.state != HL_COMPONENT_STARTED || self->options.health == NULL)
-            continue;
-        self->status.reason[0] = '\0';
-        self->status.health =
-            self->options.health(self->context, self->status.reason, sizeof self->status.reason);
+        if (self->status.state == HL_COMPONENT_STARTED && self->options.health != NULL)
+            ask(components, self);
     }
     pthread_mutex_unlock(&components->lock);
 }

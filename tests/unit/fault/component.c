@@ -1,6 +1,8 @@
 /* Components of a bus that is turned by hand. */
 #include <hotlane/component.h>
 
+#include <pthread.h>
+#include <semaphore.h>
 #include <string.h>
 
 #include "../bus/manual_bus.h"
@@ -201,6 +203,79 @@ Test(component, the_housekeeper_asks_how_they_do)
     cr_assert_eq(status.health, HL_HEALTH_DEGRADED);
     cr_assert_str_eq(status.reason, "a is tired");
     manual_stop(bus);
+}
+
+/* ---- a health that takes its time ---- */
+
+typedef struct slow {
+    hl_bus *bus;
+    sem_t is_asked, may_answer;
+    bool is_running, has_answered, ran_beside_stop;
+} slow;
+
+static hl_health_status answer_late(void *context, char *reason, size_t room)
+{
+    slow *const self = context;
+    snprintf(reason, room, "slow");
+    self->is_running = true;
+    sem_post(&self->is_asked);
+    sem_wait(&self->may_answer);
+    sem_post(&self->may_answer); /* from then on at once */
+    self->has_answered = true;
+    self->is_running = false;
+    return HL_HEALTH_DEGRADED;
+}
+
+static void stop_slow(void *context)
+{
+    slow *const self = context;
+    self->ran_beside_stop = self->is_running;
+}
+
+/* It needs the slow one, so it is stopped before. */
+static void let_answer(void *context)
+{
+    sem_post(&((slow *)context)->may_answer);
+}
+
+static void *keep_house(void *context)
+{
+    const slow *const self = context;
+    for (int i = 0; i < 10; i++)
+        hl_bus_housekeep(self->bus);
+    return NULL;
+}
+
+Test(component, a_health_that_takes_its_time_is_waited_for_by_its_own_stop_alone, .timeout = 60)
+{
+    static slow self;
+    hl_component_options options = HL_COMPONENT_OPTIONS_INIT;
+    hl_component_status status;
+    hl_error error = {.text = ""};
+    pthread_t housekeeper;
+    self.bus = manual_start(NULL);
+    sem_init(&self.is_asked, 0, 0);
+    sem_init(&self.may_answer, 0, 0);
+    options.health = answer_late;
+    options.stop = stop_slow;
+    cr_assert_eq(hl_component_add(self.bus, "slow", &options, &self, &error), HL_OK);
+    options = (hl_component_options)HL_COMPONENT_OPTIONS_INIT;
+    options.stop = let_answer;
+    options.needs = "slow";
+    cr_assert_eq(hl_component_add(self.bus, "other", &options, &self, &error), HL_OK);
+    cr_assert_eq(hl_components_start(self.bus, &error), HL_OK);
+    cr_assert_eq(pthread_create(&housekeeper, NULL, keep_house, &self), 0);
+    sem_wait(&self.is_asked);
+    /* From here on it answers only when the other one has been stopped. */
+    cr_assert_eq(hl_component_status_read(self.bus, 0, &status), HL_OK);
+    cr_assert_eq(status.state, HL_COMPONENT_STARTED);
+    hl_components_stop(self.bus);
+    cr_assert(self.has_answered);
+    cr_assert_not(self.ran_beside_stop);
+    cr_assert_eq(pthread_join(housekeeper, NULL), 0);
+    cr_assert_eq(hl_component_status_read(self.bus, 0, &status), HL_OK);
+    cr_assert_eq(status.state, HL_COMPONENT_STOPPED);
+    manual_stop(self.bus);
 }
 
 Test(component, states_have_names)
