@@ -10,28 +10,36 @@
 
 /* ---- in hand ---- */
 
-static void tell_change(hl_keeper *keeper)
+/* Posts the breaker's change; with the breaker in hand, so that changes are told in their order.
+ * False: there is none. */
+static bool post_change(hl_keeper *keeper, hl_breaker_change *ret_change)
 {
     const hl_subscription *const subscription = keeper->cell->subscription;
     hl_fuse *const fuse = keeper->fuse;
-    hl_breaker_change change;
-    if (!hl_breaker_take_change(&fuse->breaker, &change))
-        return;
+    if (!hl_breaker_take_change(&fuse->breaker, ret_change))
+        return false;
     if (fuse->async != NULL)
         hl_count(&fuse->async->breaker_changes, 1);
-    hl_store_relaxed_u32(&fuse->state, change.to); /* Relaxed: for the health. */
-    hl_system_breaker told = {.at_ns = change.at_ns,
-                              .from = change.from,
-                              .to = change.to,
-                              .cause = (hl_breaker_reason)change.cause,
-                              .failures = change.failures,
+    hl_store_relaxed_u32(&fuse->state, ret_change->to); /* Relaxed: for the health. */
+    hl_system_breaker told = {.at_ns = ret_change->at_ns,
+                              .from = ret_change->from,
+                              .to = ret_change->to,
+                              .cause = (hl_breaker_reason)ret_change->cause,
+                              .failures = ret_change->failures,
                               .partition = keeper->partition->number};
     snprintf(told.subscription, sizeof told.subscription, "%s", subscription->name);
     snprintf(told.pattern, sizeof told.pattern, "%s", subscription->pattern);
     hl_notice(subscription->bus, "system.breaker", subscription->serial, &told, sizeof told);
-    hl_log(subscription->bus, change.to == HL_BREAKER_OPEN ? HL_LOG_WARNING : HL_LOG_INFO,
-           "breaker", "of %s on %s: %s, was %s", told.subscription, keeper->partition->out->name,
-           hl_breaker_state_name(change.to), hl_breaker_state_name(change.from));
+    return true;
+}
+
+/* The same for people. Out of hand: a line takes its time. */
+static void log_change(const hl_keeper *keeper, const hl_breaker_change *change)
+{
+    const hl_subscription *const subscription = keeper->cell->subscription;
+    hl_log(subscription->bus, change->to == HL_BREAKER_OPEN ? HL_LOG_WARNING : HL_LOG_INFO,
+           "breaker", "of %s on %s: %s, was %s", subscription->name, keeper->partition->out->name,
+           hl_breaker_state_name(change->to), hl_breaker_state_name(change->from));
 }
 
 /* The breaker in hand, and out of it: each change is told; of all strands, it is under its lock. */
@@ -45,12 +53,15 @@ static hl_breaker *take(const hl_keeper *keeper)
 static void leave(hl_keeper *keeper)
 {
     hl_fuse *const fuse = keeper->fuse;
-    tell_change(keeper);
-    if (fuse->async == NULL)
-        return;
-    /* Relaxed: a hint to those who have not the lock. */
-    hl_store_relaxed_u32(&fuse->async->wary, fuse->breaker.busy);
-    hl_short_unlock(&fuse->lock);
+    hl_breaker_change change;
+    const bool has_changed = post_change(keeper, &change);
+    if (fuse->async != NULL) {
+        /* Relaxed: a hint to those who have not the lock. */
+        hl_store_relaxed_u32(&fuse->async->wary, fuse->breaker.busy);
+        hl_short_unlock(&fuse->lock);
+    }
+    if (has_changed)
+        log_change(keeper, &change);
 }
 
 void hl_fuse_arm(hl_keeper *keeper)
@@ -116,10 +127,11 @@ static void obey_force(hl_executor *executor, hl_call *call)
     keeper->ward->now_ns = executor->now_ns;
     /* FORCE: relaxed, as said. */
     const hl_breaker_force wanted = (hl_breaker_force)hl_load_relaxed_u32(&keeper->force_wanted);
-    hl_breaker *const breaker = take(keeper);
+    hl_breaker *breaker = take(keeper);
     if (wanted != breaker->force)
         hl_breaker_set_force(breaker, wanted, executor->now_ns);
-    tell_change(keeper);
+    leave(keeper); /* each change is told by itself */
+    breaker = take(keeper);
     /* FORCE: acq_rel, one request is one trip. */
     if (hl_exchange_acq_rel_u64(&keeper->trip_wanted, 0) != 0)
         hl_breaker_trip(breaker, executor->now_ns);
