@@ -25,7 +25,8 @@ void perf_peers_print(const perf_result *result, FILE *stream);
 /*
  * {"scenario": "peers", "environment": {...}, "floor": {...}, "notes": ["..."], "rows": [{"case",
  * "unit", "hotlane": median, "hotlane_min", "hotlane_max", "peers": {NAME: median, ...},
- * "peers_min": {...}, "peers_max": {...}}]}. A new object; the caller's.
+ * "peers_min": {...}, "peers_max": {...}}]}. Cases are unique: a round trip's p99 is one of its
+ * own, CASE_p99. A new object; the caller's.
  */
 json_t *perf_peers_json(const perf_result *result);
 

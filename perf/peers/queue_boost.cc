@@ -26,7 +26,7 @@ void spsc_destroy(void *queue)
     delete static_cast<spsc_ring *>(queue);
 }
 
-uint32_t spsc_send(void *queue, uint32_t producer, uint32_t n, uint64_t number)
+PEER_INLINE uint32_t spsc_send(void *queue, uint32_t producer, uint32_t n, uint64_t number)
 {
     (void)producer;
     auto *const ring = static_cast<spsc_ring *>(queue);
@@ -40,7 +40,7 @@ uint32_t spsc_send(void *queue, uint32_t producer, uint32_t n, uint64_t number)
     return static_cast<uint32_t>(ring->push(messages, n));
 }
 
-uint32_t spsc_receive(void *queue, uint32_t n, peer_inbox *inbox)
+PEER_INLINE uint32_t spsc_receive(void *queue, uint32_t n, peer_inbox *inbox)
 {
     auto *const ring = static_cast<spsc_ring *>(queue);
     const auto take = [inbox](const peer_message &message) { peer_take(inbox, message.payload); };
@@ -63,7 +63,7 @@ void mpmc_destroy(void *queue)
     delete static_cast<mpmc_queue *>(queue);
 }
 
-uint32_t mpmc_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
+PEER_INLINE uint32_t mpmc_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
 {
     (void)producer;
     auto *const queue = static_cast<mpmc_queue *>(memory);
@@ -77,7 +77,7 @@ uint32_t mpmc_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
     return n;
 }
 
-uint32_t mpmc_receive(void *memory, uint32_t n, peer_inbox *inbox)
+PEER_INLINE uint32_t mpmc_receive(void *memory, uint32_t n, peer_inbox *inbox)
 {
     auto *const queue = static_cast<mpmc_queue *>(memory);
     peer_message message;

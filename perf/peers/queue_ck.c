@@ -31,7 +31,7 @@ static void *value_create(void)
 #define spsc_create  value_create
 #define spsc_destroy free
 
-static uint32_t spsc_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
+PEER_INLINE uint32_t spsc_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
 {
     (void)producer;
     ck_queue *const queue = memory;
@@ -46,7 +46,7 @@ static uint32_t spsc_send(void *memory, uint32_t producer, uint32_t n, uint64_t 
     return n;
 }
 
-static uint32_t spsc_receive(void *memory, uint32_t n, peer_inbox *inbox)
+PEER_INLINE uint32_t spsc_receive(void *memory, uint32_t n, peer_inbox *inbox)
 {
     ck_queue *const queue = memory;
     struct peer_message message;
@@ -63,7 +63,7 @@ static uint32_t spsc_receive(void *memory, uint32_t n, peer_inbox *inbox)
 #define mpsc_create  value_create
 #define mpsc_destroy free
 
-static uint32_t mpsc_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
+PEER_INLINE uint32_t mpsc_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
 {
     (void)producer;
     ck_queue *const queue = memory;
@@ -79,7 +79,7 @@ static uint32_t mpsc_send(void *memory, uint32_t producer, uint32_t n, uint64_t 
     return n;
 }
 
-static uint32_t mpsc_receive(void *memory, uint32_t n, peer_inbox *inbox)
+PEER_INLINE uint32_t mpsc_receive(void *memory, uint32_t n, peer_inbox *inbox)
 {
     ck_queue *const queue = memory;
     struct peer_message message;
@@ -131,12 +131,13 @@ PEER_INLINE uint32_t send_pointers(ck_pointer_queue *queue, uint32_t producer, u
 #define pointers_spsc_create  pointers_create
 #define pointers_spsc_destroy free
 
-static uint32_t pointers_spsc_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
+PEER_INLINE uint32_t pointers_spsc_send(void *memory, uint32_t producer, uint32_t n,
+                                        uint64_t number)
 {
     return send_pointers(memory, producer, n, number, ck_ring_enqueue_spsc);
 }
 
-static uint32_t pointers_spsc_receive(void *memory, uint32_t n, peer_inbox *inbox)
+PEER_INLINE uint32_t pointers_spsc_receive(void *memory, uint32_t n, peer_inbox *inbox)
 {
     ck_pointer_queue *const queue = memory;
     struct peer_message *message;
@@ -151,12 +152,13 @@ static uint32_t pointers_spsc_receive(void *memory, uint32_t n, peer_inbox *inbo
 #define pointers_mpsc_create  pointers_create
 #define pointers_mpsc_destroy free
 
-static uint32_t pointers_mpsc_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
+PEER_INLINE uint32_t pointers_mpsc_send(void *memory, uint32_t producer, uint32_t n,
+                                        uint64_t number)
 {
     return send_pointers(memory, producer, n, number, ck_ring_enqueue_mpsc);
 }
 
-static uint32_t pointers_mpsc_receive(void *memory, uint32_t n, peer_inbox *inbox)
+PEER_INLINE uint32_t pointers_mpsc_receive(void *memory, uint32_t n, peer_inbox *inbox)
 {
     ck_pointer_queue *const queue = memory;
     struct peer_message *message;

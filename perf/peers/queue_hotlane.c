@@ -32,7 +32,7 @@ static void *create(hl_ring_kind kind)
     return queue;
 }
 
-static uint32_t receive(void *memory, uint32_t n, peer_inbox *inbox)
+PEER_INLINE uint32_t receive(void *memory, uint32_t n, peer_inbox *inbox)
 {
     hotlane_queue *const queue = memory;
     void *first;
@@ -53,7 +53,7 @@ static void *spsc_create(void)
 #define spsc_destroy free
 #define spsc_receive receive
 
-static uint32_t spsc_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
+PEER_INLINE uint32_t spsc_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
 {
     (void)producer;
     hotlane_queue *const queue = memory;
@@ -74,7 +74,7 @@ static void *mpsc_create(void)
 #define mpsc_destroy free
 #define mpsc_receive receive
 
-static uint32_t mpsc_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
+PEER_INLINE uint32_t mpsc_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
 {
     (void)producer;
     hotlane_queue *const queue = memory;

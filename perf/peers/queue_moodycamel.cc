@@ -1,5 +1,5 @@
 /*
- * moodycamel's queues. ReaderWriterQueue: one producer, in place at the reading end (peek, pop).
+ * moodycamel's queues. ReaderWriterQueue: one producer, in place at both ends (emplace; peek, pop).
  * ConcurrentQueue: producers and consumer with tokens, in bulk where there is more than one
  * message. It has no bound of its own (and its calls that do not allocate let one
  * producer keep all the room for ever), so that producers look at its size; it allocates while it
@@ -17,8 +17,16 @@ namespace
 
 /* ---- ReaderWriterQueue ---- */
 
+/* Filled where it comes to lie. */
+struct filled_message : peer_message {
+    explicit filled_message(uint64_t number)
+    {
+        peer_fill(payload, number);
+    }
+};
+
 /* One block of all messages: the queue then never allocates. */
-using reader_writer = moodycamel::ReaderWriterQueue<peer_message, PEER_SLOTS>;
+using reader_writer = moodycamel::ReaderWriterQueue<filled_message, PEER_SLOTS>;
 
 void *rw_create()
 {
@@ -30,21 +38,17 @@ void rw_destroy(void *queue)
     delete static_cast<reader_writer *>(queue);
 }
 
-uint32_t rw_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
+PEER_INLINE uint32_t rw_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
 {
     (void)producer;
     auto *const queue = static_cast<reader_writer *>(memory);
-    for (uint32_t i = 0; i < n; i++) {
-        peer_message message;
-        message.unused = 0;
-        peer_fill(message.payload, number + i);
-        if (!queue->try_enqueue(message))
+    for (uint32_t i = 0; i < n; i++)
+        if (!queue->try_emplace(number + i))
             return i;
-    }
     return n;
 }
 
-uint32_t rw_receive(void *memory, uint32_t n, peer_inbox *inbox)
+PEER_INLINE uint32_t rw_receive(void *memory, uint32_t n, peer_inbox *inbox)
 {
     auto *const queue = static_cast<reader_writer *>(memory);
     for (uint32_t i = 0; i < n; i++) {
@@ -87,7 +91,7 @@ void cq_destroy(void *queue)
     delete static_cast<cq_queue *>(queue);
 }
 
-uint32_t cq_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
+PEER_INLINE uint32_t cq_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
 {
     auto *const self = static_cast<cq_queue *>(memory);
     cq_producer &me = self->producers[producer];
@@ -108,7 +112,7 @@ uint32_t cq_send(void *memory, uint32_t producer, uint32_t n, uint64_t number)
     return self->queue.enqueue_bulk(me.token, messages, n) ? n : 0;
 }
 
-uint32_t cq_receive(void *memory, uint32_t n, peer_inbox *inbox)
+PEER_INLINE uint32_t cq_receive(void *memory, uint32_t n, peer_inbox *inbox)
 {
     auto *const self = static_cast<cq_queue *>(memory);
     peer_message messages[PEER_RUN_MAX];

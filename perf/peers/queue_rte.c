@@ -56,7 +56,7 @@ PEER_INLINE uint32_t send_copies(void *ring, uint32_t n, uint64_t number, enqueu
     return enqueue(ring, messages, sizeof *messages, n, NULL);
 }
 
-static uint32_t receive_copies(void *ring, uint32_t n, peer_inbox *inbox)
+PEER_INLINE uint32_t receive_copies(void *ring, uint32_t n, peer_inbox *inbox)
 {
     peer_message messages[PEER_RUN_MAX];
     const uint32_t found =
@@ -66,25 +66,25 @@ static uint32_t receive_copies(void *ring, uint32_t n, peer_inbox *inbox)
     return found;
 }
 
-static uint32_t spsc_send(void *ring, uint32_t producer, uint32_t n, uint64_t number)
+PEER_INLINE uint32_t spsc_send(void *ring, uint32_t producer, uint32_t n, uint64_t number)
 {
     (void)producer;
     return send_copies(ring, n, number, rte_ring_sp_enqueue_burst_elem);
 }
 
-static uint32_t mpsc_send(void *ring, uint32_t producer, uint32_t n, uint64_t number)
+PEER_INLINE uint32_t mpsc_send(void *ring, uint32_t producer, uint32_t n, uint64_t number)
 {
     (void)producer;
     return send_copies(ring, n, number, rte_ring_mp_enqueue_burst_elem);
 }
 
-static uint32_t rts_send(void *ring, uint32_t producer, uint32_t n, uint64_t number)
+PEER_INLINE uint32_t rts_send(void *ring, uint32_t producer, uint32_t n, uint64_t number)
 {
     (void)producer;
     return send_copies(ring, n, number, rte_ring_mp_rts_enqueue_burst_elem);
 }
 
-static uint32_t hts_send(void *ring, uint32_t producer, uint32_t n, uint64_t number)
+PEER_INLINE uint32_t hts_send(void *ring, uint32_t producer, uint32_t n, uint64_t number)
 {
     (void)producer;
     return send_copies(ring, n, number, rte_ring_mp_hts_enqueue_burst_elem);
@@ -99,7 +99,7 @@ PEER_INLINE peer_message *message_of(const struct rte_ring_zc_data *place, uint3
                          : (peer_message *)place->ptr2 + (i - place->n1);
 }
 
-static uint32_t zc_send(void *ring, uint32_t producer, uint32_t n, uint64_t number)
+PEER_INLINE uint32_t zc_send(void *ring, uint32_t producer, uint32_t n, uint64_t number)
 {
     (void)producer;
     struct rte_ring_zc_data place;
@@ -113,7 +113,7 @@ static uint32_t zc_send(void *ring, uint32_t producer, uint32_t n, uint64_t numb
     return room;
 }
 
-static uint32_t zc_receive(void *ring, uint32_t n, peer_inbox *inbox)
+PEER_INLINE uint32_t zc_receive(void *ring, uint32_t n, peer_inbox *inbox)
 {
     struct rte_ring_zc_data place;
     const uint32_t found =

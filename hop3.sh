@@ -1,1 +1,0 @@
-for i in 1 2 3; do for b in base nopause_c nopause_p nopause_b; do echo $b $(chrt -f 50 /tmp/hl/cg/$b perf hop --case one_way_1k --seconds 0.15 --repeats 5 | grep -E "p50" | head -1) ; echo $b $(chrt -f 50 /tmp/hl/cg/$b perf hop --case one_way_1M --seconds 0.05 --repeats 5 | grep -E "p50" | head -1) ; done; done
