@@ -56,6 +56,7 @@ hl_exit journal_compact(const journal_options *options)
                                           .compress = HL_HAVE_ZSTD || !options->encrypt,
                                           .level = options->level,
                                           .keys = options->encrypt ? options->keys : NULL,
+                                          .pack_wait_ns = 30 * HL_SECOND,
                                           .context = &this,
                                           .told = see_step};
     const hl_status status = hl_retention_apply(hl_io_posix(), &keeping, &result, &error);

@@ -143,11 +143,15 @@ static hl_health_status worst_partition(void *context, char *reason, size_t room
     while (run_journal_next(bus, &domain, &shard, name, &s)) {
         const hl_health_status health = s.state == HL_JOURNAL_FAILED     ? HL_HEALTH_CRITICAL
                                         : s.state == HL_JOURNAL_NO_SPACE ? HL_HEALTH_CRITICAL
-                                        : s.degraded                     ? HL_HEALTH_DEGRADED
+                                        : s.degraded || s.keep_failing   ? HL_HEALTH_DEGRADED
                                                                          : HL_HEALTH_OK;
         if (health <= worst)
             continue;
         worst = health;
+        if (s.state == HL_JOURNAL_RUNNING && !s.degraded) {
+            snprintf(reason, room, "the journal is not kept as it should be: %s", s.keep_reason);
+            continue;
+        }
         snprintf(reason, room, "the journal of %s: %s, %" PRIu64 " events are not in it", name,
                  state_names[s.state], s.unjournaled);
     }
@@ -196,7 +200,8 @@ void run_journal_print(const hl_bus *bus, FILE *stream)
 
 static json_t *partition_json(const hl_partition_journal_stats *s)
 {
-    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I}",
+    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I, "
+                     "s:I, s:I, s:I}",
                      "durability", durability_names[s->durability], "state", state_names[s->state],
                      "degraded", (int)s->degraded, "last_sequence", (json_int_t)s->last_sequence,
                      "written_sequence", (json_int_t)s->written_sequence, "durable_sequence",
@@ -205,7 +210,9 @@ static json_t *partition_json(const hl_partition_journal_stats *s)
                      "recovered_sequence", (json_int_t)s->recovered_sequence, "torn_bytes",
                      (json_int_t)s->torn_bytes, "was_clean", (int)s->was_clean, "removed_segments",
                      (json_int_t)s->removed_segments, "removed_bytes", (json_int_t)s->removed_bytes,
-                     "keep_failures", (json_int_t)s->keep_failures);
+                     "keep_failures", (json_int_t)s->keep_failures, "packed_segments",
+                     (json_int_t)s->packed_segments, "unpacked_bytes",
+                     (json_int_t)s->unpacked_bytes, "packed_bytes", (json_int_t)s->packed_bytes);
 }
 
 bool run_journal_json(const hl_bus *bus, json_t **ret_json)

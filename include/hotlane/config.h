@@ -147,15 +147,19 @@ typedef struct hl_config {
     bool journal_io_uring; /* a sync of an `async` domain runs beside its next writes, by io_uring;
                               where that is refused, system.journal_state says so, and it waits */
     bool journal_salvage;  /* go on with what is good of a damaged journal; else it is refused */
-    const char *journal_key_file; /* keys for what the bus itself reads of encrypted segments:
-                                     hand-over, rebuild, replay (hl_journal_keys_load); NULL: as the
-                                     environment says, if it does */
+    const char *journal_key_file; /* keys (hl_journal_keys_load): what the bus packs is encrypted
+                                     with the newest, and what it reads itself (hand-over, rebuild,
+                                     replay) is decrypted; NULL: as the environment says, if it
+                                     does, else what it packs is not encrypted */
     /* Sealed segments are removed, the oldest first, never what a cursor, a kept snapshot or an
      * aggregate without one still needs; looked at when the bus starts, when a segment is sealed,
      * and each hour: */
     uint64_t journal_ttl_ns;    /* when all in it is older; at least an hour; 0: kept for ever */
     uint64_t journal_max_bytes; /* when all files together are larger; at least
                                    journal_segment_bytes; 0: no limit */
+    /* Sealed segments are packed: compressed, in a build with zstd, and encrypted where there is a
+     * key; readers go on. By a thread that no event waits for, at most half of its time: */
+    uint64_t journal_pack_after_ns; /* so long after they were sealed; 0: never */
     /* Snapshots of a partition's aggregates (aggregate.h), into the journal's directory: */
     uint64_t snapshot_events;      /* when it has so many events since the last; 0: not by number */
     uint64_t snapshot_interval_ns; /* or so long after it, if it has any; at least 10 ms; 0: not by
@@ -176,8 +180,8 @@ typedef struct hl_config {
             5000, 0, 10, HL_SECOND, 0, 100 * HL_MILLISECOND, 4096, (uint64_t)16 << 20, NULL,   \
             100 * HL_MILLISECOND, HL_SECOND, false, HL_LADDER_OPTIONS_INIT,                    \
             HL_SAMPLING_OPTIONS_INIT, NULL, NULL, NULL, UINT64_C(67108864), NULL, true, false, \
-            NULL, 30 * 24 * 3600 * HL_SECOND, 0, 0, 60 * HL_SECOND, 2, HL_HEALTH_OPTIONS_INIT, \
-            NULL, 0, NULL, NULL, HL_LOG_WARNING                                                \
+            NULL, 30 * 24 * 3600 * HL_SECOND, 0, 3600 * HL_SECOND, 0, 60 * HL_SECOND, 2,       \
+            HL_HEALTH_OPTIONS_INIT, NULL, 0, NULL, NULL, HL_LOG_WARNING                        \
     }
 
 #ifdef __cplusplus

@@ -53,7 +53,8 @@ typedef enum hl_health_kind {
     X(EJECTED, SUBSCRIPTION, "2: it is detached because it fell behind")                     \
     X(SAID, COMPONENT, "what it says of itself: an hl_health_status; 2: it failed to start") \
     X(BACKLOG, JOURNAL, "% of its slots, in flight to the disk")                             \
-    X(STATE, JOURNAL, "1: no space, or its events pass without it; 2: it failed")
+    X(STATE, JOURNAL, "1: no space, or its events pass without it; 2: it failed")            \
+    X(KEEPING, JOURNAL, "1: it is not kept within its limits, or what is sealed not packed")
 
 typedef enum hl_health_reason {
     HL_HEALTH_NO_REASON = 0,

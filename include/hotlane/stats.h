@@ -152,8 +152,13 @@ typedef struct hl_partition_journal_stats {
     char reason[160];                         /* why it does not run (state); "": it does */
     uint64_t removed_segments, removed_bytes; /* beyond journal_ttl_ns or journal_max_bytes */
     uint64_t keep_failures; /* times that the journal, of all partitions, could not be kept within
-                               them: tried again each minute */
+                               them, or packed: tried again each minute */
     bool removal_held;      /* of what is beyond them something stays, as it is still needed */
+    bool keep_failing;     /* the last look at them, or packing, has failed (also HL_HEALTH_KEEPING,
+                              system.journal_keeping), */
+    char keep_reason[160]; /* and why; "": it has not */
+    uint64_t packed_segments;              /* by journal_pack_after_ns, since the bus was made: */
+    uint64_t unpacked_bytes, packed_bytes; /* their bytes before, and after */
 } hl_partition_journal_stats;
 
 #ifdef __cplusplus

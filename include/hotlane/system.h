@@ -158,6 +158,17 @@ typedef struct hl_system_journal {
     char text[160];       /* what went wrong; "": see the state */
 } hl_system_journal;
 
+/* "system.journal_keeping": what is beyond the journal's limits could not be removed, or what was
+ * sealed not be packed; or now it could again. Tried again each minute; told when it changes. Key:
+ * 0. */
+#define HL_TOPIC_JOURNAL_KEEPING "system.journal_keeping"
+typedef struct hl_system_keeping {
+    uint32_t status;   /* hl_status; HL_OK: it could again */
+    uint32_t reserved; /* 0 */
+    uint64_t failures; /* so far */
+    char text[256];    /* what went wrong; "": nothing */
+} hl_system_keeping;
+
 /* "system.snapshot_created": a snapshot of an aggregate in one partition was written.
  * "system.snapshot_failed": it could not be; the older ones are as they were. Key: the partition's
  * number. */

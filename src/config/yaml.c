@@ -272,6 +272,7 @@ static void take_settings(hl_config *config, const file_config *file)
     config->journal_key_file = file->journal_key_file;
     TAKE(config, file, journal_ttl_ns);
     TAKE(config, file, journal_max_bytes);
+    TAKE(config, file, journal_pack_after_ns);
     TAKE(config, file, snapshot_events);
     TAKE(config, file, snapshot_interval_ns);
     TAKE(config, file, snapshots_kept);

@@ -196,6 +196,7 @@ static const cyaml_schema_field_t config_fields[] = {
                            CYAML_UNLIMITED),
     CYAML_FIELD_UINT_PTR("journal_ttl_ns", OPTIONAL, file_config, journal_ttl_ns),
     CYAML_FIELD_UINT_PTR("journal_max_bytes", OPTIONAL, file_config, journal_max_bytes),
+    CYAML_FIELD_UINT_PTR("journal_pack_after_ns", OPTIONAL, file_config, journal_pack_after_ns),
     CYAML_FIELD_UINT_PTR("snapshot_events", OPTIONAL, file_config, snapshot_events),
     CYAML_FIELD_UINT_PTR("snapshot_interval_ns", OPTIONAL, file_config, snapshot_interval_ns),
     CYAML_FIELD_UINT_PTR("snapshots_kept", OPTIONAL, file_config, snapshots_kept),

@@ -135,6 +135,7 @@ typedef struct file_config {
     char *journal_key_file;
     uint64_t *journal_ttl_ns;
     uint64_t *journal_max_bytes;
+    uint64_t *journal_pack_after_ns;
     uint64_t *snapshot_events;
     uint64_t *snapshot_interval_ns;
     uint32_t *snapshots_kept;

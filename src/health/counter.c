@@ -15,6 +15,7 @@ typedef struct journal_counts {
     uint64_t in_flight; /* to the disk */
     uint64_t unjournaled, degradations, syncs, written_bytes;
     uint64_t removed_segments, removed_bytes;
+    uint64_t packed_segments, unpacked_bytes, packed_bytes;
     uint64_t keep_failures; /* of the journal as a whole */
 } journal_counts;
 
@@ -63,6 +64,9 @@ static const hl_counter all[] = {HL_LANE_COUNTERS(LANE)                 /* */
                                  JOURNAL(written_bytes),
                                  JOURNAL(removed_segments),
                                  JOURNAL(removed_bytes),
+                                 JOURNAL(packed_segments),
+                                 JOURNAL(unpacked_bytes),
+                                 JOURNAL(packed_bytes),
                                  JOURNAL(keep_failures),
                                  BUS(refused),
                                  BUS(notices_lost),
@@ -188,6 +192,9 @@ static void read_journals(const hl_bus *bus, const char *of, journal_counts *ret
         ret_sum->written_bytes += one.written_bytes;
         ret_sum->removed_segments += one.removed_segments;
         ret_sum->removed_bytes += one.removed_bytes;
+        ret_sum->packed_segments += one.packed_segments;
+        ret_sum->unpacked_bytes += one.unpacked_bytes;
+        ret_sum->packed_bytes += one.packed_bytes;
         ret_sum->keep_failures = one.keep_failures;
     }
 }

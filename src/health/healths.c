@@ -283,7 +283,9 @@ static void look_at_journals(hl_healths *healths, uint64_t now_ns)
         begin(&group->sources[i], HL_HEALTH_JOURNAL, partition->out->name);
         const hl_figures figures = {.of = {hl_journals_in_flight(healths->bus, i) * 100 /
                                                partition->domain->config.journal_slots,
-                                           journal_state(&stats)}};
+                                           journal_state(&stats),
+                                           stats.keep_failing ? HL_HEALTH_DEGRADED : HL_HEALTH_OK},
+                                    .said = stats.keep_reason};
         judge(healths, &group->sources[i], i, &figures, now_ns);
     }
 }

@@ -26,9 +26,9 @@ const char *hl_health_kind_name(hl_health_kind kind)
 
 const char *hl_health_reason_name(hl_health_reason reason)
 {
-    static const char *const names[] = {"none",    "stalled", "busy",     "full",
-                                        "slow",    "failing", "given_up", "breaker",
-                                        "ejected", "said",    "backlog",  "state"};
+    static const char *const names[] = {"none",    "stalled",  "busy",    "full",    "slow",
+                                        "failing", "given_up", "breaker", "ejected", "said",
+                                        "backlog", "state",    "keeping"};
     _Static_assert(sizeof names / sizeof *names == HL_HEALTH_REASON_COUNT, "each has a name");
     return (unsigned)reason < HL_HEALTH_REASON_COUNT ? names[reason] : "unknown";
 }
@@ -61,7 +61,7 @@ uint32_t hl_source_reason_count(hl_health_kind kind)
 static bool is_state(hl_health_reason reason)
 {
     return reason == HL_HEALTH_BREAKER || reason == HL_HEALTH_EJECTED || reason == HL_HEALTH_SAID ||
-           reason == HL_HEALTH_STATE;
+           reason == HL_HEALTH_STATE || reason == HL_HEALTH_KEEPING;
 }
 
 static hl_threshold threshold_of(const hl_health_options *options, hl_health_reason reason)

@@ -14,8 +14,8 @@ struct hl_journals {
     hl_scribe *scribes;
     uint32_t scribe_count;
     hl_handover *handover; /* NULL: the bus has no workers */
-    hl_keeper *keeper;     /* NULL: all is kept for ever */
-    hl_journal_keys *keys; /* of the handover; NULL: none */
+    hl_keeper *keeper;     /* NULL: all is kept for ever, as it is */
+    hl_journal_keys *keys; /* of handover and keeper; NULL: none */
 };
 
 static bool is_journaled(const hl_partition *partition)
@@ -72,14 +72,18 @@ static void make_scribes(hl_bus *bus)
     }
 }
 
+/* Where sealed segments are read, or packed. */
+static hl_status load_keys(hl_bus *bus, hl_error *error)
+{
+    return bus->config.max_workers == 0 && bus->config.journal_pack_after_ns == 0
+               ? HL_OK
+               : hl_crypt_keys_if_any(bus->config.journal_key_file, &bus->journals->keys, error);
+}
+
 static hl_status make_handover(hl_bus *bus, hl_error *error)
 {
     if (bus->config.max_workers == 0)
         return HL_OK;
-    const hl_status status =
-        hl_crypt_keys_if_any(bus->config.journal_key_file, &bus->journals->keys, error);
-    if (status != HL_OK)
-        return status;
     bus->journals->handover = hl_handover_make(bus, bus->journals->feeds, bus->journals->keys);
     if (bus->journals->handover == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "no memory for the journal");
@@ -89,9 +93,11 @@ static hl_status make_handover(hl_bus *bus, hl_error *error)
 
 static hl_status make_keeper(hl_bus *bus, hl_error *error)
 {
-    if (bus->config.journal_ttl_ns == 0 && bus->config.journal_max_bytes == 0)
+    const hl_config *const config = &bus->config;
+    if (config->journal_ttl_ns == 0 && config->journal_max_bytes == 0 &&
+        config->journal_pack_after_ns == 0)
         return HL_OK;
-    bus->journals->keeper = hl_keeper_make(bus, bus->journals->feeds);
+    bus->journals->keeper = hl_keeper_make(bus, bus->journals->feeds, bus->journals->keys);
     return bus->journals->keeper != NULL
                ? HL_OK
                : hl_error_set(error, HL_NO_MEMORY, "no memory for the journal");
@@ -118,6 +124,8 @@ static hl_status create(hl_bus *bus, hl_error *error)
     for (uint32_t i = 0; i < bus->partition_count && status == HL_OK; i++)
         if (is_journaled(&bus->partitions[i]))
             status = make_feed(bus, &bus->partitions[i], error);
+    if (status == HL_OK)
+        status = load_keys(bus, error);
     if (status == HL_OK)
         status = make_keeper(bus, error);
     return status == HL_OK ? make_handover(bus, error) : status;

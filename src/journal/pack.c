@@ -10,7 +10,6 @@
 #endif
 
 #include "base/error.h"
-#include "journal/durable_file.h"
 #include "journal/segment.h"
 
 #define DEFAULT_LEVEL         3
@@ -44,6 +43,15 @@ static hl_status out_of_memory(const packing *this, hl_error *error)
     return hl_error_set(error, HL_NO_MEMORY, "%s: out of memory", this->source_path);
 }
 
+/* Before each frame. */
+static hl_status check_goes_on(const packing *this, hl_error *error)
+{
+    const hl_pack_options *const options = this->options;
+    return options->goes_on == NULL || options->goes_on(options->context)
+               ? HL_OK
+               : hl_error_set(error, HL_TIMEOUT, "%s: not packed to its end", this->source_path);
+}
+
 /* A good trailer as its last bytes: nobody writes to it any more. */
 static hl_status check_finished(packing *this, hl_error *error)
 {
@@ -71,6 +79,8 @@ static hl_status read_source(packing *this, hl_error *error)
 {
     const hl_io *const io = this->io;
     this->source = io->open(io->context, this->source_path, HL_IO_READ);
+    if (this->source == -ENOENT)
+        return hl_error_set(error, HL_NOT_FOUND, "%s: it is gone", this->source_path);
     if (this->source < 0)
         return hl_io_error(error, this->source, this->source_path, "open");
     const int64_t size = io->size(io->context, this->source);
@@ -139,8 +149,12 @@ static hl_status prepare(packing *this, hl_error *error)
 static hl_status write_out(packing *this, const void *bytes, size_t size, hl_error *error)
 {
     const int result = hl_io_write_all(this->io, this->target, bytes, size, this->offset, NULL);
+    if (result < 0)
+        return hl_io_error(error, result, this->temporary, "write");
+    /* Down bit by bit: a sync of all of it at the end would stand in the way of the journal's. */
+    this->io->flush_ahead(this->io->context, this->target, this->offset, size);
     this->offset += size;
-    return result < 0 ? hl_io_error(error, result, this->temporary, "write") : HL_OK;
+    return HL_OK;
 }
 
 /* Compresses and encrypts what is in this->plain; *ret_bytes points at what is to be stored. */
@@ -252,8 +266,11 @@ static hl_status write_target(packing *this, hl_error *error)
     if (this->target < 0)
         return hl_io_error(error, this->target, this->temporary, "make");
     hl_status status = write_out(this, this->block, HL_JOURNAL_HEADER_SIZE, error);
-    for (uint32_t frame = 0; status == HL_OK && frame < this->frame_count; frame++)
-        status = pack_frame(this, frame, error);
+    for (uint32_t frame = 0; status == HL_OK && frame < this->frame_count; frame++) {
+        status = check_goes_on(this, error);
+        if (status == HL_OK)
+            status = pack_frame(this, frame, error);
+    }
     if (status == HL_OK)
         status = write_index(this, error);
     return status;
@@ -267,6 +284,9 @@ static hl_status compare_all(packing *this, const hl_io *unpacked, hl_io_file fi
                             this->temporary);
     uint8_t *const again = this->middle; /* room for a frame at least */
     for (uint64_t at = HL_JOURNAL_HEADER_SIZE; at < this->plain_size;) {
+        const hl_status status = check_goes_on(this, error);
+        if (status != HL_OK)
+            return status;
         const uint64_t rest = this->plain_size - at;
         const size_t size = rest < HL_PACK_FRAME_SIZE ? (size_t)rest : HL_PACK_FRAME_SIZE;
         const int64_t one = hl_io_read_all(this->io, this->source, this->plain, size, at);
@@ -328,8 +348,8 @@ hl_status hl_segment_pack(const hl_io *io, const char *directory, const char *na
                     .source = -1,
                     .target = -1};
     const int length = snprintf(path, sizeof path, "%s/%s", directory, name);
-    const int longer = snprintf(this.temporary, sizeof this.temporary, "%s/%s.pack%s", directory,
-                                name, HL_DURABLE_TEMPORARY);
+    const int longer =
+        snprintf(this.temporary, sizeof this.temporary, "%s/%s" HL_PACK_TEMPORARY, directory, name);
     if (length < 0 || longer < 0 || (size_t)longer >= sizeof this.temporary)
         return hl_error_set(error, HL_INVALID, "%.200s...: the path is longer than %u bytes",
                             directory, HL_JOURNAL_PATH_SIZE);

@@ -18,6 +18,7 @@
 #include <hotlane/journal_reader.h>
 
 #include "journal/crypt.h"
+#include "journal/durable_file.h"
 #include "journal/format.h"
 #include "base/io.h"
 
@@ -27,6 +28,9 @@
 #define HL_PACK_TAIL_MARK       0xa7d1f03b62c94e85u /* xor the salt: hl_pack_tail.mark */
 #define HL_PACK_CODEC_ZSTD      1u
 #define HL_PACK_CIPHER_XCHACHA  1u
+/* Behind a segment's name: what is packed of it so far. Of use to nobody once its packer is gone.
+ */
+#define HL_PACK_TEMPORARY ".pack" HL_DURABLE_TEMPORARY
 
 typedef struct hl_pack_frame {
     uint64_t offset;      /* in the file */
@@ -90,8 +94,10 @@ uint64_t hl_packed_io_damage(const hl_packed_io *packed, hl_error *ret_error);
 
 typedef struct hl_pack_options {
     bool compress;
-    int level;                   /* of zstd, 1 to 19; 0: 3 */
-    const hl_journal_keys *keys; /* encrypted with the newest; NULL: not encrypted */
+    int level;                      /* of zstd, 1 to 19; 0: 3 */
+    const hl_journal_keys *keys;    /* encrypted with the newest; NULL: not encrypted */
+    bool (*goes_on)(void *context); /* asked before each frame; NULL: it does */
+    void *context;
 } hl_pack_options;
 
 typedef struct hl_pack_result {
@@ -101,9 +107,11 @@ typedef struct hl_pack_result {
 
 /*
  * Packs DIRECTORY's segment of this name in place: writes the packed one beside it, reads it back
- * and compares every byte, then renames. Readers that have the old one open go on with it.
+ * and compares every byte, then renames. Readers that have the old one open go on with it. Any
+ * thread, one at a time for one name (retention.h has the lock).
  * - HL_OK.
- * - HL_WRONG_STATE: not sealed and finished yet. HL_EXISTS: packed already.
+ * - HL_WRONG_STATE: not sealed and finished yet. HL_EXISTS: packed already. HL_NOT_FOUND: it is
+ *   gone. HL_TIMEOUT: goes_on() said no; the old file is as it was.
  * - HL_UNSUPPORTED: built without zstd, or libsodium.
  * - HL_DAMAGED, HL_NO_SPACE, HL_SYSTEM, HL_NO_MEMORY: the old file is as it was.
  */

@@ -5,10 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/error.h"
 #include "journal/audit.h"
 #include "journal/snapshot.h"
+
+#define PACK_LOCK_NAME "pack.lock"
 
 /* A segment of any of the partitions. */
 typedef struct kept {
@@ -18,6 +21,7 @@ typedef struct kept {
     uint64_t bytes;
     uint64_t until_ns; /* nothing in it is younger; UINT64_MAX: not known */
     bool packed;
+    bool not_packed; /* it was tried in vain */
     bool newest;
     bool gone;
 } kept;
@@ -172,13 +176,14 @@ static hl_status list_partition(keeping *this, size_t partition)
 /* ---- removing ---- */
 
 static void tell(keeping *this, hl_retention_action action, const kept *segment, uint64_t after,
-                 const char *detail)
+                 hl_status status, const char *detail)
 {
     const hl_retention_step step = {.action = action,
                                     .partition = this->partitions[segment->partition].text,
                                     .path = segment->path,
                                     .bytes_before = segment->bytes,
                                     .bytes_after = after,
+                                    .status = status,
                                     .detail = detail};
     if (this->options->told != NULL)
         this->options->told(this->options->context, &step);
@@ -217,7 +222,7 @@ static hl_status remove_segment(keeping *this, kept *segment, const char *why)
     segment->gone = true;
     this->total_bytes -= segment->bytes;
     this->result->removed++;
-    tell(this, needed ? HL_RETENTION_REMOVED_NEEDED : HL_RETENTION_REMOVED, segment, 0,
+    tell(this, needed ? HL_RETENTION_REMOVED_NEEDED : HL_RETENTION_REMOVED, segment, 0, HL_OK,
          needed ? this->needs[segment->partition].who : why);
     return HL_OK;
 }
@@ -227,7 +232,7 @@ static bool hold(keeping *this, const kept *segment)
     if (!is_needed(this, segment) || this->options->force)
         return false;
     this->result->held++;
-    tell(this, HL_RETENTION_HELD, segment, 0, this->needs[segment->partition].who);
+    tell(this, HL_RETENTION_HELD, segment, 0, HL_OK, this->needs[segment->partition].who);
     return true;
 }
 
@@ -289,77 +294,234 @@ static hl_status remove_by_size(keeping *this)
 
 /* ---- packing ---- */
 
-static hl_status pack(keeping *this, kept *segment)
+/* Packed: told and written to the audit log. */
+static hl_status count_packed(keeping *this, kept *segment, const hl_pack_result *packed,
+                              hl_error *error)
 {
+    char detail[512];
+    tell(this, HL_RETENTION_PACKED, segment, packed->packed_bytes, HL_OK, "");
+    this->result->packed++;
+    this->total_bytes -= segment->bytes;
+    this->total_bytes += packed->packed_bytes;
+    segment->bytes = packed->packed_bytes;
+    segment->packed = true;
+    if (this->options->dry_run)
+        return HL_OK;
+    snprintf(detail, sizeof detail, "%.300s: %" PRIu64 " bytes to %" PRIu64 "%s", segment->path,
+             packed->plain_bytes, packed->packed_bytes,
+             this->options->keys != NULL ? ", encrypted" : "");
+    return hl_audit_add(this->io, this->options->directory, "pack", detail, error);
+}
+
+static void look_again(keeping *this, kept *segment)
+{
+    const uint64_t until_ns = segment->until_ns;
+    this->total_bytes -= segment->bytes;
+    look_at(this, segment);
+    this->total_bytes += segment->bytes;
+    segment->until_ns = until_ns;
+    segment->packed = true;
+}
+
+static hl_status pack(keeping *this, kept *segment, hl_error *error)
+{
+    const hl_io *const io = this->io;
     const hl_retention_options *const options = this->options;
-    const hl_pack_options packing = {
-        .compress = options->compress, .level = options->level, .keys = options->keys};
-    char directory[HL_JOURNAL_PATH_SIZE], detail[512];
+    const hl_pack_options packing = {.compress = options->compress,
+                                     .level = options->level,
+                                     .keys = options->keys,
+                                     .goes_on = options->goes_on,
+                                     .context = options->context};
+    char directory[HL_JOURNAL_PATH_SIZE];
     hl_pack_result packed = {segment->bytes, segment->bytes};
-    hl_error why = {0};
     strcpy(directory, segment->path);
     char *const slash = strrchr(directory, '/');
     *slash = '\0';
-    hl_status status = HL_OK;
-    if (!options->dry_run)
-        status = hl_segment_pack(this->io, directory, slash + 1, &packing, &packed, &why);
-    if (status == HL_WRONG_STATE || status == HL_DAMAGED || status == HL_NOT_FOUND) {
-        tell(this, HL_RETENTION_NOT_PACKED, segment, segment->bytes, why.text);
+    if (options->dry_run)
+        return count_packed(this, segment, &packed, error);
+    /* The newest may have got its name a moment ago. If that were lost with the power, this one
+     * would be the newest, which its writer must find plain. */
+    const int synced = io->sync_directory(io->context, directory);
+    if (synced < 0)
+        return hl_io_error(error, synced, directory, "sync the directory");
+    const hl_status status = hl_segment_pack(io, directory, slash + 1, &packing, &packed, error);
+    switch (status) {
+    case HL_OK:
+        return count_packed(this, segment, &packed, error);
+    case HL_TIMEOUT:
+        this->ended = true;
         return HL_OK;
+    case HL_EXISTS: /* by another, since we looked */
+        look_again(this, segment);
+        return HL_OK;
+    case HL_WRONG_STATE:
+    case HL_NOT_FOUND:
+    case HL_DAMAGED:
+    case HL_SYSTEM: /* this file's, as far as one can tell: others may do better */
+        segment->not_packed = true;
+        tell(this, HL_RETENTION_NOT_PACKED, segment, segment->bytes, status, error->text);
+        return status == HL_SYSTEM ? status : HL_OK;
+    default:
+        return status;
     }
-    if (status != HL_OK)
-        return hl_error_set(this->error, status, "%s", why.text);
-    tell(this, HL_RETENTION_PACKED, segment, packed.packed_bytes, "");
-    this->result->packed++;
-    this->total_bytes -= segment->bytes - packed.packed_bytes;
-    segment->bytes = packed.packed_bytes;
-    snprintf(detail, sizeof detail, "%.300s: %" PRIu64 " bytes to %" PRIu64 "%s", segment->path,
-             packed.plain_bytes, packed.packed_bytes, options->keys != NULL ? ", encrypted" : "");
-    return options->dry_run
-               ? HL_OK
-               : hl_audit_add(this->io, options->directory, "pack", detail, this->error);
 }
 
-static hl_status pack_all(keeping *this)
+/* The oldest that is to be packed; NULL: none. */
+static kept *oldest_to_pack(const keeping *this)
 {
-    hl_status status = HL_OK;
-    for (size_t i = 0; status == HL_OK && i < this->segment_count; i++) {
+    kept *oldest = NULL;
+    for (size_t i = 0; i < this->segment_count; i++) {
         kept *const segment = &this->segments[i];
-        if (!segment->gone && !segment->newest && !segment->packed && goes_on(this))
-            status = pack(this, segment);
+        if (!segment->gone && !segment->newest && !segment->packed && !segment->not_packed &&
+            (oldest == NULL || segment->until_ns < oldest->until_ns))
+            oldest = segment;
     }
+    return oldest;
+}
+
+/* When the segment may be packed; UINT64_MAX: that is not known. */
+static uint64_t pack_due(const keeping *this, const kept *segment)
+{
+    const uint64_t after_ns = this->options->pack_after_ns;
+    if (after_ns == 0)
+        return 0;
+    return segment->until_ns < UINT64_MAX - after_ns ? segment->until_ns + after_ns : UINT64_MAX;
+}
+
+static hl_status pack_all(keeping *this, uint64_t now_ns, hl_error *error)
+{
+    const hl_io *const io = this->io;
+    const uint64_t for_ns = this->options->pack_for_ns;
+    const uint64_t began_ns = io->ticks(io->context);
+    hl_status first = HL_OK;
+    kept *segment;
+    while ((segment = oldest_to_pack(this)) != NULL) {
+        hl_error why;
+        this->result->pack_due_ns = pack_due(this, segment);
+        if (this->result->pack_due_ns > now_ns || !goes_on(this))
+            return first;
+        const hl_status status = pack(this, segment, &why);
+        if (status != HL_OK && first == HL_OK) {
+            first = status;
+            *error = why;
+        }
+        if (this->ended || (status != HL_OK && !segment->not_packed) ||
+            (for_ns != 0 && io->ticks(io->context) - began_ns >= for_ns))
+            return first;
+    }
+    this->result->pack_due_ns = UINT64_MAX;
+    return first;
+}
+
+/* ---- one at a time ---- */
+
+static hl_status take_pack_lock(const keeping *this, hl_io_file *ret_lock, hl_error *error)
+{
+    const hl_io *const io = this->io;
+    const uint64_t began_ns = io->ticks(io->context);
+    char path[HL_JOURNAL_PATH_SIZE];
+    hl_io_owner owner = {0};
+    snprintf(path, sizeof path, "%.4000s/" PACK_LOCK_NAME, this->options->directory);
+    for (;;) {
+        const int held = io->lock(io->context, path, &owner);
+        if (held >= 0) {
+            *ret_lock = held;
+            return HL_OK;
+        }
+        if (held != -EWOULDBLOCK)
+            return hl_io_error(error, held, path, "lock");
+        if (io->ticks(io->context) - began_ns >= this->options->pack_wait_ns)
+            return hl_error_set(error, HL_LOCKED,
+                                "%s: process %" PRId64 " packs this journal: let it end", path,
+                                owner.pid);
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+}
+
+typedef struct sweeping {
+    const hl_io *io;
+    const char *directory;
+} sweeping;
+
+static int sweep_one(void *argument, const char *name)
+{
+    const sweeping *const this = argument;
+    char path[HL_JOURNAL_PATH_SIZE + 256];
+    const size_t length = strlen(name), end = strlen(HL_PACK_TEMPORARY);
+    if (length <= end || strcmp(name + length - end, HL_PACK_TEMPORARY) != 0)
+        return 0;
+    snprintf(path, sizeof path, "%s/%s", this->directory, name);
+    const int result = this->io->unlink(this->io->context, path);
+    return result == -ENOENT ? 0 : result;
+}
+
+/* What was half packed when its packer died. Under the lock. */
+static hl_status sweep(const keeping *this, hl_error *error)
+{
+    for (size_t i = 0; i < this->partition_count; i++) {
+        char directory[HL_JOURNAL_PATH_SIZE];
+        const sweeping one = {this->io, directory};
+        snprintf(directory, sizeof directory, "%.3900s/%s", this->options->directory,
+                 this->partitions[i].text);
+        const int result =
+            this->io->list(this->io->context, directory, sweep_one, (void *)(uintptr_t)&one);
+        if (result < 0)
+            return hl_io_error(error, result, directory, "remove what was half packed in");
+    }
+    return HL_OK;
+}
+
+static hl_status pack_alone(keeping *this, uint64_t now_ns, hl_error *error)
+{
+    const hl_io *const io = this->io;
+    hl_io_file lock = -1;
+    hl_status status = HL_OK;
+    if (!this->options->dry_run) {
+        status = take_pack_lock(this, &lock, error);
+        if (status == HL_OK)
+            status = sweep(this, error);
+    }
+    if (status == HL_OK)
+        status = pack_all(this, now_ns, error);
+    if (lock >= 0)
+        io->unlock(io->context, lock);
     return status;
 }
+
+/* ---- all of it ---- */
 
 static hl_status apply(keeping *this)
 {
     const hl_retention_options *const options = this->options;
     const uint64_t now_ns =
         options->now_ns != 0 ? options->now_ns : this->io->now(this->io->context);
+    hl_error why;
     hl_status status = hl_partition_list(this->io, options->directory, options->partition,
                                          &this->partitions, &this->partition_count, this->error);
     for (size_t i = 0; status == HL_OK && i < this->partition_count; i++)
         status = list_partition(this, i);
-    if (status == HL_OK)
-        status = find_needs(this);
     this->result->bytes_before = this->result->bytes_after = this->total_bytes;
-    if (this->ended)
+    if (status != HL_OK || this->ended)
         return status; /* what was not looked at is not known */
+    status = find_needs(this);
     if (status == HL_OK && options->keep_ns != 0)
         status = remove_by_age(this, now_ns);
-    /* Packed first: what fits then need not go. */
-    if (status == HL_OK && options->pack && !this->ended)
-        status = pack_all(this);
+    if (options->pack && !this->ended)
+        this->result->packing = pack_alone(this, now_ns, &why);
     if (status == HL_OK && options->keep_bytes != 0 && !this->ended)
         status = remove_by_size(this);
     this->result->bytes_after = this->total_bytes;
-    return status;
+    if (status != HL_OK || this->result->packing == HL_OK)
+        return status;
+    if (this->error != NULL)
+        *this->error = why;
+    return this->result->packing;
 }
 
 hl_status hl_retention_apply(const hl_io *io, const hl_retention_options *options,
                              hl_retention_result *ret_result, hl_error *error)
 {
-    hl_retention_result result = {0};
+    hl_retention_result result = {.pack_due_ns = UINT64_MAX};
     keeping this = {.io = io, .options = options, .result = &result, .error = error};
     const hl_status status = apply(&this);
     free(this.partitions);

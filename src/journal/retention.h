@@ -1,8 +1,8 @@
 /*
  * Keeping a journal within bounds: removing what is old, packing what is sealed. Whole segments
  * only, the oldest of a partition first, never the newest (its writer's, or what the next one goes
- * on from). May run beside the writer and any number of readers, in any process; twice at once does
- * no harm.
+ * on from). May run beside the writer and any number of readers, in any process. Only one packs at
+ * a time: who does holds DIR/pack.lock, and first removes what one that died had half packed.
  *
  * What a cursor, or the oldest kept snapshot, still has to read is never removed unless forced, and
  * then it is told and written to the audit log. A cursor or snapshot says nothing about partitions
@@ -30,6 +30,8 @@ typedef struct hl_retention_step {
     const char *path;
     uint64_t bytes_before;
     uint64_t bytes_after; /* packed; else 0 */
+    hl_status status;     /* not packed: HL_WRONG_STATE not finished, HL_NOT_FOUND gone, HL_DAMAGED,
+                             HL_SYSTEM; else HL_OK */
     const char *detail;   /* why: "older than the limit", "cursor bridge" */
 } hl_retention_step;
 
@@ -47,27 +49,40 @@ typedef struct hl_retention_options {
     uint64_t keep_bytes;              /* of all partitions' files together; 0: no limit */
     bool force;                       /* remove even what is needed */
     bool dry_run;                     /* tell, and change nothing */
-    bool pack;                        /* pack sealed segments that are not */
+    bool pack;                        /* pack sealed segments that are not, the oldest first */
     bool compress;                    /* when packing */
     int level;                        /* of compression; 0: the default */
     const hl_journal_keys *keys;      /* when packing: encrypt with the newest; NULL: do not */
+    uint64_t pack_after_ns;           /* only those that were sealed so long ago; 0: all */
+    uint64_t pack_for_ns;             /* after so long no further one is begun; 0: all are */
+    uint64_t pack_wait_ns;            /* how long it may wait for another that packs */
     const hl_retention_state *states; /* that the caller knows of, and their number */
     size_t state_count;
     void *context;
-    bool (*goes_on)(void *context); /* asked before each file; false: no further, and HL_OK, with
-                                       what was done. NULL: it does */
+    bool (*goes_on)(void *context); /* asked before each file, and each frame of one that is packed;
+                                       false: no further, and HL_OK, with what was done (half a
+                                       packed file is removed). NULL: it does */
     void (*told)(void *context, const hl_retention_step *step); /* NULL: nobody */
 } hl_retention_options;
 
 typedef struct hl_retention_result {
     uint64_t removed, packed, held;
     uint64_t bytes_before, bytes_after; /* of all segments that were looked at */
+    hl_status packing;                  /* how far that went: HL_OK, or why not to its end */
+    uint64_t pack_due_ns; /* when the next one may be packed, ns since the Unix epoch, maybe over;
+                             UINT64_MAX: none that is there now, or nothing is to be packed */
 } hl_retention_result;
 
 /*
- * HL_OK; HL_DAMAGED: a cursor is damaged, so what it needs is not known (nothing is removed; remove
- * the cursor or force); HL_NOT_FOUND, HL_SYSTEM, HL_NO_SPACE, HL_NO_MEMORY, HL_INVALID: what was
- * done before stays done.
+ * Removes by age, packs, removes by size, in this order: what fits when it is packed need not go.
+ * One of them that fails keeps the others from nothing, but for a removal the next one.
+ * - HL_OK.
+ * - HL_DAMAGED: a cursor is damaged, so what it needs is not known: nothing is removed (remove the
+ *   cursor or force).
+ * - HL_LOCKED: another packs; nothing was packed.
+ * - HL_UNSUPPORTED: to be packed as this build cannot.
+ * - HL_NOT_FOUND, HL_SYSTEM, HL_NO_SPACE, HL_NO_MEMORY, HL_INVALID.
+ * `error` tells of the first; what was done stays done.
  */
 hl_status hl_retention_apply(const hl_io *io, const hl_retention_options *options,
                              hl_retention_result *ret_result, hl_error *error);

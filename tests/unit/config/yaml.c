@@ -117,6 +117,7 @@ Test(yaml, the_example_states_the_defaults)
     cr_assert_null(config->journal_key_file);
     cr_assert_eq(config->journal_ttl_ns, plain.journal_ttl_ns);
     cr_assert_eq(config->journal_max_bytes, plain.journal_max_bytes);
+    cr_assert_eq(config->journal_pack_after_ns, plain.journal_pack_after_ns);
     cr_assert_eq(config->snapshot_events, plain.snapshot_events);
     cr_assert_eq(config->snapshot_interval_ns, plain.snapshot_interval_ns);
     cr_assert_eq(config->snapshots_kept, plain.snapshots_kept);
@@ -231,6 +232,7 @@ Test(yaml, the_example_has_every_key)
                                        "journal_key_file",
                                        "journal_ttl_ns",
                                        "journal_max_bytes",
+                                       "journal_pack_after_ns",
                                        "snapshot_events",
                                        "snapshot_interval_ns",
                                        "snapshots_kept",
