@@ -5,6 +5,8 @@
 
 #include <inttypes.h>
 
+#include <hotlane/duration.h>
+
 #include "journal/retention.h"
 
 typedef struct compaction {

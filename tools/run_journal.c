@@ -176,6 +176,29 @@ hl_status run_journal_add(hl_bus *bus, hl_error *error)
 
 /* ---- the report ---- */
 
+/* What was done with what is sealed, of all partitions together. */
+static void print_kept(const hl_bus *bus, FILE *stream)
+{
+    uint32_t domain = 0, shard = 0;
+    char name[RUN_JOURNAL_NAME];
+    hl_partition_journal_stats s, sum = {.keep_failures = 0};
+    while (run_journal_next(bus, &domain, &shard, name, &s)) {
+        sum.removed_segments += s.removed_segments;
+        sum.removed_bytes += s.removed_bytes;
+        sum.packed_segments += s.packed_segments;
+        sum.unpacked_bytes += s.unpacked_bytes;
+        sum.packed_bytes += s.packed_bytes;
+        sum.keep_failures = s.keep_failures;
+    }
+    if (sum.removed_segments + sum.packed_segments + sum.keep_failures == 0)
+        return;
+    fprintf(stream,
+            "  %" PRIu64 " segments removed (%" PRIu64 " bytes), %" PRIu64 " packed (%" PRIu64
+            " bytes to %" PRIu64 "), %" PRIu64 " failures\n",
+            sum.removed_segments, sum.removed_bytes, sum.packed_segments, sum.unpacked_bytes,
+            sum.packed_bytes, sum.keep_failures);
+}
+
 void run_journal_print(const hl_bus *bus, FILE *stream)
 {
     uint32_t domain = 0, shard = 0;
@@ -196,6 +219,7 @@ void run_journal_print(const hl_bus *bus, FILE *stream)
             fprintf(stream, "up to %" PRIu64 ", %s, %" PRIu64 " torn bytes cut\n",
                     s.recovered_sequence, s.was_clean ? "closed" : "not closed", s.torn_bytes);
     }
+    print_kept(bus, stream);
 }
 
 static json_t *partition_json(const hl_partition_journal_stats *s)

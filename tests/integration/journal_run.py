@@ -143,13 +143,14 @@ class Kill(Case):
         self.assertEqual(verified["damaged"], [])
         return {name: part["last_sequence"] for name, part in verified["domains"].items()}
 
-    def series(self, draw, kills):
+    def series(self, draw, kills, *options):
         """One journal, killed again and again."""
         ends, given_out = {}, {}
         for _ in range(kills):
             durability = draw.choice(["order=sync,fill=sync", "order=async", "market_data=sync"])
             rate = draw.choice(["20000", "300000"])
-            begins, last, written = self.kill_one(draw, "--rate", rate, "--durability", durability)
+            begins, last, written = self.kill_one(draw, "--rate", rate, "--durability", durability,
+                                                  *options)
             now = self.recovered()
             for name, end in ends.items():
                 self.assertGreaterEqual(now[name], end, name)
@@ -192,6 +193,66 @@ class Kill(Case):
                 self.series(draw, kills)
             shutil.rmtree(self.journal, ignore_errors=True)
             left -= kills
+
+
+class Packed(Kill):
+    """The same while small segments are packed as soon as they are sealed."""
+
+    def setUp(self):
+        super().setUp()
+        config = self.folder / "packing.yaml"
+        config.write_text("journal_segment_bytes: 65536\njournal_pack_after_ns: 1\n")
+        self.config = ["--config", str(config)]
+
+    def half_packed(self):
+        return list(pathlib.Path(self.journal).glob("*/*.pack.tmp"))
+
+    def test_nothing_that_was_acknowledged_is_lost(self):
+        draw = random.Random(SEED)
+        print(f"HOTLANE_SEED={SEED}", file=sys.stderr)
+        self.series(draw, max(4, KILLS // 2), *self.config)
+        hotlane("journal", "compact", self.journal)
+        self.assertEqual(self.half_packed(), [])
+        self.assertEqual(self.verified()["damaged"], [])
+
+    def read_whole(self):
+        """All market data from another process: none is missing."""
+        shown = hotlane("journal", "cat", self.journal, "--partition", "market_data", "--json")
+        sequences = [event["sequence"] for event in json.loads(shown.stdout)["events"]]
+        self.assertEqual(sequences, list(range(1, len(sequences) + 1)))
+        return len(sequences)
+
+    def test_other_processes_read_on_while_it_packs(self):
+        report("--journal", self.journal, *self.config, "--limit", "10000")
+        before = self.read_whole()
+        tailed = self.folder / "tailed"
+        with open(tailed, "w", encoding="utf-8") as output, subprocess.Popen(
+                [HOTLANE, "journal", "tail", "-f", "-n", "1000000", self.journal, "--partition",
+                 "market_data", "--json"], stdout=output) as tail:
+            try:
+                with subprocess.Popen([HOTLANE, "run", "--journal", self.journal, *self.config,
+                                       "--rate", "10000", "--duration", "2s", "--json"],
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                      text=True) as process:
+                    while process.poll() is None:
+                        self.assertGreaterEqual(self.read_whole(), before)
+                    done, said = json.loads(process.stdout.read()), process.stderr.read()
+                deadline = time.monotonic() + 60
+                data = done["journal"]["market_data"]
+                last = data["last_sequence"]
+                while f'"sequence":{last},' not in tailed.read_text():
+                    self.assertLess(time.monotonic(), deadline, "the tail does not come up")
+                    time.sleep(0.05)
+            finally:
+                tail.kill()
+        if "without zstd" in said:
+            self.skipTest(said)
+        self.assertGreater(data["packed_segments"], 0)
+        self.assertLess(data["packed_bytes"], data["unpacked_bytes"])
+        self.assertEqual(data["keep_failures"], 0)
+        sequences = [json.loads(line)["sequence"] for line in tailed.read_text().splitlines()]
+        self.assertEqual(sequences, list(range(1, last + 1)))
+        self.assertEqual(self.read_whole(), last)
 
 
 class Recovery(Case):
