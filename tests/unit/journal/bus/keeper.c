@@ -151,14 +151,7 @@ Test(keeper, a_hand_over_is_told_what_went_while_it_read)
     hl_config config = kept_config();
     config.max_workers = config.min_workers = 1;
     hl_bus *const bus = kept_start(&config);
-    hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
-    options.async = HL_ASYNC_ORDERED;
-    options.contract = HL_CONTRACT_EJECT;
-    options.queue_events = 8;
-    options.eject_behind = 6;
-    options.past.from = HL_FROM_START;
-    hl_subscription *const late = subscribe(bus, "order.>", &seen, &options);
-    kept_tick(bus, HL_MILLISECOND); /* it has begun in the oldest segment */
+    hl_subscription *const late = kept_subscribe_late(bus, &seen);
     kept_disk.ahead_ns = 31 * DAY_NS;
     kept_tick(bus, HOUR_NS);
     cr_assert_eq(kept_segments(), 1);

@@ -127,6 +127,19 @@ hl_partition_journal_stats kept_stats(const hl_bus *bus)
     return stats;
 }
 
+hl_subscription *kept_subscribe_late(hl_bus *bus, recorder *seen)
+{
+    hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
+    options.async = HL_ASYNC_ORDERED;
+    options.contract = HL_CONTRACT_EJECT;
+    options.queue_events = 8;
+    options.eject_behind = 6;
+    options.past.from = HL_FROM_START;
+    hl_subscription *const late = subscribe(bus, "order.>", seen, &options);
+    kept_tick(bus, HL_MILLISECOND);
+    return late;
+}
+
 typedef struct counting {
     const char *end;
     size_t count;

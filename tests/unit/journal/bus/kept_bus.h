@@ -42,6 +42,10 @@ void kept_publish(hl_bus *bus, uint64_t count);
 void kept_tick(hl_bus *bus, uint64_t after_ns);
 hl_partition_journal_stats kept_stats(const hl_bus *bus);
 
+/* Who takes all orders from the journal's start on, and has begun in the oldest segment. The bus
+ * has a worker. */
+hl_subscription *kept_subscribe_late(hl_bus *bus, recorder *seen);
+
 /* The segments of orders that there are; other files beside them whose names end with `end`. */
 size_t kept_segments(void);
 size_t kept_files(const char *end);

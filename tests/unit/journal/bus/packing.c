@@ -192,14 +192,7 @@ Test(packing, a_hand_over_reads_on_through_it)
     hl_config config = packing_config();
     config.max_workers = config.min_workers = 1;
     hl_bus *const bus = kept_start(&config);
-    hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
-    options.async = HL_ASYNC_ORDERED;
-    options.contract = HL_CONTRACT_EJECT;
-    options.queue_events = 8;
-    options.eject_behind = 6;
-    options.past.from = HL_FROM_START;
-    hl_subscription *const late = subscribe(bus, "order.>", &seen, &options);
-    kept_tick(bus, HL_MILLISECOND); /* it has begun in the oldest segment */
+    hl_subscription *const late = kept_subscribe_late(bus, &seen);
     kept_disk.ahead_ns = DAY_NS;
     for (int i = 0; i < 3000 && (i == 0 || stats_of(late).catching_up); i++) {
         turn_all(bus);
