@@ -1,10 +1,9 @@
 /*
- * hotlane journal ls, cat, tail.
+ * hotlane journal ls, cat.
  */
 #include "journal_options.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -13,9 +12,6 @@
 #include "journal/footer.h"
 #include "journal/packed.h"
 #include "journal/segment.h"
-
-#define TAIL_DEFAULT 10u
-#define WAIT_NS      (uint64_t)3600000000000 /* it is woken when there is something */
 
 /* ---- ls ---- */
 
@@ -126,7 +122,7 @@ hl_exit journal_ls(const journal_options *options)
     return HL_EXIT_OK;
 }
 
-/* ---- cat, tail ---- */
+/* ---- cat ---- */
 
 void journal_print_entry(const hl_journal_entry *entry, int indent, FILE *stream)
 {
@@ -212,134 +208,4 @@ hl_exit journal_cat(const journal_options *options)
         outcome = journal_failed(&error);
     hl_journal_reader_close(reader);
     return outcome;
-}
-
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
-
-/* The lines of the last events, a ring of them. */
-typedef struct last_lines {
-    char **lines;
-    uint64_t room, count;
-} last_lines;
-
-static char *line_of(const hl_journal_entry *entry, bool json)
-{
-    char *text = NULL;
-    size_t size = 0;
-    FILE *const stream = open_memstream(&text, &size);
-    if (stream == NULL)
-        return NULL;
-    if (json) {
-        json_t *const object = hl_jsonl_object(entry);
-        json_dumpf(object, stream, JSON_COMPACT);
-        json_decref(object);
-        fputc('\n', stream);
-    } else {
-        journal_print_entry(entry, 0, stream);
-    }
-    fclose(stream);
-    return text;
-}
-
-static void keep(last_lines *last, char *line)
-{
-    char **const slot = &last->lines[last->count++ % last->room];
-    free(*slot);
-    *slot = line;
-}
-
-static void print_kept(last_lines *last)
-{
-    const uint64_t count = last->count < last->room ? last->count : last->room;
-    for (uint64_t i = last->count - count; i < last->count; i++)
-        if (last->lines[i % last->room] != NULL)
-            fputs(last->lines[i % last->room], stdout);
-    for (uint64_t i = 0; i < last->room; i++)
-        free(last->lines[i]);
-    free(last->lines);
-    last->lines = NULL;
-}
-
-static hl_status follow(hl_journal_reader *reader, const journal_options *options, hl_error *error)
-{
-    hl_journal_entry entry;
-    while (!interrupted) {
-        const hl_status status = hl_journal_reader_next(reader, &entry, error);
-        if (status == HL_NOT_FOUND) {
-            if (fflush(stdout) != 0 || hl_journal_reader_wait(reader, WAIT_NS) == HL_FAILED)
-                return HL_NOT_FOUND;
-            continue;
-        }
-        if (status != HL_OK)
-            return status;
-        char *const line = line_of(&entry, options->json);
-        if (line != NULL)
-            fputs(line, stdout);
-        free(line);
-    }
-    return HL_NOT_FOUND;
-}
-
-/* Begins `count` events before the end of each partition, where nothing is filtered. */
-static hl_status go_near_end(hl_journal_reader *reader, const journal_options *options,
-                             uint64_t count, hl_error *error)
-{
-    const hl_journal_filter *const filter = &options->reading.filter;
-    const bool any = filter->topic == NULL && !filter->by_key && !filter->by_correlation &&
-                     filter->from_sequence == 0 && filter->from_ns == 0 &&
-                     filter->to_sequence == 0 && filter->to_ns == 0;
-    hl_partition_directory *names = NULL;
-    size_t partitions = 0;
-    hl_status status = hl_partition_list(hl_io_posix(), options->reading.directory,
-                                         options->reading.partition, &names, &partitions, error);
-    char directory[HL_JOURNAL_PATH_SIZE];
-    hl_segment_name *segments = NULL;
-    size_t segment_count = 0;
-    /* Of one partition only: sequences of several have nothing to do with each other. */
-    if (status == HL_OK && any && partitions == 1) {
-        snprintf(directory, sizeof directory, "%.3900s/%s", options->reading.directory,
-                 names[0].text);
-        status = hl_segment_list(hl_io_posix(), directory, &segments, &segment_count, error);
-        /* The newest segment may hold too few: the one before it then has the rest. */
-        if (status == HL_OK && segment_count > 1 && count < 1000)
-            status = hl_journal_reader_seek_sequence(
-                reader, segments[segment_count - 2].first_sequence, error);
-    }
-    free(segments);
-    free(names);
-    return status;
-}
-
-hl_exit journal_tail(const journal_options *options)
-{
-    hl_journal_reader *reader = NULL;
-    hl_error error = {0};
-    hl_journal_entry entry;
-    last_lines last = {.room = options->limit != 0 ? options->limit : TAIL_DEFAULT};
-    hl_status status = hl_journal_reader_open(&options->reading, &reader, &error);
-    if (status != HL_OK)
-        return journal_failed(&error);
-    last.lines = last.room > 1u << 20 ? NULL : calloc(last.room, sizeof *last.lines);
-    if (last.lines == NULL) {
-        fprintf(stderr, "journal tail: --limit %" PRIu64 " is too many; cat shows all\n",
-                last.room);
-        hl_journal_reader_close(reader);
-        return HL_EXIT_USAGE;
-    }
-    signal(SIGINT, interrupt);
-    signal(SIGTERM, interrupt);
-    status = go_near_end(reader, options, last.room, &error);
-    while (status == HL_OK && (status = hl_journal_reader_next(reader, &entry, &error)) == HL_OK)
-        keep(&last, line_of(&entry, options->json));
-    print_kept(&last);
-    if (status == HL_NOT_FOUND && options->reading.follow)
-        status = follow(reader, options, &error);
-    hl_journal_reader_close(reader);
-    return status == HL_OK || status == HL_NOT_FOUND ? HL_EXIT_OK : journal_failed(&error);
 }

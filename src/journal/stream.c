@@ -382,14 +382,37 @@ static step meet_bad(stepping *this, hl_record_verdict verdict)
         return STEP_ON;
     verdict = again;
     if (!is_damage(stream, verdict, offset)) {
-        if (is_last(stream))
+        if (is_last(stream)) {
+            stream->quiet_at = verdict == HL_RECORD_END ? offset : NEVER;
             return stop_at_end(this);
+        }
         return end_segment(stream); /* never ended by its writer; the next one knows what is lost */
+    }
+    /* What tells of damage may have been written since the record was looked at, and the record
+     * with it: only what is still bad behind that is damaged. */
+    if (hl_segment_walk_next(walk) == HL_RECORD_GOOD) {
+        hl_segment_walk_seek(walk, offset);
+        return STEP_ON;
     }
     hl_stream_meet_damage(stream, offset, hl_record_verdict_text(verdict));
     if (!pass_bad(stream, offset))
         return end_segment(stream);
     return STEP_ON;
+}
+
+/* Nothing has come where nothing was: eight bytes and a size instead of all that meet_bad looks at,
+ * for who follows several partitions and asks each of them at every event. A segment is sealed, by
+ * its writer or by a recovery, before there is another: its size then changes. */
+static bool is_still_quiet(const hl_stream *stream)
+{
+    const hl_segment_walk *const walk = &stream->walk;
+    const hl_io *const io = stream->io;
+    uint64_t word = 0;
+    return stream->quiet_at == walk->next && !stream->in_damage &&
+           io->size(io->context, walk->file) == (int64_t)walk->file_size &&
+           io->pread(io->context, walk->file, &word, sizeof word, walk->next) ==
+               (int64_t)sizeof word &&
+           word == 0;
 }
 
 /* Whether the next sequence is published by now. */
@@ -406,6 +429,8 @@ static step advance(stepping *this)
         return stop_at_end(this);
     if (!stream->open)
         return next_segment(this);
+    if (is_still_quiet(stream))
+        return stop(this, HL_NOT_FOUND);
     if (stream->walk.next >= stream->skip_at && !stream->in_damage)
         hl_stream_skip_blocks(stream);
     const hl_record_verdict verdict = hl_segment_walk_next(&stream->walk);

@@ -58,6 +58,7 @@ typedef struct hl_stream {
     uint32_t block;           /* of the footer, that begins at skip_at */
     uint64_t skip_at;   /* the index is asked again when the walk comes here; UINT64_MAX: never */
     uint64_t probed;    /* the end of the records that was found to be no damage */
+    uint64_t quiet_at;  /* that end, where nothing was written yet; UINT64_MAX: not known */
     uint16_t partition; /* of the bus, by the last header */
     uint16_t shards;    /* likewise */
     /* Damage that has been met, and whose extent is known with the next good sequence. */

@@ -118,6 +118,7 @@ hl_status hl_stream_enter(hl_stream *stream, hl_segment_name name, hl_error *err
     stream->named_through = HL_JOURNAL_HEADER_SIZE;
     stream->skip_at = NEVER;
     stream->probed = 0;
+    stream->quiet_at = NEVER;
     /* A writer that was not there before begins with a segment: from here on its mark counts. */
     stream->published = hl_tail_view_limit(&stream->tail);
     return status;

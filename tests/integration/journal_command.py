@@ -110,9 +110,28 @@ def check_reading(target):
     last = journal("tail", target, "--partition", "order", "-n", "2", "--json")
     expect([json.loads(l)["sequence"] for l in last.stdout.splitlines()] == [EVENTS - 1, EVENTS],
            last.stdout)
+    for wanted in ([], ["--topic", "fill.*"], ["--key", "7"], ["--to-sequence", "500"],
+                   ["--topic", "order.none"]):
+        shown = journal("cat", target, *wanted).stdout.splitlines()
+        last = journal("tail", target, "-n", "25", *wanted).stdout.splitlines()
+        expect(last == shown[-25:], f"the last of {wanted}")
     statistics = run_json("stat", target)
     expect(statistics["topics"]["order.new"]["events"] == EVENTS, statistics)
     expect(len(run_json("ls", target)["segments"]) == 2, "ls")
+
+
+def check_following(directory, target):
+    """What is there, then what comes, until it is told to end."""
+    path = os.path.join(directory, "followed.txt")
+    with open(path, "w", encoding="utf-8") as file:
+        follower = subprocess.Popen([HOTLANE, "journal", "tail", "-f", target], stdout=file)
+    deadline = time.monotonic() + 60
+    while os.path.getsize(path) == 0 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    follower.terminate()
+    expect(follower.wait(60) == 0, "an end when it is asked for")
+    with open(path, encoding="utf-8") as file:
+        expect(file.read() == journal("tail", target).stdout, "the last events first")
 
 
 def check_exchange(directory, target):
@@ -171,6 +190,7 @@ def main():
         target = make(directory)
         check_reading(target)
         check_replay_and_snapshots(target)
+        check_following(directory, target)
         check_exchange(directory, target)
         repaired = run_json("repair", target)
         expect(repaired["partitions"]["order"]["was_clean"], repaired)

@@ -10,6 +10,7 @@
 
 #include <criterion/criterion.h>
 
+#include "journal/reader.h"
 #include "written.h"
 #include "tests/temporary_directory.h"
 
@@ -497,6 +498,85 @@ Test(journal_reader, nothing_above_the_published_mark_is_shown)
     cr_assert_eq(read_run(reader, 302), 699);
     hl_journal_writer_abandon(writer);
     hl_journal_reader_close(reader);
+}
+
+/* A reader's calls, before one of which the writer goes on: sealing or not. */
+typedef struct interrupted_io {
+    hl_io io;
+    hl_journal_writer *writer;
+    uint32_t calls_left;
+    bool seals;
+} interrupted_io;
+
+static void interrupt(interrupted_io *this)
+{
+    if (this->writer == NULL || this->calls_left-- != 0)
+        return;
+    hl_journal_writer *const writer = this->writer;
+    this->writer = NULL;
+    for (uint64_t sequence = 101; sequence <= 300; sequence += 100) {
+        written_append(writer, 0, sequence, sequence + 99);
+        cr_assert_eq(hl_journal_writer_commit(writer), HL_OK);
+    }
+    if (this->seals)
+        cr_assert_eq(hl_journal_writer_close(writer, NULL), HL_OK);
+    else
+        hl_journal_writer_abandon(writer);
+}
+
+static int64_t interrupted_pread(void *context, hl_io_file file, void *bytes, size_t size,
+                                 uint64_t offset)
+{
+    interrupt(context);
+    const hl_io *const posix = hl_io_posix();
+    return posix->pread(posix->context, file, bytes, size, offset);
+}
+
+static int64_t interrupted_size(void *context, hl_io_file file)
+{
+    interrupt(context);
+    const hl_io *const posix = hl_io_posix();
+    return posix->size(posix->context, file);
+}
+
+/* False: the reader made fewer calls. */
+static bool is_read_while_written(uint32_t calls, bool seals)
+{
+    char own[TEMPORARY_DIRECTORY_SIZE];
+    temporary_directory_make(directory, "race", own);
+    const written_options options = {.segment_bytes = 1 << 20};
+    uint64_t next;
+    interrupted_io this = {.io = *hl_io_posix(), .calls_left = calls, .seals = seals};
+    this.io.context = &this;
+    this.io.pread = interrupted_pread;
+    this.io.size = interrupted_size;
+    hl_journal_writer *const writer = written_open(own, &options, NULL, &next);
+    written_append(writer, 0, 1, 100);
+    cr_assert_eq(hl_journal_writer_commit(writer), HL_OK);
+    hl_journal_reader_options reading = HL_JOURNAL_READER_OPTIONS_INIT;
+    reading.directory = own;
+    hl_journal_reader *reader = NULL;
+    cr_assert_eq(hl_reader_open(&this.io, &reading, &reader, NULL), HL_OK);
+    this.writer = writer;
+    uint64_t count = read_run(reader, 1);
+    const bool interrupted = this.writer == NULL;
+    this.writer = NULL;
+    count += read_run(reader, count + 1);
+    cr_assert_eq(count, interrupted ? 300 : 100);
+    hl_journal_reader_close(reader);
+    if (!interrupted)
+        hl_journal_writer_abandon(writer);
+    return interrupted;
+}
+
+Test(journal_reader, the_end_of_a_segment_that_is_just_going_on_is_no_damage)
+{
+    for (int seals = 0; seals < 2; seals++) {
+        uint32_t calls = 0;
+        while (is_read_while_written(calls, seals != 0))
+            calls++;
+        cr_assert_gt(calls, 4);
+    }
 }
 
 Test(journal_reader, one_tail_has_one_writer)
