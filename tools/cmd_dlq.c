@@ -51,6 +51,26 @@ static hl_status look(hl_dlq *dlq, dlq_result *result)
     return HL_NOT_FOUND;
 }
 
+/* Removed, so that nothing is left in the file: also of what an earlier purge had removed, that was
+ * ended in between. */
+static hl_status purge(hl_dlq *dlq, dlq_result *result)
+{
+    hl_error at_rewrite;
+    const hl_status status =
+        hl_dlq_purge(dlq, &result->options->filter, &result->count, &result->error);
+    if (status != HL_OK && status != HL_NOT_FOUND)
+        return status;
+    const hl_status rewritten = hl_dlq_compact(dlq, &at_rewrite);
+    if (rewritten == HL_OK)
+        return status;
+    result->error.status = rewritten;
+    snprintf(result->error.text, sizeof result->error.text,
+             "%s: %" PRIu64 " letters are removed, but it could not be rewritten without what is "
+             "gone: %.300s; purge again when that is mended",
+             result->options->path, result->count, at_rewrite.text);
+    return rewritten;
+}
+
 static hl_status act(hl_dlq *dlq, dlq_result *result)
 {
     const hl_dlq_filter *const filter = &result->options->filter;
@@ -61,7 +81,7 @@ static hl_status act(hl_dlq *dlq, dlq_result *result)
     case DLQ_REDRIVE:
         return hl_dlq_redrive(dlq, filter, &result->count, &result->error);
     case DLQ_PURGE:
-        return hl_dlq_purge(dlq, filter, &result->count, &result->error);
+        return purge(dlq, result);
     }
     return HL_INVALID;
 }

@@ -214,10 +214,24 @@ HL_API void hl_dead_letter_free(hl_dead_letter *letter);
 HL_API hl_status hl_dlq_redrive(hl_dlq *dlq, const hl_dlq_filter *filter, uint64_t *ret_count,
                                 hl_error *error);
 
-/* Removes the letters that the filter lets through, but for those being redriven now. Outcomes as
- * of hl_dlq_redrive. */
+/* Removes the letters that the filter lets through, but for those being redriven now. Nobody is
+ * shown them any more; their bytes lie in the file until it is rewritten: by hl_dlq_compact, or
+ * when it reaches max_file_bytes. Outcomes as of hl_dlq_redrive. */
 HL_API hl_status hl_dlq_purge(hl_dlq *dlq, const hl_dlq_filter *filter, uint64_t *ret_count,
                               hl_error *error);
+
+/*
+ * Rewrites the file without what is gone (handled after a redrive, or purged): nothing of that is
+ * in it then, nor in any file beside it. Where nothing is gone, or without a file, it only writes
+ * what is unwritten. It takes room on the disk for what is left, and the queue's lock while that is
+ * copied: a running bus's letters wait in memory meanwhile. Whenever the process dies, the file is
+ * the old one or the new one, whole.
+ * - HL_OK: the new one is on the disk.
+ * - HL_NO_SPACE: there is no room for it; HL_DAMAGED, HL_NO_MEMORY: the file is as it was.
+ * - HL_SYSTEM: likewise; or it is the new one, and may be the old one again after a power cut.
+ * - HL_NOT_ALLOWED: it was opened read-only.
+ */
+HL_API hl_status hl_dlq_compact(hl_dlq *dlq, hl_error *error);
 
 /* Writes and syncs what is unwritten now. HL_OK, HL_NO_SPACE, HL_SYSTEM: all is still in memory. */
 HL_API hl_status hl_dlq_sync(hl_dlq *dlq, hl_error *error);

@@ -87,10 +87,12 @@ static hl_status take_letter(hl_dlq *dlq, const hl_dlq_head *head, uint64_t offs
 
 static void apply_mark(hl_dlq *dlq, hl_dlq_entry *entry, uint32_t state, uint64_t at_ns)
 {
-    if (state == HL_DLQ_HANDLED || state == HL_DLQ_PURGED)
+    if (state == HL_DLQ_HANDLED || state == HL_DLQ_PURGED) {
         hl_dlq_index_remove(&dlq->index, entry);
-    else
+        dlq->gone++;
+    } else {
         hl_dlq_index_set_state(&dlq->index, entry, (hl_dead_state)state, at_ns);
+    }
 }
 
 static hl_status take_mark(hl_dlq *dlq, const hl_dlq_head *head, uint64_t offset, hl_error *error)

@@ -30,6 +30,7 @@ struct hl_dlq {
     size_t pending_bytes;
     uint64_t pending_records; /* letters and marks in it */
     uint64_t base;
+    uint64_t gone;         /* letters that still lie in the file, handled or purged */
     uint64_t last_sync_ns; /* ticks */
     const hl_io *io;
     void *scratch; /* HL_DLQ_RECORD_MAX bytes */
@@ -41,6 +42,9 @@ struct hl_dlq {
 
 /* HL_DETACHED with a sentence in a fork's child: what is there is its parent's. */
 hl_status hl_dlq_check_owner(const hl_dlq *dlq, hl_error *error);
+
+/* HL_NOT_ALLOWED with a sentence. */
+hl_status hl_dlq_is_read_only(hl_error *error);
 
 /* hl_dlq_open with a disk of one's own. */
 hl_status hl_dlq_open_on(const hl_io *io, const hl_dlq_options *options, hl_dlq **ret_dlq,

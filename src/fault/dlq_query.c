@@ -299,6 +299,11 @@ static hl_status purge_one(hl_dlq *dlq, const hl_dead_letter *letter, hl_error *
                                               : mark(dlq, letter->id, HL_DLQ_PURGED, error);
 }
 
+hl_status hl_dlq_is_read_only(hl_error *error)
+{
+    return hl_error_set(error, HL_NOT_ALLOWED, "dlq: it was opened read-only: open it anew");
+}
+
 typedef hl_status (*change)(hl_dlq *dlq, const hl_dead_letter *letter, hl_error *error);
 
 /* Changes each letter that passes; those for which the change says HL_NOT_FOUND are left alone, as
@@ -307,7 +312,7 @@ static hl_status change_each(hl_dlq *dlq, const hl_dlq_filter *filter, change on
                              uint64_t *ret_count, hl_error *error)
 {
     if (dlq->options.read_only)
-        return hl_error_set(error, HL_NOT_ALLOWED, "dlq: it was opened read-only: open it anew");
+        return hl_dlq_is_read_only(error);
     walk walked;
     uint64_t count = 0;
     hl_status status = walk_begin(&walked, dlq, filter, error);

@@ -86,6 +86,7 @@ static void adopt(rewrite *work)
     dlq->base = dlq->file.end;
     dlq->pending_bytes = 0;
     dlq->pending_records = 0;
+    dlq->gone = 0;
     dlq->counts.compactions++;
 }
 
@@ -108,5 +109,32 @@ hl_status hl_dlq_rewrite(hl_dlq *dlq, hl_error *error)
     free(work.group);
     free(work.places);
     free(work.written);
+    return status;
+}
+
+/* What is pending is written first, so that what is left has room under the quota. A file whose
+ * rename is not known to be on the disk says so when it is synced. */
+static hl_status compact_locked(hl_dlq *dlq, hl_error *error)
+{
+    hl_status status = hl_dlq_flush(dlq, error);
+    if (status != HL_OK || !dlq->has_file || dlq->gone == 0)
+        return status;
+    status = hl_dlq_rewrite(dlq, error);
+    if (status == HL_OK)
+        status = hl_dlq_file_sync(&dlq->file, error);
+    dlq->counts.write_failures += status != HL_OK;
+    return status;
+}
+
+hl_status hl_dlq_compact(hl_dlq *dlq, hl_error *error)
+{
+    hl_status status = hl_dlq_check_owner(dlq, error);
+    if (status != HL_OK)
+        return status;
+    if (dlq->options.read_only)
+        return hl_dlq_is_read_only(error);
+    pthread_mutex_lock(&dlq->lock);
+    status = compact_locked(dlq, error);
+    pthread_mutex_unlock(&dlq->lock);
     return status;
 }

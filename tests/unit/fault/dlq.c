@@ -376,6 +376,57 @@ Test(dlq, a_rewritten_file_holds_what_is_left_and_uses_no_number_again)
     letters_close(dlq);
 }
 
+static bool holds_event(const char *path, uint64_t number, uint32_t payload_size)
+{
+    size_t size;
+    unsigned char *const bytes = letters_read_file(path, &size);
+    const void *const payload = letters_event(number, payload_size) + 1;
+    const bool found = memmem(bytes, size, payload, payload_size) != NULL;
+    free(bytes);
+    return found;
+}
+
+Test(dlq, nothing_of_a_purged_letter_is_in_a_file_that_was_compacted)
+{
+    const char *const path = letters_file();
+    hl_dlq_filter filter = HL_DLQ_FILTER_INIT;
+    hl_dlq_stats stats;
+    hl_error error;
+    filter.id = 2;
+    hl_dlq *dlq = letters_open(path);
+    hl_dead_letters *const letters = letters_ring(dlq, 64);
+    for (uint64_t i = 1; i <= 3; i++)
+        letters_add(letters, i, 100);
+    cr_assert_eq(hl_dlq_compact(dlq, &error), HL_OK, "%s", error.text);
+    hl_dlq_stats_get(dlq, &stats);
+    cr_assert_eq(stats.compactions, 0, "nothing is gone");
+    cr_assert_eq(hl_dlq_purge(dlq, &filter, NULL, NULL), HL_OK);
+    hl_dead_letters_destroy(letters);
+    letters_close(dlq); /* as one that ended in between */
+    cr_assert(holds_event(path, 2, 100), "it is only marked");
+    dlq = letters_open(path);
+    cr_assert_eq(hl_dlq_purge(dlq, &filter, NULL, NULL), HL_NOT_FOUND);
+    cr_assert_eq(hl_dlq_compact(dlq, &error), HL_OK, "%s", error.text);
+    cr_assert_not(holds_event(path, 2, 100));
+    hl_dlq_stats_get(dlq, &stats);
+    cr_assert_eq(stats.compactions, 1);
+    cr_assert_eq(hl_dlq_compact(dlq, &error), HL_OK);
+    hl_dlq_stats_get(dlq, &stats);
+    cr_assert_eq(stats.compactions, 1, "nothing is gone since");
+    check_letter(dlq, 1, 1, 100);
+    check_letter(dlq, 3, 3, 100);
+    letters_close(dlq);
+    hl_dlq_options options = HL_DLQ_OPTIONS_INIT;
+    options.path = path;
+    options.read_only = true;
+    cr_assert_eq(hl_dlq_open(&options, &dlq, &error), HL_OK);
+    cr_assert_eq(hl_dlq_compact(dlq, &error), HL_NOT_ALLOWED);
+    letters_close(dlq);
+    cr_assert_eq(hl_dlq_open(NULL, &dlq, &error), HL_OK);
+    cr_assert_eq(hl_dlq_compact(dlq, &error), HL_OK, "in memory there is nothing to do");
+    letters_close(dlq);
+}
+
 Test(dlq, a_name_that_a_rewrite_left_out_is_written_when_it_is_used_again)
 {
     const char *const path = letters_file();

@@ -50,7 +50,7 @@ static void write_for_ever(const char *path, shared *with, uint64_t number)
         with->written = number;
         if (number % 64 == 0 && number > KEPT)
             purge_up_to(dlq, with, number - KEPT);
-        if (number % 100 == 0 && hl_dlq_rewrite(dlq, NULL) != HL_OK)
+        if (number % 100 == 0 && hl_dlq_compact(dlq, NULL) != HL_OK)
             _exit(1);
     }
 }
