@@ -43,8 +43,8 @@ static void print_usage(FILE *stream)
     for (size_t i = 0; i < COMMANDS; i++)
         fprintf(stream, "  %-8s %s\n", commands[i].name, commands[i].summary);
     fputs(
-        "\n`hotlane journal SUBCOMMAND --help` tells more. Sealed segments can be encrypted; the\n"
-        "one that is being written never is.\n\n"
+        "\n`hotlane journal SUBCOMMAND --help` tells more. Sealed segments can be encrypted, and\n"
+        "snapshots are where there is a key; the segment that is being written never is.\n\n"
         "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
         stream);
 }

@@ -194,7 +194,7 @@ static hl_status make(run_state *run, hl_error *error)
     if (status != HL_OK)
         return status;
     status = hl_bus_create(&run->config, &run->bus, error);
-    if (status == HL_INVALID && run->options.lcores == NULL)
+    if (status == HL_INVALID && run->options.lcores == NULL && run->options.key_file == NULL)
         configuration_place(run->options.config_path, error);
     if (status != HL_OK)
         return status;

@@ -37,7 +37,7 @@ static const journal_option table[] = {
     {'f', "follow", NULL, "go on as events come"},
     {'u', "cursor", "NAME", "begin where this cursor stands, store it at the end"},
     {'s', "salvage", NULL, "go on behind damage, and tell it"},
-    {'K', "key-file", "FILE", "keys for encrypted segments (else HOTLANE_JOURNAL_KEY[_FILE])"},
+    {'K', "key-file", "FILE", "keys of what is encrypted (else HOTLANE_JOURNAL_KEY[_FILE])"},
     {'o', "output", "PATH", "directory for JSON Lines, file for SQLite"},
     {'q', "sqlite", NULL, "into an SQLite database, only what is new"},
     {'z', "zstd", NULL, "compress the files"},

@@ -69,31 +69,47 @@ static int compare(const void *left, const void *right)
            (a->snapshot.sequence > b->snapshot.sequence);
 }
 
+#define KEY_SIZE 17
+
+/* "": it is not encrypted. */
+static void key_text(const hl_snapshot *snapshot, char ret_text[KEY_SIZE])
+{
+    *ret_text = '\0';
+    if (snapshot->key_id != 0)
+        snprintf(ret_text, KEY_SIZE, "%016" PRIx64, snapshot->key_id);
+}
+
 static void print_text(const listing *this)
 {
-    printf("%-24s %14s %9s %12s  %s\n", "aggregate", "sequence", "version", "bytes", "taken");
+    printf("%-24s %14s %9s %12s  %-30s  %s\n", "aggregate", "sequence", "version", "bytes", "taken",
+           "key");
     for (size_t i = 0; i < this->count; i++) {
         const line *const one = &this->lines[i];
-        char taken[HL_JSONL_TIME_SIZE];
+        char taken[HL_JSONL_TIME_SIZE], key[KEY_SIZE];
         if (!one->is_whole) {
             printf("%s: damaged\n", one->path);
             continue;
         }
         hl_jsonl_time(one->snapshot.time_ns, taken);
-        printf("%-24s %14" PRIu64 " %9" PRIu32 " %12zu  %s\n", one->snapshot.name,
-               one->snapshot.sequence, one->snapshot.version, one->snapshot.size, taken);
+        key_text(&one->snapshot, key);
+        printf("%-24s %14" PRIu64 " %9" PRIu32 " %12zu  %s  %s\n", one->snapshot.name,
+               one->snapshot.sequence, one->snapshot.version, one->snapshot.size, taken,
+               *key != '\0' ? key : "none");
     }
 }
 
 static json_t *line_json(const line *one)
 {
     const hl_snapshot *const snapshot = &one->snapshot;
+    char key[KEY_SIZE];
     if (!one->is_whole)
         return json_pack("{s:s, s:b}", "path", one->path, "whole", 0);
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b}", "path", one->path, "name",
+    key_text(snapshot, key);
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:s?, s:b}", "path", one->path, "name",
                      snapshot->name, "sequence", (json_int_t)snapshot->sequence, "time_ns",
                      (json_int_t)snapshot->time_ns, "version", (json_int_t)snapshot->version,
-                     "bytes", (json_int_t)snapshot->size, "whole", 1);
+                     "bytes", (json_int_t)snapshot->size, "key_id", *key != '\0' ? key : NULL,
+                     "whole", 1);
 }
 
 static void print_json(const listing *this)
@@ -120,7 +136,8 @@ static hl_exit list(const journal_options *options)
         hl_partition_list(io, options->reading.directory, NULL, &names, &count, &error);
     free(names);
     if (status == HL_OK)
-        status = hl_snapshot_each(io, options->reading.directory, add, &this, &error);
+        status =
+            hl_snapshot_each(io, options->reading.directory, options->keys, add, &this, &error);
     if (status == HL_OK && this.count != 0)
         qsort(this.lines, this.count, sizeof *this.lines, compare);
     if (status == HL_OK && options->json)

@@ -175,7 +175,8 @@ HL_API hl_status hl_state_read(hl_state_reader *reader, void *bytes, size_t size
 HL_API size_t hl_state_left(const hl_state_reader *reader);
 
 /*
- * A snapshot of every aggregate now, beside those that the configuration has taken
+ * A snapshot of every aggregate now (encrypted where the rebuild was given keys, or the bus has
+ * some: journal_key_file), beside those that the configuration has taken
  * (snapshot_events, snapshot_interval_ns); returns when they are written. One thread at a time.
  * With HL_THREADS_MANUAL it does itself what the executors are asked for, so no other thread may
  * turn them. Also before the start, of what was rebuilt: into the journal it was rebuilt from;
@@ -213,7 +214,9 @@ HL_API hl_status hl_bus_snapshot(hl_bus *bus, uint64_t timeout_ns, hl_error *err
  * - HL_NOT_FOUND: no such directory; or a state has no snapshot that can be loaded, and the
  *   journal no longer begins at its first event: what it was cannot be known.
  * - HL_NOT_ALLOWED: to a sequence or a time, but the bus has this journal and would go on from
- *   there; HL_WRONG_STATE: it was started; HL_UNSUPPORTED: it has async subscriptions.
+ *   there; or a snapshot or segment that is to be read is encrypted, and its key is none of
+ *   options.reading.keys (NULL: the bus's): it is not passed over; HL_WRONG_STATE: it was started; HL_UNSUPPORTED: it has async subscriptions, or
+ *   a snapshot is of a format that this hotlane does not know.
  * - HL_INVALID: an option, or a domain has another number of shards than in the journal.
  * - HL_DAMAGED, HL_SYSTEM, HL_NO_MEMORY, what a load has answered.
  * But for HL_OK the states are not to be used. ret_report is filled in all cases.

@@ -147,10 +147,11 @@ typedef struct hl_config {
     bool journal_io_uring; /* a sync of an `async` domain runs beside its next writes, by io_uring;
                               where that is refused, system.journal_state says so, and it waits */
     bool journal_salvage;  /* go on with what is good of a damaged journal; else it is refused */
-    const char *journal_key_file; /* keys (hl_journal_keys_load): what the bus packs is encrypted
-                                     with the newest, and what it reads itself (hand-over, rebuild,
-                                     replay) is decrypted; NULL: as the environment says, if it
-                                     does, else what it packs is not encrypted */
+    const char *journal_key_file; /* keys (hl_journal_keys_load): snapshots and what the bus packs
+                                     are encrypted with the newest, and what it reads itself
+                                     (hand-over, rebuild, replay) is decrypted; read once, when the
+                                     bus is made; NULL: as the environment says, if it does, else
+                                     nothing is encrypted */
     /* Sealed segments are removed, the oldest first, never what a cursor, a kept snapshot or an
      * aggregate without one still needs; looked at when the bus starts, when a segment is sealed,
      * and each hour: */

@@ -49,7 +49,7 @@ typedef struct hl_journal_filter {
     uint64_t to_ns;          /* the last wanted; 0: no end */
 } hl_journal_filter;
 
-/* Keys for segments that are encrypted; see hl_journal_keys_load. */
+/* Keys for segments and snapshots that are encrypted; see hl_journal_keys_load. */
 typedef struct hl_journal_keys hl_journal_keys;
 
 typedef struct hl_journal_reader_options {
@@ -161,8 +161,8 @@ HL_API hl_status hl_journal_cursor_remove(const char *directory, const char *nam
 /*
  * Keys from a file, or with `path` NULL from the environment: HOTLANE_JOURNAL_KEY_FILE names a
  * file, HOTLANE_JOURNAL_KEY holds a key. A key is 64 hexadecimal digits; a file has one a line, the
- * newest first: new segments are encrypted with the first, old ones are read with the one they
- * name. Empty lines and lines that begin with # are passed over. At most 64 keys.
+ * newest first: new segments and snapshots are encrypted with the first, old ones are read with
+ * the one they name. Empty lines and lines that begin with # are passed over. At most 64 keys.
  * - HL_OK; HL_NOT_FOUND: `path` is NULL and neither variable is set; HL_BAD_INPUT: not a key, the
  *   sentence says where; HL_UNSUPPORTED: built without libsodium; HL_SYSTEM, HL_NO_MEMORY.
  */

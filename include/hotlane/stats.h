@@ -97,13 +97,15 @@ typedef struct hl_lane_stats {
 typedef struct hl_subscription_stats {
     HL_SUBSCRIPTION_COUNTERS(HL_FIELD)
 #undef HL_FIELD
-    uint64_t failures;  /* times that the handler returned something else than HL_OK */
-    uint64_t slow;      /* calls that the watchdog found over their budget */
-    uint64_t ejections; /* times that a partition detached it because it was behind */
-    bool ejected;       /* it is detached so just now, somewhere */
-    uint64_t replayed;  /* of the delivered: from the journal (hl_past) */
-    uint64_t missed;    /* sequences of the past that the journal did not have */
-    bool catching_up;   /* the journal is read for it just now */
+    uint64_t failures;   /* times that the handler returned something else than HL_OK */
+    uint64_t slow;       /* calls that the watchdog found over their budget */
+    uint64_t ejections;  /* times that a partition detached it because it was behind */
+    bool ejected;        /* it is detached so just now, somewhere */
+    uint64_t replayed;   /* of the delivered: from the journal (hl_past) */
+    uint64_t missed;     /* sequences of the past that the journal did not have */
+    bool catching_up;    /* the journal is read for it just now */
+    char waits_for[160]; /* why it cannot be, for one of its partitions: a disk, or a segment that
+                            was encrypted meanwhile with a key that the bus has not; "": it can */
     char name[64];
     char pattern[256];
     bool closed;

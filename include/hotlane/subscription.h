@@ -213,7 +213,8 @@ extern "C" {
  * - HL_NOT_ALLOWED: initial_image, and no state topic matches. (Of a pattern that matches others
  *   too, the state topics give their image, the others nothing.) Contract latest, and a topic that
  *   is no state topic matches; one that would match cannot be declared as long as it lasts. Async,
- *   and the bus has no workers. A past, and none of its partitions has a journal.
+ *   and the bus has no workers. A past, and none of its partitions has a journal, or a segment of
+ *   it is encrypted and the bus has not its key (journal_key_file).
  * - HL_GONE: the journal no longer has all of the past that is asked for.
  * - HL_DAMAGED, HL_SYSTEM, HL_UNSUPPORTED: the journal cannot be read, as hl_journal_reader_open.
  * - HL_LIMIT, HL_NO_MEMORY, HL_CLOSED
@@ -252,7 +253,8 @@ HL_API hl_status hl_subscription_reattach(hl_subscription *subscription);
  * hl_subscription_reattach (the sentence: hl_bus_error), and:
  * - HL_GONE: retention has removed some of it, in a partition; nothing has happened: say
  * `may_miss`.
- * - HL_NOT_ALLOWED: one of the partitions that ejected it has no journal, and not `may_miss`.
+ * - HL_NOT_ALLOWED: one of the partitions that ejected it has no journal, and not `may_miss`; or a
+ *   segment that is to be read is encrypted and the bus has not its key.
  * - HL_INVALID: the options; contract latest. HL_NO_MEMORY, HL_DAMAGED, HL_SYSTEM, HL_UNSUPPORTED.
  */
 HL_API hl_status hl_subscription_reattach_from(hl_subscription *subscription, const hl_past *past);

@@ -122,7 +122,8 @@ typedef enum hl_hand_over_state {
     HL_HAND_OVER_BEGUN = 1, /* behind `sequence` */
     HL_HAND_OVER_LIVE,      /* done: what is behind `sequence` comes live */
     HL_HAND_OVER_MISSED,    /* the journal does not have `missing` events up to `sequence` */
-    HL_HAND_OVER_WAITING    /* the journal cannot be read, `text` says why: tried again */
+    HL_HAND_OVER_WAITING    /* the journal cannot be read, `text` says why: tried again, as long as
+                               hl_subscription_stats.waits_for says so */
 } hl_hand_over_state;
 typedef struct hl_system_hand_over {
     char subscription[64];

@@ -788,6 +788,8 @@ static uint64_t add_past(const hl_async_box *box, hl_subscription_stats *sum)
         return 0;
     const hl_async_past *const past = box->past;
     sum->catching_up |= phase == HL_PAST_READING;
+    if (phase == HL_PAST_READING && *sum->waits_for == '\0')
+        hl_past_waits_for(past, sum->waits_for);
     sum->filtered += hl_load_relaxed_u64(&past->filtered);            /* Relaxed: as below. */
     sum->missed += hl_load_relaxed_u64(&past->missed);                /* Relaxed: as below. */
     const uint64_t queued = hl_load_relaxed_u64(&past->queued);       /* Relaxed: as below. */

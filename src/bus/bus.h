@@ -64,6 +64,7 @@ typedef bool (*hl_make_async_guard)(hl_async *async);
 
 typedef struct hl_faults hl_faults;
 typedef struct hl_journals hl_journals;
+typedef struct hl_journal_keys hl_journal_keys;
 typedef struct hl_past_source hl_past_source;
 typedef struct hl_aggregates hl_aggregates;
 typedef struct hl_healths hl_healths;
@@ -128,6 +129,7 @@ struct hl_bus {
     hl_make_async_guard make_async_guard;
     hl_faults *faults;                 /* the part's (src/fault) */
     hl_journals *journals;             /* the part's (src/journal); NULL: no domain has a journal */
+    hl_journal_keys *journal_keys;     /* hl_journals_keys; NULL: none, or not asked for yet */
     hl_aggregates *aggregates;         /* likewise; NULL: there are none */
     const hl_past_source *past_source; /* past.h; NULL: no partition has a past */
     hl_healths *healths;               /* the part's (src/health) */

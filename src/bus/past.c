@@ -24,7 +24,7 @@ static hl_partition *partition_of(const hl_async_box *box)
 }
 
 static void tell(const hl_async_box *box, hl_hand_over_state state, uint64_t sequence,
-                 uint64_t missing)
+                 uint64_t missing, const char *text)
 {
     const hl_subscription *const subscription = subscription_of(box);
     hl_system_hand_over news = {.partition = partition_of(box)->number,
@@ -32,6 +32,7 @@ static void tell(const hl_async_box *box, hl_hand_over_state state, uint64_t seq
                                 .sequence = sequence,
                                 .missing = missing};
     snprintf(news.subscription, sizeof news.subscription, "%s", subscription->name);
+    snprintf(news.text, sizeof news.text, "%.159s", text);
     hl_notice(subscription->bus, HL_TOPIC_HAND_OVER, subscription->serial, &news, sizeof news);
 }
 
@@ -82,6 +83,7 @@ static bool make_past(hl_async_box *box)
         return false;
     box->past = past;
     past->box = box;
+    pthread_mutex_init(&past->waits_lock, NULL);
     past->queues = hl_allocate(async->queue_strands, sizeof *past->queues);
     bool whole = past->queues != NULL;
     for (uint32_t i = 0; whole && i < async->queue_strands; i++) {
@@ -104,6 +106,7 @@ void hl_past_free(hl_async_box *box)
     for (uint32_t i = 0; box->past->queues != NULL && i < box->async->queue_strands; i++)
         free(box->past->queues[i].memory);
     free(box->past->queues);
+    pthread_mutex_destroy(&box->past->waits_lock);
     free(box->past);
 }
 
@@ -199,7 +202,7 @@ static void begin_box(hl_async_box *box)
     hl_store_release_u32(&box->phase, HL_PAST_READING); /* PAST: release, the queues are there. */
     hl_subscription_hold(subscription);
     hl_fetch_add_relaxed_u64(&bus->past_runs, 1); /* DRAINED: nothing was put yet. */
-    tell(box, HL_HAND_OVER_BEGUN, past->after_sequence, 0);
+    tell(box, HL_HAND_OVER_BEGUN, past->after_sequence, 0, "");
     bus->past_source->begin(run, box);
 }
 
@@ -372,8 +375,37 @@ bool hl_past_tell_missed(hl_async_box *box, uint64_t first_sequence, uint64_t la
         return false;
     hl_count(&box->past->missed, lost.count);
     box->past->put_through = last_sequence;
-    tell(box, HL_HAND_OVER_MISSED, last_sequence, lost.count);
+    tell(box, HL_HAND_OVER_MISSED, last_sequence, lost.count, "");
     return true;
+}
+
+static void set_waits_for(hl_async_past *past, const char *why)
+{
+    pthread_mutex_lock(&past->waits_lock);
+    snprintf(past->waits_for, sizeof past->waits_for, "%.159s", why);
+    pthread_mutex_unlock(&past->waits_lock);
+}
+
+void hl_past_tell_waits(hl_async_box *box, uint64_t next_sequence, const char *why)
+{
+    const hl_subscription *const subscription = subscription_of(box);
+    set_waits_for(box->past, why);
+    hl_log(subscription->bus, HL_LOG_WARNING, "journal", "subscription \"%s\" waits: %s",
+           subscription->name, why);
+    tell(box, HL_HAND_OVER_WAITING, next_sequence, 0, why);
+}
+
+void hl_past_tell_goes_on(hl_async_box *box)
+{
+    set_waits_for(box->past, "");
+}
+
+void hl_past_waits_for(const hl_async_past *past, char ret_reason[160])
+{
+    pthread_mutex_t *const lock = (pthread_mutex_t *)(uintptr_t)&past->waits_lock;
+    pthread_mutex_lock(lock);
+    memcpy(ret_reason, past->waits_for, sizeof past->waits_for);
+    pthread_mutex_unlock(lock);
 }
 
 bool hl_past_is_near(const hl_async_box *box, uint64_t next_sequence)
@@ -403,7 +435,7 @@ hl_past_answer hl_past_answered(const hl_async_box *box, uint64_t *ret_sequence)
 
 void hl_past_finish(hl_async_box *box)
 {
-    tell(box, HL_HAND_OVER_LIVE, box->cell->start_sequence, 0);
+    tell(box, HL_HAND_OVER_LIVE, box->cell->start_sequence, 0, "");
     hl_store_release_u32(&box->phase, HL_PAST_PUT); /* PAST: release, all was put. */
     hl_pool_notify(box->async->pool);
 }

@@ -30,6 +30,8 @@
 #ifndef HL_BUS_PAST_H
 #define HL_BUS_PAST_H
 
+#include <pthread.h>
+
 #include "bus/async.h"
 
 /* A box's past being read; the source's. */
@@ -63,6 +65,8 @@ struct hl_async_past {
     uint64_t after_sequence; /* where it begins; likewise */
     hl_call attach;
     uint32_t answer; /* ASKED: hl_past_answer */
+    pthread_mutex_t waits_lock;
+    char waits_for[160]; /* under it: why the journal cannot be read; "": it can */
     /* The source's thread writes. */
     alignas(128) uint64_t queued; /* put into a queue */
     uint64_t delivered, filtered, missed;
@@ -86,6 +90,9 @@ hl_status hl_past_resume(hl_subscription *subscription, const hl_past *past);
 
 void hl_past_free(hl_async_box *box);
 
+/* Copies why the journal cannot be read for the box; "": it can. Any thread. */
+void hl_past_waits_for(const hl_async_past *past, char ret_reason[160]);
+
 /* Whether the source's thread is not in a predicate of the subscription. */
 bool hl_past_is_quiet(const hl_subscription *subscription);
 
@@ -105,6 +112,10 @@ bool hl_past_put(hl_async_box *box, const hl_event *event);
 
 /* Tells that these are missing. False as hl_past_put. */
 bool hl_past_tell_missed(hl_async_box *box, uint64_t first_sequence, uint64_t last_sequence);
+
+/* The journal cannot be read just now, for this reason; it can again. */
+void hl_past_tell_waits(hl_async_box *box, uint64_t next_sequence, const char *why);
+void hl_past_tell_goes_on(hl_async_box *box);
 
 /* Whether there is so little left that the live queues will have room until it is read. */
 bool hl_past_is_near(const hl_async_box *box, uint64_t next_sequence);

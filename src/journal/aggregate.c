@@ -408,6 +408,7 @@ void hl_aggregates_free(hl_bus *bus)
         free_aggregate(aggregate);
     }
     free(bus->aggregates->rebuilt_from);
+    hl_journal_keys_free(bus->aggregates->rebuilt_keys);
     free(bus->aggregates->unsettled);
     free(bus->aggregates);
     bus->aggregates = NULL;

@@ -230,6 +230,7 @@ static hl_status store_one(const hl_capture *capture, const copy *one, hl_error 
 {
     hl_aggregate *const aggregate = one->aggregate;
     const hl_bus *const bus = aggregate->bus;
+    const hl_journal_keys *const given = bus->aggregates->rebuilt_keys;
     hl_aggregate_shard *const shard = &aggregate->shards[capture->partition->shard];
     hl_cursor_position position = {.next_sequence = capture->sequence + 1};
     hl_snapshot snapshot = {.sequence = capture->sequence,
@@ -241,11 +242,11 @@ static hl_status store_one(const hl_capture *capture, const copy *one, hl_error 
                             .size = one->size};
     snprintf(position.partition, sizeof position.partition, "%.71s", capture->partition->out->name);
     hl_aggregate_snapshot_name(aggregate, capture->partition->shard, snapshot.name);
-    const hl_status status =
-        hl_snapshot_store(bus->config.journal_io != NULL ? bus->config.journal_io : hl_io_posix(),
-                          capture->partition->recorder != NULL ? bus->config.journal_dir
-                                                               : bus->aggregates->rebuilt_from,
-                          &snapshot, bus->config.snapshots_kept, error);
+    const hl_status status = hl_snapshot_store(
+        bus->config.journal_io != NULL ? bus->config.journal_io : hl_io_posix(),
+        capture->partition->recorder != NULL ? bus->config.journal_dir
+                                             : bus->aggregates->rebuilt_from,
+        &snapshot, given != NULL ? given : bus->journal_keys, bus->config.snapshots_kept, error);
     hl_count(status == HL_OK ? &shard->snapshots : &shard->failures, 1);
     if (status == HL_OK) {
         hl_store_relaxed_u64(&shard->snapshot_sequence, capture->sequence); /* Relaxed: a number. */

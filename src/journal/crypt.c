@@ -1,6 +1,7 @@
 #include "journal/crypt.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,12 +28,33 @@ const hl_crypt_key *hl_crypt_newest(const hl_journal_keys *keys)
     return keys == NULL || keys->count == 0 ? NULL : &keys->keys[0];
 }
 
-const hl_crypt_key *hl_crypt_find(const hl_journal_keys *keys, uint64_t id)
+hl_status hl_crypt_find(const hl_journal_keys *keys, uint64_t id, const char *path,
+                        const hl_crypt_key **ret_key, hl_error *error)
 {
     for (uint32_t i = 0; keys != NULL && i < keys->count; i++)
-        if (keys->keys[i].id == id)
-            return &keys->keys[i];
-    return NULL;
+        if (keys->keys[i].id == id) {
+            *ret_key = &keys->keys[i];
+            return HL_OK;
+        }
+    if (!HL_HAVE_SODIUM)
+        return hl_error_set(error, HL_UNSUPPORTED,
+                            "%s: encrypted, and this hotlane was built without libsodium", path);
+    if (keys == NULL)
+        return hl_error_set(error, HL_NOT_ALLOWED,
+                            "%s: encrypted with key %016" PRIx64
+                            ", and no key was given: name a file of keys (--key-file, "
+                            "journal_key_file or " KEY_FILE ")",
+                            path, id);
+    return hl_error_set(error, HL_NOT_ALLOWED,
+                        "%s: encrypted with key %016" PRIx64
+                        ", which is none of the keys that were given",
+                        path, id);
+}
+
+static hl_status no_key(hl_error *error)
+{
+    return hl_error_set(error, HL_NOT_FOUND,
+                        "no key: neither " KEY_FILE " nor " KEY_NAME " is set");
 }
 
 #if HL_HAVE_SODIUM
@@ -123,25 +145,39 @@ static hl_status fill(hl_journal_keys *keys, const char *path, hl_error *error)
         return read_file(keys, path, error);
     const char *const text = getenv(KEY_NAME);
     if (text == NULL)
-        return hl_error_set(error, HL_NOT_FOUND,
-                            "no key: neither " KEY_FILE " nor " KEY_NAME " is set");
+        return no_key(error);
     return add_key(keys, text, KEY_NAME, 1, error);
+}
+
+static hl_journal_keys *new_keys(void)
+{
+    hl_journal_keys *const keys = calloc(1, sizeof *keys);
+    if (keys != NULL)
+        sodium_mlock(keys, sizeof *keys); /* as far as the limits allow it */
+    return keys;
 }
 
 hl_status hl_journal_keys_load(const char *path, hl_journal_keys **ret_keys, hl_error *error)
 {
     if (sodium_init() < 0)
         return hl_error_set(error, HL_SYSTEM, "libsodium does not start: no random numbers?");
-    hl_journal_keys *const keys = calloc(1, sizeof *keys);
+    hl_journal_keys *const keys = new_keys();
     if (keys == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "keys: out of memory");
-    sodium_mlock(keys, sizeof *keys); /* as far as the limits allow it */
     const hl_status status = fill(keys, path, error);
     if (status == HL_OK)
         *ret_keys = keys;
     else
         hl_journal_keys_free(keys);
     return status;
+}
+
+hl_journal_keys *hl_crypt_keys_copy(const hl_journal_keys *keys)
+{
+    hl_journal_keys *const copy = new_keys();
+    if (copy != NULL)
+        *copy = *keys;
+    return copy;
 }
 
 void hl_journal_keys_free(hl_journal_keys *keys)
@@ -193,9 +229,17 @@ hl_status hl_crypt_unlock(const hl_crypt_key *key, const hl_crypt_place *place, 
 
 hl_status hl_journal_keys_load(const char *path, hl_journal_keys **ret_keys, hl_error *error)
 {
-    (void)path, (void)ret_keys;
+    (void)ret_keys;
+    if (path == NULL && getenv(KEY_FILE) == NULL && getenv(KEY_NAME) == NULL)
+        return no_key(error);
     return hl_error_set(error, HL_UNSUPPORTED,
                         "this hotlane was built without libsodium: it has no encryption");
+}
+
+hl_journal_keys *hl_crypt_keys_copy(const hl_journal_keys *keys)
+{
+    (void)keys;
+    return NULL; /* there are none */
 }
 
 void hl_journal_keys_free(hl_journal_keys *keys)
@@ -229,7 +273,7 @@ hl_status hl_crypt_keys_if_any(const char *path, hl_journal_keys **ret_keys, hl_
 {
     hl_journal_keys *keys = NULL;
     const hl_status status = hl_journal_keys_load(path, &keys, error);
-    const bool none = path == NULL && (status == HL_NOT_FOUND || status == HL_UNSUPPORTED);
+    const bool none = path == NULL && status == HL_NOT_FOUND;
     if (status == HL_OK || none)
         *ret_keys = keys;
     return none ? HL_OK : status;

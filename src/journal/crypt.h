@@ -1,9 +1,10 @@
 /*
- * Encryption of sealed segments: XChaCha20-Poly1305 (libsodium), each frame by itself, so that a
- * seek decrypts one. A frame's nonce is its segment's random one with the frame's number in its
- * last 8 bytes (exclusive or): 16 random bytes a segment, and never one twice within it.
+ * Encryption of sealed segments and of snapshots: XChaCha20-Poly1305 (libsodium), each frame by
+ * itself, so that a seek decrypts one and no file need be in memory whole. A frame's nonce is its
+ * file's random one with the frame's number in its last 8 bytes (exclusive or): 16 random bytes a
+ * file, and never one twice within it.
  *
- * In a build without libsodium every call but hl_journal_keys_free gives HL_UNSUPPORTED.
+ * In a build without libsodium there are no keys: what needs one gives HL_UNSUPPORTED.
  */
 #ifndef HL_JOURNAL_CRYPT_H
 #define HL_JOURNAL_CRYPT_H
@@ -18,19 +19,35 @@ typedef struct hl_crypt_key {
     uint8_t bytes[32];
 } hl_crypt_key;
 
-/* The key for new segments; the one of an id, NULL: not among them. `keys` may be NULL. */
-const hl_crypt_key *hl_crypt_newest(const hl_journal_keys *keys);
-const hl_crypt_key *hl_crypt_find(const hl_journal_keys *keys, uint64_t id);
+#define HL_CRYPT_XCHACHA 1u /* the cipher's number in the files' headers; 0: not encrypted */
 
-/* As hl_journal_keys_load; HL_OK and NULL where nobody names a key: `path` is NULL, and the
- * environment has none or this build no encryption. */
+/* The key for new files; NULL: there is none. `keys` may be NULL. */
+const hl_crypt_key *hl_crypt_newest(const hl_journal_keys *keys);
+
+/* The one that a file is encrypted with; `keys` may be NULL. HL_NOT_ALLOWED: no key was given, or
+ * not this one; HL_UNSUPPORTED: this build has no encryption. The sentence begins with `path`. */
+hl_status hl_crypt_find(const hl_journal_keys *keys, uint64_t id, const char *path,
+                        const hl_crypt_key **ret_key, hl_error *error);
+
+/* Whether the file's key is not there, as hl_crypt_find says it: no damage, and no reason to go on
+ * without the file. */
+static inline bool hl_crypt_is_locked(hl_status status)
+{
+    return status == HL_NOT_ALLOWED || status == HL_UNSUPPORTED;
+}
+
+/* As hl_journal_keys_load; HL_OK and NULL where nobody names a key: neither `path` nor the
+ * environment. */
 hl_status hl_crypt_keys_if_any(const char *path, hl_journal_keys **ret_keys, hl_error *error);
+
+/* The same keys once more, for hl_journal_keys_free. NULL: no memory. */
+hl_journal_keys *hl_crypt_keys_copy(const hl_journal_keys *keys);
 
 hl_status hl_crypt_nonce(uint8_t ret_nonce[HL_CRYPT_NONCE_SIZE]);
 
-/* What a frame is bound to: it is found wrong in another place or another segment. */
+/* What a frame is bound to: it is found wrong in another place or another file. */
 typedef struct hl_crypt_place {
-    const uint8_t *nonce; /* of the segment, HL_CRYPT_NONCE_SIZE bytes */
+    const uint8_t *nonce; /* of the file, HL_CRYPT_NONCE_SIZE bytes */
     uint64_t frame;       /* its number, never used twice with one nonce */
     const void *also;     /* further bytes that must be the same; may be NULL */
     size_t also_size;
@@ -40,7 +57,8 @@ typedef struct hl_crypt_place {
 hl_status hl_crypt_lock(const hl_crypt_key *key, const hl_crypt_place *place, const void *plain,
                         size_t size, void *ret_cipher);
 
-/* Writes size - HL_CRYPT_TAG_SIZE bytes. HL_DAMAGED: not what was locked with this key here. */
+/* Writes size - HL_CRYPT_TAG_SIZE bytes; `ret_plain` may be `cipher`. HL_DAMAGED: not what was
+ * locked with this key here. */
 hl_status hl_crypt_unlock(const hl_crypt_key *key, const hl_crypt_place *place, const void *cipher,
                           size_t size, void *ret_plain);
 

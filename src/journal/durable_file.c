@@ -45,8 +45,8 @@ hl_status hl_durable_file_put(const hl_io *io, const char *directory, const char
     return synced < 0 ? hl_io_error(error, synced, directory, "sync the directory") : HL_OK;
 }
 
-hl_status hl_durable_file_replace(const hl_io *io, const char *directory, const char *name,
-                                  const void *bytes, size_t size, hl_error *error)
+hl_status hl_durable_file_make(const hl_io *io, const char *directory, const char *name,
+                               hl_durable_fill fill, void *context, hl_error *error)
 {
     char path[HL_JOURNAL_PATH_SIZE], temporary[HL_JOURNAL_PATH_SIZE];
     hl_status status = join(path, directory, name, "", error);
@@ -58,13 +58,31 @@ hl_status hl_durable_file_replace(const hl_io *io, const char *directory, const 
         io->open(io->context, temporary, HL_IO_WRITE | HL_IO_CREATE | HL_IO_EMPTY);
     if (file < 0)
         return hl_io_error(error, file, temporary, "make");
-    const int written = hl_io_write_all(io, file, bytes, size, 0, NULL);
+    const int written = fill(context, io, file);
     const int closed = io->close(io->context, file);
     if (written < 0 || closed < 0) {
         io->unlink(io->context, temporary);
         return hl_io_error(error, written < 0 ? written : closed, temporary, "write");
     }
     return hl_durable_file_put(io, directory, temporary, path, error);
+}
+
+typedef struct content {
+    const void *bytes;
+    size_t size;
+} content;
+
+static int write_content(void *context, const hl_io *io, hl_io_file file)
+{
+    const content *const all = context;
+    return hl_io_write_all(io, file, all->bytes, all->size, 0, NULL);
+}
+
+hl_status hl_durable_file_replace(const hl_io *io, const char *directory, const char *name,
+                                  const void *bytes, size_t size, hl_error *error)
+{
+    content all = {bytes, size};
+    return hl_durable_file_make(io, directory, name, write_content, &all, error);
 }
 
 static hl_status read_open(const hl_io *io, hl_io_file file, const char *path, size_t limit,

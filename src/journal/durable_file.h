@@ -15,6 +15,12 @@
 hl_status hl_durable_file_replace(const hl_io *io, const char *directory, const char *name,
                                   const void *bytes, size_t size, hl_error *error);
 
+/* The same for one that is not in memory whole: fill() writes it, and gives 0 or a negative errno.
+ */
+typedef int (*hl_durable_fill)(void *context, const hl_io *io, hl_io_file file);
+hl_status hl_durable_file_make(const hl_io *io, const char *directory, const char *name,
+                               hl_durable_fill fill, void *context, hl_error *error);
+
 /* The last steps alone: `temporary` is written and closed but not synced. Its file is removed when
  * they fail before the rename. */
 hl_status hl_durable_file_put(const hl_io *io, const char *directory, const char *temporary,

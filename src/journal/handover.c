@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <time.h>
 
-#include <hotlane/system.h>
-
 #include "affinity/pin.h"
 #include "journal/adopt.h"
 #include "journal/journals.h"
@@ -30,7 +28,8 @@ struct hl_past_run {
     uint64_t next_sequence; /* all below is put, told, or of no interest; 0: not known yet */
     uint64_t limit;         /* as last read: limit_of */
     uint64_t live_from;     /* S + 1; 0: the partition has not begun */
-    uint64_t try_again_ns;  /* the journal could not be read; 0: it can */
+    uint64_t try_again_ns;  /* the journal could not be read; 0: it may be tried at once */
+    bool told_that_it_waits;
 };
 
 struct hl_handover {
@@ -104,6 +103,9 @@ static hl_status prepare(hl_partition *partition, const uint64_t *after_sequence
                            : hl_error_set(error, HL_NO_MEMORY, "no memory to read its past");
     if (status == HL_OK)
         status = open_stream(run, NULL, error);
+    if (status == HL_OK)
+        status = hl_stream_check_keys(&run->stream,
+                                      after_sequence != NULL ? *after_sequence + 1 : 0, error);
     if (status == HL_OK && after_sequence != NULL) {
         run->next_sequence = *after_sequence + 1;
         status = go_behind(run, *after_sequence, may_miss, error);
@@ -236,17 +238,10 @@ static bool will_never_come(const hl_past_run *run)
 
 static void cannot_read(hl_past_run *run, const hl_error *error)
 {
-    const hl_subscription *const subscription = run->box->async->subscription;
-    hl_bus *const bus = run->handover->bus;
-    hl_system_hand_over news = {.partition = run->feed->partition->number,
-                                .state = HL_HAND_OVER_WAITING,
-                                .sequence = run->next_sequence};
-    if (run->try_again_ns == 0) {
-        snprintf(news.subscription, sizeof news.subscription, "%s", subscription->name);
-        snprintf(news.text, sizeof news.text, "%.159s", error->text);
-        hl_notice(bus, HL_TOPIC_HAND_OVER, subscription->serial, &news, sizeof news);
-    }
-    run->try_again_ns = hl_bus_now(bus) + TRY_AGAIN_NS;
+    if (!run->told_that_it_waits)
+        hl_past_tell_waits(run->box, run->next_sequence, error->text);
+    run->told_that_it_waits = true;
+    run->try_again_ns = hl_bus_now(run->handover->bus) + TRY_AGAIN_NS;
 }
 
 /* Opens it anew where it is. */
@@ -277,6 +272,10 @@ static bool read_item(hl_past_run *run)
                miss(run, run->next_sequence, run->live_from - 1);
     const hl_status status = hl_stream_next(&run->stream, &run->item, &error);
     run->has_item = status == HL_OK;
+    if (run->told_that_it_waits && (status == HL_OK || status == HL_NOT_FOUND)) {
+        hl_past_tell_goes_on(run->box);
+        run->told_that_it_waits = false;
+    }
     if (status == HL_NOT_FOUND && hl_stream_position(&run->stream) > run->next_sequence) {
         /* Numbers that were reserved, and never given out. */
         run->next_sequence = hl_stream_position(&run->stream);

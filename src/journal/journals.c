@@ -15,7 +15,6 @@ struct hl_journals {
     uint32_t scribe_count;
     hl_handover *handover; /* NULL: the bus has no workers */
     hl_keeper *keeper;     /* NULL: all is kept for ever, as it is */
-    hl_journal_keys *keys; /* of handover and keeper; NULL: none */
 };
 
 static bool is_journaled(const hl_partition *partition)
@@ -72,19 +71,27 @@ static void make_scribes(hl_bus *bus)
     }
 }
 
-/* Where sealed segments are read, or packed. */
-static hl_status load_keys(hl_bus *bus, hl_error *error)
+hl_status hl_journals_keys(hl_bus *bus, const hl_journal_keys **ret_keys, hl_error *error)
 {
-    return bus->config.max_workers == 0 && bus->config.journal_pack_after_ns == 0
-               ? HL_OK
-               : hl_crypt_keys_if_any(bus->config.journal_key_file, &bus->journals->keys, error);
+    const char *const path = bus->config.journal_key_file;
+    hl_error why = {.text = ""};
+    hl_status status = HL_OK;
+    if (bus->journal_keys == NULL)
+        status = hl_crypt_keys_if_any(path, &bus->journal_keys, &why);
+    if (status == HL_OK)
+        *ret_keys = bus->journal_keys;
+    else if (path != NULL && (status == HL_SYSTEM || status == HL_BAD_INPUT))
+        status = hl_error_set(error, HL_INVALID, "journal_key_file: %s", why.text);
+    else
+        hl_error_set(error, status, "%s", why.text);
+    return status;
 }
 
 static hl_status make_handover(hl_bus *bus, hl_error *error)
 {
     if (bus->config.max_workers == 0)
         return HL_OK;
-    bus->journals->handover = hl_handover_make(bus, bus->journals->feeds, bus->journals->keys);
+    bus->journals->handover = hl_handover_make(bus, bus->journals->feeds, bus->journal_keys);
     if (bus->journals->handover == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "no memory for the journal");
     bus->past_source = &hl_handover_source;
@@ -97,7 +104,7 @@ static hl_status make_keeper(hl_bus *bus, hl_error *error)
     if (config->journal_ttl_ns == 0 && config->journal_max_bytes == 0 &&
         config->journal_pack_after_ns == 0)
         return HL_OK;
-    bus->journals->keeper = hl_keeper_make(bus, bus->journals->feeds, bus->journals->keys);
+    bus->journals->keeper = hl_keeper_make(bus, bus->journals->feeds, bus->journal_keys);
     return bus->journals->keeper != NULL
                ? HL_OK
                : hl_error_set(error, HL_NO_MEMORY, "no memory for the journal");
@@ -106,6 +113,13 @@ static hl_status make_keeper(hl_bus *bus, hl_error *error)
 static hl_status create(hl_bus *bus, hl_error *error)
 {
     const uint32_t threads = bus->journal_threads;
+    const hl_journal_keys *keys;
+    /* Before anything is written: nothing is to lie there in clear for want of a key. */
+    if (threads != 0 || bus->config.journal_key_file != NULL) {
+        const hl_status status = hl_journals_keys(bus, &keys, error);
+        if (status != HL_OK)
+            return status;
+    }
     if (threads == 0)
         return HL_OK;
     hl_journals *const journals = hl_allocate(1, sizeof *journals);
@@ -124,8 +138,6 @@ static hl_status create(hl_bus *bus, hl_error *error)
     for (uint32_t i = 0; i < bus->partition_count && status == HL_OK; i++)
         if (is_journaled(&bus->partitions[i]))
             status = make_feed(bus, &bus->partitions[i], error);
-    if (status == HL_OK)
-        status = load_keys(bus, error);
     if (status == HL_OK)
         status = make_keeper(bus, error);
     return status == HL_OK ? make_handover(bus, error) : status;
@@ -191,8 +203,10 @@ static void destroy(hl_bus *bus)
 {
     hl_journals *const journals = bus->journals;
     hl_error ignored; /* nobody is left to be told */
-    if (journals == NULL)
+    if (journals == NULL) {
+        hl_journal_keys_free(bus->journal_keys);
         return;
+    }
     if (journals->feeds != NULL)
         close_all(bus, &ignored);
     for (uint32_t i = 0; journals->feeds != NULL && i < bus->partition_count; i++)
@@ -201,7 +215,7 @@ static void destroy(hl_bus *bus)
         free(journals->scribes[i].feeds);
     hl_handover_free(journals->handover);
     hl_keeper_free(journals->keeper);
-    hl_journal_keys_free(journals->keys);
+    hl_journal_keys_free(bus->journal_keys);
     free(journals->feeds);
     free(journals->scribes);
     free(journals);

@@ -176,17 +176,10 @@ static int check_features(hl_packed_io *packed, open_file *file)
 #endif
     if (!encrypted)
         return 0;
-    file->key = hl_crypt_find(packed->keys, header->key_id);
-    if (file->key != NULL)
-        return 0;
-    hl_error_set(&packed->open_error, HL_NOT_ALLOWED,
-                 packed->keys == NULL
-                     ? "%s: encrypted with key %016" PRIx64
-                       ", and no key was given: name a file in HOTLANE_JOURNAL_KEY_FILE"
-                     : "%s: encrypted with key %016" PRIx64
-                       ", which is none of the keys that were given",
-                 file->path, header->key_id);
-    return -ENOKEY;
+    return hl_crypt_find(packed->keys, header->key_id, file->path, &file->key,
+                         &packed->open_error) == HL_OK
+               ? 0
+               : -ENOKEY;
 }
 
 static bool frames_fit(const open_file *file, uint64_t index_at)

@@ -27,7 +27,7 @@
 #define HL_PACK_SKIPPABLE_MAGIC 0x184D2A5Du
 #define HL_PACK_TAIL_MARK       0xa7d1f03b62c94e85u /* xor the salt: hl_pack_tail.mark */
 #define HL_PACK_CODEC_ZSTD      1u
-#define HL_PACK_CIPHER_XCHACHA  1u
+#define HL_PACK_CIPHER_XCHACHA  HL_CRYPT_XCHACHA
 /* Behind a segment's name: what is packed of it so far. Of use to nobody once its packer is gone.
  */
 #define HL_PACK_TEMPORARY ".pack" HL_DURABLE_TEMPORARY

@@ -5,7 +5,9 @@
 #include <stdio.h>
 
 #include "journal/aggregate.h"
+#include "journal/crypt.h"
 #include "journal/feed.h"
+#include "journal/journals.h"
 #include "journal/replay.h"
 
 /* Clocks of threads that publish may differ by less. */
@@ -18,7 +20,8 @@ typedef struct rebuild {
     hl_error *error;
     const hl_io *io;
     const char *directory;
-    bool is_own; /* the bus's own journal */
+    const hl_journal_keys *keys; /* NULL: none */
+    bool is_own;                 /* the bus's own journal */
     hl_replay_plan plan;
     uint64_t earliest_ns; /* of the snapshots that were loaded */
 } rebuild;
@@ -136,17 +139,17 @@ static hl_status load_shard(rebuild *self, hl_aggregate *aggregate, uint32_t sha
     while (status == HL_UNSUPPORTED && to != 0) {
         hl_snapshot snapshot;
         uint32_t damaged = 0;
-        status = hl_snapshot_load(self->io, self->directory, name, to, to_ns, &snapshot, &damaged,
-                                  self->error);
-        if (damaged != 0)
+        status = hl_snapshot_load(self->io, self->directory, name, self->keys, to, to_ns, &snapshot,
+                                  &damaged, self->error);
+        if (damaged != 0 && (status == HL_OK || status == HL_NOT_FOUND))
             tell(self, damaged, self->error->text);
-        if (status != HL_OK)
-            break;
+        if (status != HL_OK) /* without its key it is not damaged: what it holds must not be lost */
+            return status == HL_NOT_FOUND ? HL_OK : status;
         to = snapshot.sequence - 1;
         status = use_snapshot(self, aggregate, shard, &snapshot);
         hl_snapshot_release(&snapshot);
     }
-    return status == HL_UNSUPPORTED || status == HL_NOT_FOUND ? HL_OK : status;
+    return status == HL_UNSUPPORTED ? HL_OK : status;
 }
 
 /* "order", "order.3", or NULL for all. */
@@ -247,6 +250,7 @@ static hl_status replay(rebuild *self)
     uint64_t last_ns = 0;
     options.reading = self->options->reading;
     options.reading.directory = self->directory;
+    options.reading.keys = self->keys;
     const hl_status status =
         hl_replay_by_plan(self->bus, &options, &self->plan, &report, &last_ns, self->error);
     self->report->events = report.events;
@@ -274,7 +278,11 @@ static hl_status finish(rebuild *self)
                                         has_events(self, one->shards[i].partition) &&
                                         is_wanted(self, one->shards[i].partition);
     aggregates->rebuilt_from = strdup(self->directory);
-    return aggregates->rebuilt_from != NULL && aggregates->unsettled != NULL
+    /* What it was read with, its snapshots are written with. */
+    const hl_journal_keys *const given = self->options->reading.keys;
+    aggregates->rebuilt_keys = given != NULL ? hl_crypt_keys_copy(given) : NULL;
+    return aggregates->rebuilt_from != NULL && aggregates->unsettled != NULL &&
+                   (given == NULL || aggregates->rebuilt_keys != NULL)
                ? HL_OK
                : hl_error_set(self->error, HL_NO_MEMORY, "rebuild: no memory");
 }
@@ -297,6 +305,9 @@ hl_status hl_bus_rebuild(hl_bus *bus, const hl_rebuild_options *options,
     hl_status status = check_options(&self);
     if (status == HL_OK)
         status = check_bus(&self);
+    self.keys = self.options->reading.keys;
+    if (status == HL_OK && self.keys == NULL)
+        status = hl_journals_keys(bus, &self.keys, error);
     if (status == HL_OK)
         status = load_all(&self);
     if (status == HL_OK)

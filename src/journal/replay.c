@@ -18,7 +18,7 @@
 #include "bus/dispatch.h"
 #include "fault/guard.h"
 #include "journal/adopt.h"
-#include "journal/crypt.h"
+#include "journal/journals.h"
 #include "journal/reader.h"
 
 /* What a handler has published, and the journal has not confirmed yet. */
@@ -40,8 +40,7 @@ typedef struct replay {
     hl_replay_report *report;
     hl_error *error;
     hl_journal_reader *reader;
-    hl_journal_keys *keys; /* of the bus, where the options name none */
-    hl_executor *turning;  /* whose partition's handlers run; NULL: none */
+    hl_executor *turning; /* whose partition's handlers run; NULL: none */
     hl_adoption names;
     outputs *queues;          /* by (from, to, priority) */
     uint64_t *last_sequences; /* by partition: what it will go on behind */
@@ -480,9 +479,7 @@ static hl_status open_reader(replay *self)
     hl_journal_reader_options reading = self->options->reading;
     hl_status status = HL_OK;
     if (reading.keys == NULL)
-        status = hl_crypt_keys_if_any(self->bus->config.journal_key_file, &self->keys, self->error);
-    if (self->keys != NULL)
-        reading.keys = self->keys;
+        status = hl_journals_keys(self->bus, &reading.keys, self->error);
     return status == HL_OK ? hl_journal_reader_open(&reading, &self->reader, self->error) : status;
 }
 
@@ -523,7 +520,6 @@ static void end(replay *self)
     hl_bus *const bus = self->bus;
     turn_as(self, NULL);
     hl_journal_reader_close(self->reader);
-    hl_journal_keys_free(self->keys);
     if (!self->has_begun)
         return;
     for (uint32_t i = 0; i < bus->partition_count; i++)

@@ -112,8 +112,8 @@ static hl_status find_needs(keeping *this)
     if (status == HL_DAMAGED && this->options->force)
         status = HL_OK;
     if (status == HL_OK)
-        status =
-            hl_snapshot_each(this->io, this->options->directory, add_snapshot, this, this->error);
+        status = hl_snapshot_each(this->io, this->options->directory, NULL, add_snapshot, this,
+                                  this->error);
     if (status == HL_OK)
         add_unsaved_states(this);
     return status;

@@ -7,30 +7,10 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "journal/durable_file.h"
 #include "journal/segment.h"
 
-#define MAGIC         "\x89HLS\r\n\x1a\n"
-#define VERSION       1u
-#define ENDING        ".hls"
-#define DIGITS        20 /* of the sequence in a file's name */
-#define POSITIONS_MAX 1024u
-
-typedef struct snapshot_head {
-    uint8_t magic[8];
-    uint32_t format; /* VERSION */
-    uint32_t version;
-    char name[HL_CURSOR_NAME_SIZE + 7];
-    uint64_t sequence;
-    uint64_t time_ns;
-    uint64_t size;
-    uint32_t positions;
-    uint32_t body_crc; /* CRC-32C of all behind this struct */
-    uint32_t reserved;
-    uint32_t crc; /* CRC-32C of this struct up to here */
-} snapshot_head;
-
-_Static_assert(sizeof(snapshot_head) == 128, "no hidden padding");
+#define ENDING ".hls"
+#define DIGITS 20 /* of the sequence in a file's name */
 
 static hl_status directory_of(const char *directory, char ret_path[HL_JOURNAL_PATH_SIZE],
                               hl_error *error)
@@ -67,33 +47,6 @@ static void format_file_name(char *ret_text, size_t size, const char *name, uint
 }
 
 /* ---- storing ---- */
-
-static uint8_t *encode(const hl_snapshot *snapshot, size_t *ret_size)
-{
-    const size_t positions_size = snapshot->positions_count * sizeof *snapshot->positions;
-    const size_t size = sizeof(snapshot_head) + positions_size + snapshot->size;
-    uint8_t *const bytes = malloc(size);
-    if (bytes == NULL)
-        return NULL;
-    snapshot_head head = {.format = VERSION,
-                          .version = snapshot->version,
-                          .sequence = snapshot->sequence,
-                          .time_ns = snapshot->time_ns,
-                          .size = snapshot->size,
-                          .positions = snapshot->positions_count};
-    memcpy(head.magic, MAGIC, sizeof head.magic);
-    strcpy(head.name, snapshot->name);
-    uint8_t *const body = bytes + sizeof head;
-    if (positions_size > 0)
-        memcpy(body, snapshot->positions, positions_size);
-    if (snapshot->size > 0)
-        memcpy(body + positions_size, snapshot->payload, snapshot->size);
-    head.body_crc = hl_crc32c(0, body, positions_size + snapshot->size);
-    head.crc = hl_crc32c(0, &head, offsetof(snapshot_head, crc));
-    memcpy(bytes, &head, sizeof head);
-    *ret_size = size;
-    return bytes;
-}
 
 typedef struct found {
     const char *name; /* NULL: any */
@@ -161,7 +114,7 @@ static void remove_old(const hl_io *io, const char *path, const char *name, uint
 }
 
 hl_status hl_snapshot_store(const hl_io *io, const char *directory, const hl_snapshot *snapshot,
-                            uint32_t keep, hl_error *error)
+                            const hl_journal_keys *keys, uint32_t keep, hl_error *error)
 {
     char path[HL_JOURNAL_PATH_SIZE], text[128];
     hl_status status = hl_cursor_check_name(snapshot->name, error);
@@ -169,24 +122,15 @@ hl_status hl_snapshot_store(const hl_io *io, const char *directory, const hl_sna
         status = directory_of(directory, path, error);
     if (status != HL_OK)
         return status;
-    if (keep < HL_SNAPSHOT_KEEP_MIN || snapshot->positions_count > POSITIONS_MAX ||
-        snapshot->size > HL_SNAPSHOT_SIZE_MAX)
-        return hl_error_set(error, HL_INVALID,
-                            "snapshot \"%s\": keeps %" PRIu32 ", %" PRIu32 " positions, %zu bytes; "
-                            "at least %u, at most %u and 4 GiB would be right",
-                            snapshot->name, keep, snapshot->positions_count, snapshot->size,
-                            HL_SNAPSHOT_KEEP_MIN, POSITIONS_MAX);
+    if (keep < HL_SNAPSHOT_KEEP_MIN)
+        return hl_error_set(error, HL_INVALID, "snapshot \"%s\": keeps %" PRIu32 ": use %u or more",
+                            snapshot->name, keep, HL_SNAPSHOT_KEEP_MIN);
     const int made = io->make_directory(io->context, path);
     const int synced = made < 0 ? 0 : io->sync_directory(io->context, directory);
     if (made < 0 || synced < 0)
         return hl_io_error(error, made < 0 ? made : synced, path, "make the directory");
-    size_t size = 0;
-    uint8_t *const bytes = encode(snapshot, &size);
-    if (bytes == NULL)
-        return hl_error_set(error, HL_NO_MEMORY, "snapshot \"%s\": out of memory", snapshot->name);
     format_file_name(text, sizeof text, snapshot->name, snapshot->sequence);
-    status = hl_durable_file_replace(io, path, text, bytes, size, error);
-    free(bytes);
+    status = hl_snapshot_file_write(io, path, text, snapshot, hl_crypt_newest(keys), error);
     if (status == HL_OK)
         remove_old(io, path, snapshot->name, keep);
     return status;
@@ -194,76 +138,9 @@ hl_status hl_snapshot_store(const hl_io *io, const char *directory, const hl_sna
 
 /* ---- loading ---- */
 
-static bool head_is_good(const snapshot_head *head, size_t size)
-{
-    return memcmp(head->magic, MAGIC, sizeof head->magic) == 0 &&
-           hl_crc32c(0, head, offsetof(snapshot_head, crc)) == head->crc &&
-           head->format == VERSION && head->positions <= POSITIONS_MAX &&
-           memchr(head->name, '\0', HL_CURSOR_NAME_SIZE) != NULL &&
-           head->size <= HL_SNAPSHOT_SIZE_MAX &&
-           size == sizeof *head + head->positions * sizeof(hl_cursor_position) + head->size;
-}
-
-hl_status hl_snapshot_decode(const void *bytes, size_t size, const char *place,
-                             hl_snapshot *ret_snapshot, hl_error *error)
-{
-    snapshot_head head;
-    if (size >= sizeof head)
-        memcpy(&head, bytes, sizeof head);
-    if (size < sizeof head || !head_is_good(&head, size))
-        return hl_error_set(error, HL_DAMAGED, "%s: no snapshot, or its head is damaged", place);
-    const uint8_t *const body = (const uint8_t *)bytes + sizeof head;
-    if (hl_crc32c(0, body, size - sizeof head) != head.body_crc)
-        return hl_error_set(error, HL_DAMAGED, "%s: the snapshot's CRC is wrong", place);
-    const size_t positions_size = head.positions * sizeof(hl_cursor_position);
-    hl_snapshot snapshot = {.sequence = head.sequence,
-                            .time_ns = head.time_ns,
-                            .version = head.version,
-                            .positions_count = head.positions,
-                            .positions = malloc(positions_size + 1),
-                            .payload = malloc((size_t)head.size + 1),
-                            .size = (size_t)head.size};
-    if (snapshot.positions == NULL || snapshot.payload == NULL) {
-        hl_snapshot_release(&snapshot);
-        return hl_error_set(error, HL_NO_MEMORY, "%s: out of memory", place);
-    }
-    strcpy(snapshot.name, head.name);
-    memcpy(snapshot.positions, body, positions_size);
-    for (uint32_t i = 0; i < head.positions; i++) {
-        hl_cursor_position *const position = &snapshot.positions[i];
-        position->partition[sizeof position->partition - 1] = '\0';
-    }
-    memcpy(snapshot.payload, body + positions_size, (size_t)head.size);
-    *ret_snapshot = snapshot;
-    return HL_OK;
-}
-
-void hl_snapshot_release(hl_snapshot *snapshot)
-{
-    free(snapshot->positions);
-    free(snapshot->payload);
-    snapshot->positions = NULL;
-    snapshot->payload = NULL;
-}
-
-static hl_status load_file(const hl_io *io, const char *path, hl_snapshot *ret_snapshot,
-                           hl_error *error)
-{
-    void *bytes = NULL;
-    size_t size = 0;
-    const size_t limit =
-        sizeof(snapshot_head) + POSITIONS_MAX * sizeof(hl_cursor_position) + HL_SNAPSHOT_SIZE_MAX;
-    hl_status status = hl_durable_file_read(io, path, limit, &bytes, &size, error);
-    if (status != HL_OK)
-        return status;
-    status = hl_snapshot_decode(bytes, size, path, ret_snapshot, error);
-    free(bytes);
-    return status;
-}
-
 hl_status hl_snapshot_load(const hl_io *io, const char *directory, const char *name,
-                           uint64_t sequence, uint64_t time_ns, hl_snapshot *ret_snapshot,
-                           uint32_t *ret_passed_over, hl_error *error)
+                           const hl_journal_keys *keys, uint64_t sequence, uint64_t time_ns,
+                           hl_snapshot *ret_snapshot, uint32_t *ret_passed_over, hl_error *error)
 {
     char path[HL_JOURNAL_PATH_SIZE], file[HL_JOURNAL_PATH_SIZE + 128], text[128];
     uint64_t *sequences = NULL;
@@ -283,8 +160,8 @@ hl_status hl_snapshot_load(const hl_io *io, const char *directory, const char *n
             continue;
         format_file_name(text, sizeof text, name, sequences[i]);
         snprintf(file, sizeof file, "%s/%s", path, text);
-        status = load_file(io, file, &snapshot, error);
-        if (status == HL_NO_MEMORY || status == HL_SYSTEM)
+        status = hl_snapshot_file_read(io, file, keys, &snapshot, error);
+        if (status != HL_OK && status != HL_DAMAGED && status != HL_NOT_FOUND)
             break;
         const bool another = status == HL_OK && (snapshot.sequence != sequences[i] ||
                                                  strcmp(snapshot.name, name) != 0);
@@ -311,6 +188,7 @@ hl_status hl_snapshot_load(const hl_io *io, const char *directory, const char *n
 typedef struct visiting {
     const hl_io *io;
     const char *path;
+    const hl_journal_keys *keys;
     hl_snapshot_visit visit;
     void *context;
     hl_error *error;
@@ -325,7 +203,7 @@ static int visit_one(void *argument, const char *text)
     if (!parse_file_name(text, name, &sequence))
         return 0;
     snprintf(file, sizeof file, "%s/%s", this->path, text);
-    hl_status status = load_file(this->io, file, &snapshot, this->error);
+    hl_status status = hl_snapshot_file_look(this->io, file, this->keys, &snapshot, this->error);
     if (status == HL_NOT_FOUND)
         return 0; /* removed just now */
     if (status != HL_OK && status != HL_DAMAGED)
@@ -335,11 +213,11 @@ static int visit_one(void *argument, const char *text)
     return (int)status;
 }
 
-hl_status hl_snapshot_each(const hl_io *io, const char *directory, hl_snapshot_visit visit,
-                           void *context, hl_error *error)
+hl_status hl_snapshot_each(const hl_io *io, const char *directory, const hl_journal_keys *keys,
+                           hl_snapshot_visit visit, void *context, hl_error *error)
 {
     char path[HL_JOURNAL_PATH_SIZE];
-    visiting this = {io, path, visit, context, error};
+    visiting this = {io, path, keys, visit, context, error};
     const hl_status status = directory_of(directory, path, error);
     if (status != HL_OK)
         return status;

@@ -86,6 +86,11 @@ hl_status hl_stream_next(hl_stream *stream, hl_stream_item *ret_item, hl_error *
 hl_status hl_stream_seek_sequence(hl_stream *stream, uint64_t sequence, hl_error *error);
 hl_status hl_stream_seek_time(hl_stream *stream, uint64_t time_ns, hl_error *error);
 
+/* Whether the keys are there of all segments from the one that holds `sequence` on (0: all). HL_OK,
+ * also where one cannot be opened for another reason: who comes to it says so; HL_NOT_ALLOWED,
+ * HL_UNSUPPORTED: hl_crypt_find; as hl_stream_list. Opens each; does not move the stream. */
+hl_status hl_stream_check_keys(hl_stream *stream, uint64_t sequence, hl_error *error);
+
 /* ---- Between stream.c, stream_segment.c and stream_seek.c. ---- */
 
 /* Reads the directory anew; what is known of segments is kept. */

@@ -198,6 +198,26 @@ hl_status hl_stream_seek_sequence(hl_stream *stream, uint64_t sequence, hl_error
     return status;
 }
 
+hl_status hl_stream_check_keys(hl_stream *stream, uint64_t sequence, hl_error *error)
+{
+    const hl_io *const io = stream->io;
+    hl_status status = hl_stream_list(stream, error);
+    for (size_t i = segment_of_sequence(stream, sequence);
+         status == HL_OK && i < stream->segment_count; i++) {
+        char path[HL_JOURNAL_PATH_SIZE];
+        hl_error why = {0};
+        status = hl_segment_path(stream->directory, stream->segments[i].name, path, error);
+        if (status != HL_OK)
+            break;
+        const hl_io_file file = io->open(io->context, path, HL_IO_READ);
+        if (file >= 0)
+            io->close(io->context, file);
+        else if (hl_packed_io_take_error(stream->packed, &why) && hl_crypt_is_locked(why.status))
+            status = hl_error_set(error, why.status, "%s", why.text);
+    }
+    return status;
+}
+
 /* Reads what a finished segment's footer says of its times. */
 static void peek(hl_stream *stream, hl_stream_segment *segment)
 {

@@ -16,6 +16,7 @@ typedef struct verification {
     const hl_io *io;
     hl_packed_io *packed;
     const hl_io *unpacked;
+    const hl_journal_keys *keys;
     const hl_verify_visitor *visitor;
     uint64_t damages;
     hl_verified_partition *partition; /* the one looked at */
@@ -192,9 +193,13 @@ static hl_status verify_partition(verification *this, const hl_partition_directo
 
 static hl_status see_snapshot(void *context, const char *path, const hl_snapshot *snapshot)
 {
+    const verification *const this = context;
+    const hl_crypt_key *key; /* that it was looked at with, where it is there */
     if (snapshot == NULL)
         tell_about(context, path, "the snapshot is damaged");
-    return HL_OK;
+    return snapshot == NULL || snapshot->key_id == 0
+               ? HL_OK
+               : hl_crypt_find(this->keys, snapshot->key_id, path, &key, this->error);
 }
 
 static int see_cursor(void *argument, const char *name)
@@ -218,7 +223,8 @@ static hl_status verify_the_rest(verification *this)
     hl_audit_findings audit = {0};
     snprintf(path, sizeof path, "%s/" HL_CURSOR_DIRECTORY, this->directory);
     this->io->list(this->io->context, path, see_cursor, this);
-    hl_status status = hl_snapshot_each(this->io, this->directory, see_snapshot, this, this->error);
+    hl_status status =
+        hl_snapshot_each(this->io, this->directory, this->keys, see_snapshot, this, this->error);
     if (status == HL_OK)
         status = hl_audit_verify(this->io, this->directory, &audit, this->error);
     if (audit.bad_lines > 0) {
@@ -237,7 +243,7 @@ hl_status hl_journal_verify(const hl_io *io, const hl_verify_options *options,
 {
     hl_partition_directory *names = NULL;
     size_t count = 0;
-    verification this = {.io = io, .visitor = visitor, .error = error};
+    verification this = {.io = io, .visitor = visitor, .keys = options->keys, .error = error};
     if (strlen(options->directory) >= sizeof this.directory - HL_PARTITION_DIRECTORY_SIZE)
         return hl_error_set(error, HL_INVALID, "%.200s...: the path is longer than %u bytes",
                             options->directory, HL_JOURNAL_PATH_SIZE);

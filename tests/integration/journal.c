@@ -312,18 +312,24 @@ static hl_status add_up(void *state, const hl_event *event, hl_publisher *out, v
 }
 
 /* Of one tally in a table: size, count, key, and the tally. */
-static hl_status check_snapshot(void *context, const char *path, const hl_snapshot *snapshot)
+static hl_status check_snapshot(void *context, const char *path, const hl_snapshot *looked_at)
 {
     uint64_t *const checked = context;
     tally of;
-    cr_assert_not_null(snapshot, "%s is not whole", path);
-    if (strcmp(snapshot->name, "trades") != 0 && strcmp(snapshot->name, "orders") != 0)
+    hl_snapshot snapshot;
+    cr_assert_not_null(looked_at, "%s is not whole", path);
+    if (strcmp(looked_at->name, "trades") != 0 && strcmp(looked_at->name, "orders") != 0)
         return HL_OK; /* last values: there are none */
-    cr_assert_eq(snapshot->size, 4 + 4 + 8 + sizeof of);
-    memcpy(&of, (const char *)snapshot->payload + 16, sizeof of);
-    cr_assert_eq(of.count, snapshot->sequence, "%lu events in %s", of.count, path);
+    const hl_status status = hl_snapshot_file_read(hl_io_posix(), path, NULL, &snapshot, NULL);
+    if (status == HL_NOT_FOUND)
+        return HL_OK; /* a newer one has just taken its place */
+    cr_assert_eq(status, HL_OK, "%s", path);
+    cr_assert_eq(snapshot.size, 4 + 4 + 8 + sizeof of);
+    memcpy(&of, (const char *)snapshot.payload + 16, sizeof of);
+    hl_snapshot_release(&snapshot);
+    cr_assert_eq(of.count, snapshot.sequence, "%lu events in %s", of.count, path);
     /* Trades are 0, 1, 2, ...; what waited for room became an order later than others. */
-    if (snapshot->name[0] == 't')
+    if (snapshot.name[0] == 't')
         cr_assert_eq(of.sum, of.count * (of.count - 1) / 2, "%s", path);
     ++*checked;
     return HL_OK;
@@ -364,7 +370,7 @@ static uint64_t check_all_snapshots(void)
 {
     hl_error error = {.text = ""};
     uint64_t checked = 0;
-    cr_assert_eq(hl_snapshot_each(hl_io_posix(), directory, check_snapshot, &checked, &error),
+    cr_assert_eq(hl_snapshot_each(hl_io_posix(), directory, NULL, check_snapshot, &checked, &error),
                  HL_OK, "%s", error.text);
     return checked;
 }

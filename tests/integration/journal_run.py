@@ -346,10 +346,46 @@ class Recover(Recovery):
         done = hotlane("run", *options, "--limit", "15000", expected=1)
         self.assertIn("what its aggregates were is not to be known", done.stderr)
 
+    def keys(self, *digits):
+        """The option that names a file of these keys, the newest first."""
+        keys = self.folder / ("keys-" + "-".join(digits))
+        keys.write_text("".join(two * 32 + "\n" for two in digits))
+        return ["--key-file", str(keys)]
+
+    def test_with_a_key_snapshots_are_encrypted_and_needed(self):
+        options = ["--journal", self.journal, "--deterministic", "--recover"]
+        old, both, new = self.keys("5a"), self.keys("6b", "5a"), self.keys("6b")
+        first = subprocess.run([HOTLANE, "run", *options, "--limit", "5000", *old, "--json"],
+                               capture_output=True, text=True, check=False)
+        if "without libsodium" in first.stderr:
+            self.skipTest(first.stderr)
+        self.assertEqual(first.returncode, 0, first.stderr)
+        before = self.snapshots()
+        self.assertTrue(all(one["whole"] and one["key_id"] for one in before), before)
+        # Without its key, or with another, nothing is rebuilt as if they were damaged.
+        for wrong, sentence in (([], "no key was given"), (new, "none of the keys")):
+            for refused in (["run", *options, "--limit", "5000", *wrong],
+                            ["journal", "snapshot", "--rebuild", *wrong, self.journal],
+                            ["journal", "verify", *wrong, self.journal]):
+                done = hotlane(*refused, expected=1)
+                self.assertIn(".hls: encrypted with key " + before[0]["key_id"], done.stderr)
+                self.assertIn(sentence, done.stderr)
+        # The key is changed: what is there is read with the old one, what is new has the new one.
+        last = report(*options, "--limit", "10000", *both)
+        self.assert_same(self.of_journal("snapshot", "--rebuild", *both),
+                         self.of_journal("replay", "--pipeline", "--speed", "max"))
+        used = {one["key_id"] for one in self.snapshots()}
+        self.assertEqual(len(used), 2, used)
+        # Made from outside they are encrypted as well.
+        shutil.rmtree(self.folder / "journal" / "snapshots.d")
+        self.assert_same(self.of_journal("snapshot", "--make", *new), last)
+        made = {one["key_id"] for one in self.snapshots()}
+        self.assertEqual(made, used - {before[0]["key_id"]})
+        self.assertIn(made.pop(), hotlane("journal", "snapshot", self.journal).stdout)
+        self.assert_same(report(*options, "--limit", "10000", *new), last)
+
     def test_from_encrypted_segments_with_their_key_alone(self):
-        keys = self.folder / "keys"
-        keys.write_text("5a" * 32 + "\n")
-        with_keys = ["--key-file", str(keys)]
+        with_keys = self.keys("5a")
         options = ["--journal", self.journal, "--deterministic", "--recover"]
         report(*options, "--limit", "5000")
         last = report(*options, "--limit", "10000")

@@ -425,8 +425,8 @@ static uint32_t count_snapshots(void)
 {
     uint32_t count = 0;
     hl_error error = {.text = ""};
-    cr_assert_eq(hl_snapshot_each(hl_io_posix(), directory, count_one, &count, &error), HL_OK, "%s",
-                 error.text);
+    cr_assert_eq(hl_snapshot_each(hl_io_posix(), directory, NULL, count_one, &count, &error), HL_OK,
+                 "%s", error.text);
     return count;
 }
 

@@ -455,38 +455,130 @@ static hl_status note_hand_over(const hl_event *event, hl_publisher *out, void *
     return HL_OK;
 }
 
-Test(handover, without_the_key_it_waits_and_says_why)
+/* A bus whose sealed segments are encrypted with a key that it has not, and its first 2500 events.
+ */
+static hl_bus *start_locked_out(char key, const char *own_keys)
 {
-    hl_journal_keys *const keys = write_key('b');
+    hl_journal_keys *const keys = write_key(key);
+    key_file = own_keys;
     hl_bus *const bus = start();
     cr_assert_eq(hl_subscribe(bus, "system.hand_over", note_hand_over, NULL, NULL, NULL), HL_OK);
     publish_slowly(bus, "market_data.trade", 1, 2500);
     pack_sealed(false, keys);
     hl_journal_keys_free(keys);
-    const hl_subscription_options options = options_from(HL_FROM_START);
-    hl_subscription *const late = subscribe(bus, "market_data.>", &seen, &options);
+    return bus;
+}
+
+static void assert_refused(hl_bus *bus, const char *pattern, const hl_subscription_options *options,
+                           hl_status status, const char *text)
+{
+    cr_assert_eq(hl_subscribe(bus, pattern, record, &seen, options, NULL), status);
+    assert_sentence(bus, status, text);
+}
+
+Test(handover, without_the_key_the_call_is_refused)
+{
+    hl_bus *const bus = start_locked_out('b', NULL);
+    hl_subscription_options options = options_from(HL_FROM_START);
+    assert_refused(bus, "market_data.>", &options, HL_NOT_ALLOWED, "no key was given");
     settle(bus);
-    cr_assert(stats_of(late).catching_up);
     cr_assert_eq(seen.count, 0);
-    cr_assert_not_null(strstr(told, "key"), "%s", told);
+    cr_assert_eq(*told, '\0', "%s", told);
+    /* What is not encrypted can be had all the same. */
+    options.past.from = HL_FROM_POSITIONS;
+    const hl_position end = {.partition = 0, .after_sequence = 2499};
+    options.past.positions = &end;
+    options.past.position_count = 1;
+    subscribe(bus, "market_data.>", &seen, &options);
+    settle(bus);
+    cr_assert_eq(seen.count, 1);
     assert_conserved(bus);
     manual_stop(bus);
 }
 
-Test(handover, a_key_file_that_is_none_is_refused_before_the_bus_is_made)
+Test(handover, with_another_key_the_call_is_refused)
+{
+    char other[sizeof key_path + 8];
+    hl_journal_keys_free(write_key('d'));
+    snprintf(other, sizeof other, "%s-other", key_path);
+    cr_assert_eq(rename(key_path, other), 0);
+    hl_bus *const bus = start_locked_out('b', other);
+    const hl_subscription_options options = options_from(HL_FROM_START);
+    assert_refused(bus, "market_data.>", &options, HL_NOT_ALLOWED, "none of the keys");
+    manual_stop(bus);
+}
+
+Test(handover, of_what_was_encrypted_meanwhile_without_the_key_it_waits_and_says_why)
+{
+    hl_journal_keys *const keys = write_key('b');
+    hl_bus *const bus = start();
+    cr_assert_eq(hl_subscribe(bus, "system.hand_over", note_hand_over, NULL, NULL, NULL), HL_OK);
+    publish_slowly(bus, "market_data.trade", 1, 2500);
+    const hl_subscription_options options = options_from(HL_FROM_START);
+    hl_subscription *const late = subscribe(bus, "market_data.>", &seen, &options);
+    cr_assert_eq(*stats_of(late).waits_for, '\0');
+    pack_sealed(false, keys);
+    hl_journal_keys_free(keys);
+    settle(bus);
+    cr_assert(stats_of(late).catching_up);
+    cr_assert_eq(seen.count, 0);
+    cr_assert_not_null(strstr(told, "encrypted with key"), "%s", told);
+    cr_assert_str_eq(stats_of(late).waits_for, told);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+Test(handover, a_segment_that_is_away_is_waited_for_and_no_longer_when_it_is_back)
+{
+    char path[2 * TEMPORARY_DIRECTORY_SIZE], away[sizeof path + 8];
+    hl_bus *const bus = start();
+    publish_slowly(bus, "market_data.trade", 1, 2500);
+    const hl_subscription_options options = options_from(HL_FROM_START);
+    hl_subscription *const late = subscribe(bus, "market_data.>", &seen, &options);
+    snprintf(path, sizeof path, "%s/market_data", directory);
+    snprintf(away, sizeof away, "%s-away", path);
+    cr_assert_eq(rename(path, away), 0);
+    settle(bus);
+    cr_assert(stats_of(late).catching_up);
+    cr_assert_not_null(strstr(stats_of(late).waits_for, path), "%s", stats_of(late).waits_for);
+    cr_assert_eq(rename(away, path), 0);
+    for (int i = 0; i < 20 && seen.count < 2500; i++)
+        settle(bus);
+    cr_assert_eq(seen.count, 2500);
+    cr_assert_eq(*stats_of(late).waits_for, '\0', "%s", stats_of(late).waits_for);
+    assert_conserved(bus);
+    manual_stop(bus);
+}
+
+/* Whatever the bus would read with it, or none of it. */
+static void assert_key_file_is_refused(const char *path, const char *journal_dir, uint32_t workers)
 {
     hl_config config = manual_config();
     hl_bus *bus = NULL;
     hl_error error = {.text = ""};
     memcpy(domains, manual_domains, sizeof manual_domains);
-    domains[MANUAL_MARKET_DATA].durability = HL_DURABILITY_ASYNC;
-    hl_journal_keys_free(write_key('c')); /* skips where there is no encryption */
+    if (journal_dir != NULL)
+        domains[MANUAL_MARKET_DATA].durability = HL_DURABILITY_ASYNC;
     config.domains = domains;
-    config.journal_dir = directory;
-    config.journal_key_file = "/nowhere/keys";
-    config.max_workers = config.min_workers = 2;
-    cr_assert_eq(hl_bus_create(&config, &bus, &error), HL_SYSTEM);
-    cr_assert_not_null(strstr(error.text, "/nowhere/keys"), "%s", error.text);
+    config.journal_dir = journal_dir;
+    config.journal_key_file = path;
+    config.max_workers = config.min_workers = workers;
+    cr_assert_eq(hl_bus_create(&config, &bus, &error), HL_INVALID);
+    cr_assert_eq(strncmp(error.text, "journal_key_file: ", 18), 0, "%s", error.text);
+    cr_assert_not_null(strstr(error.text, path), "%s", error.text);
+}
+
+Test(handover, a_key_file_that_is_none_is_refused_before_the_bus_is_made)
+{
+    hl_journal_keys_free(write_key('c')); /* skips where there is no encryption */
+    for (uint32_t workers = 0; workers <= 2; workers += 2) {
+        assert_key_file_is_refused("/nowhere/keys", directory, workers);
+        assert_key_file_is_refused("/nowhere/keys", NULL, workers);
+    }
+    FILE *const file = fopen(key_path, "a");
+    fputs("\nnot a key\n", file);
+    fclose(file);
+    assert_key_file_is_refused(key_path, directory, 0);
 }
 
 /* ---- ends ---- */
@@ -546,13 +638,6 @@ Test(handover, a_bus_that_was_never_started_lets_it_go)
 }
 
 /* ---- what is refused ---- */
-
-static void assert_refused(hl_bus *bus, const char *pattern, const hl_subscription_options *options,
-                           hl_status status, const char *text)
-{
-    cr_assert_eq(hl_subscribe(bus, pattern, record, &seen, options, NULL), status);
-    assert_sentence(bus, status, text);
-}
 
 Test(handover, bad_wishes_are_refused_with_a_sentence)
 {

@@ -180,7 +180,7 @@ Test(retention, what_the_oldest_snapshot_needs_stays)
         hl_cursor_position position = {.partition = "order", .next_sequence = sequence + 1};
         const hl_snapshot snapshot = {
             .name = "book", .sequence = sequence, .positions = &position, .positions_count = 1};
-        cr_assert_eq(hl_snapshot_store(hl_io_posix(), directory, &snapshot, 2, NULL), HL_OK);
+        cr_assert_eq(hl_snapshot_store(hl_io_posix(), directory, &snapshot, NULL, 2, NULL), HL_OK);
     }
     apply((hl_retention_options){.keep_bytes = 1}, &seen);
     cr_assert_eq(seen.held, 1);
@@ -273,7 +273,7 @@ Test(retention, a_state_without_a_snapshot_needs_all)
     hl_cursor_position position = {.partition = "order", .next_sequence = 3001};
     const hl_snapshot snapshot = {
         .name = "book", .sequence = 3000, .positions = &position, .positions_count = 1};
-    cr_assert_eq(hl_snapshot_store(hl_io_posix(), directory, &snapshot, 2, NULL), HL_OK);
+    cr_assert_eq(hl_snapshot_store(hl_io_posix(), directory, &snapshot, NULL, 2, NULL), HL_OK);
     apply(due, &seen);
     cr_assert_gt(seen.removed, 0);
     cr_assert_str_eq(seen.detail, "snapshot book");

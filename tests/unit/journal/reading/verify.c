@@ -253,7 +253,7 @@ Test(verify, damaged_cursors_snapshots_and_audit_lines_are_found)
     const hl_io *const io = hl_io_posix();
     written_journal(directory, &options);
     cr_assert_eq(hl_cursor_store(io, directory, "bridge", &position, 1, NULL), HL_OK);
-    cr_assert_eq(hl_snapshot_store(io, directory, &snapshot, 2, NULL), HL_OK);
+    cr_assert_eq(hl_snapshot_store(io, directory, &snapshot, NULL, 2, NULL), HL_OK);
     cr_assert_eq(hl_audit_add(io, directory, "open", "for a test", NULL), HL_OK);
     cr_assert_eq(hl_audit_add(io, directory, "open", "once more", NULL), HL_OK);
     cr_assert_eq(verify(&total), 0);
