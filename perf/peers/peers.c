@@ -7,15 +7,16 @@
 #include "perf/peers/disruptor.h"
 #include "perf/peers/queues.h"
 
-#define HOTLANE    "hotlane"
-#define BUS_CASE   "bus_128_single"
-#define BARE_CASE  "spsc_128_4096_single" /* whose figures of the peers stand beside the bus */
-#define LOOKS      7u                     /* for a queue's best pauses: of a measurement's time */
-#define LOOK_PART  0.2
-#define LOOK_MIN_S 0.01
-#define P99_UNIT   "ns_p99"
-#define P99_SUFFIX "_p99"
-#define WARM_UP_S  1.0 /* until a virtual machine has compiled what is hot */
+#define HOTLANE      "hotlane"
+#define BUS_CASE     "bus_128_single"
+#define BARE_CASE    "spsc_128_4096_single" /* whose figures of the peers stand beside the bus */
+#define LOOKS        7u                     /* for a queue's best pauses: of a measurement's time */
+#define LOOK_PART    0.07
+#define LOOK_MIN_S   0.005
+#define LOOK_REPEATS 3u
+#define P99_UNIT     "ns_p99"
+#define P99_SUFFIX   "_p99"
+#define WARM_UP_S    1.0 /* until a virtual machine has compiled what is hot */
 
 #ifdef PEER_HAVE_RTE
 #define RTE(queue) &(queue)
@@ -126,7 +127,8 @@ static hl_status measure_once(const peer_task *task, const peer_work *work, doub
 static hl_status measure(void *context, double *ret_values, hl_error *error)
 {
     const peer_task *const task = context;
-    ret_values[PAUSES] = task->work.pauses;
+    ret_values[PAUSES] =
+        task->disruptor == NULL ? (double)task->work.pauses : NAN; /* it has its own way */
     const hl_status status = measure_once(task, &task->work, ret_values, error);
     if (status == HL_OK && !task->peer->any_order && ret_values[PEER_DISORDERED] != 0)
         return hl_error_set(error, HL_NOT_CONSERVED, "%.0f messages came out of order",
@@ -141,27 +143,48 @@ static hl_status measure_bus(void *context, double *ret_values, hl_error *error)
     return perf_bus_measure_single(task->run, ret_values, error);
 }
 
-/* How long this queue best pauses between two tries here: one short look at each. */
+/* A short look at a queue with so many pauses. */
+typedef struct pause_look {
+    const peer_task *task;
+    peer_work work;
+} pause_look;
+
+static hl_status measure_look(void *context, double *ret_figure, hl_error *error)
+{
+    const pause_look *const look = context;
+    double values[PEER_VALUES];
+    const hl_status status = peer_measure(look->task->queue, &look->work, values, error);
+    *ret_figure = values[PEER_FIGURE];
+    return status;
+}
+
+/* How long this queue best pauses between two tries here: a few short looks at each, in turn and at
+ * one pace of the machine, or the pace would choose. */
 static hl_status find_best_pauses(peer_task *task, hl_error *error)
 {
     static const uint32_t pauses[LOOKS] = {0, 1, 4, 16, 64, 256, 1024};
-    const bool lower_is_better = task->work.shape == PEER_ROUND_TRIP;
-    peer_work look = task->work;
-    look.seconds *= LOOK_PART;
-    if (look.seconds < LOOK_MIN_S)
-        look.seconds = LOOK_MIN_S;
-    double best = lower_is_better ? INFINITY : 0;
+    pause_look looks[LOOKS];
+    perf_case cases[LOOKS];
+    perf_summary figures[LOOKS];
     for (uint32_t i = 0; i < LOOKS; i++) {
-        double values[PEER_VALUES];
-        look.pauses = pauses[i];
-        const hl_status status = peer_measure(task->queue, &look, values, error);
-        if (status != HL_OK)
-            return status;
-        if (lower_is_better ? values[PEER_FIGURE] < best : values[PEER_FIGURE] > best) {
-            best = values[PEER_FIGURE];
-            task->work.pauses = pauses[i];
-        }
+        looks[i] = (pause_look){task, task->work};
+        looks[i].work.pauses = pauses[i];
+        looks[i].work.seconds = fmax(task->work.seconds * LOOK_PART, LOOK_MIN_S);
+        cases[i] = (perf_case){"a look", measure_look, &looks[i], 1, &figures[i]};
     }
+    perf_floor_work floor = {.timer = task->work.timer, .cores = task->work.cores};
+    perf_pace pace = {.probe = perf_floor_look, .context = &floor};
+    const hl_status status =
+        perf_repeat_at_one_pace(cases, LOOKS, LOOK_REPEATS, &pace, NULL, error);
+    if (status != HL_OK)
+        return status;
+    const bool lower_is_better = task->work.shape == PEER_ROUND_TRIP;
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < LOOKS; i++)
+        if (lower_is_better ? figures[i].median < figures[best].median
+                            : figures[i].median > figures[best].median)
+            best = i;
+    task->work.pauses = pauses[best];
     return HL_OK;
 }
 
@@ -325,36 +348,72 @@ static void visit_peers(const perf_result *result, const perf_row *ours,
     }
 }
 
+/* What else is shown of a queue: rows CASE.QUEUE.METRIC. */
+static const char *const shown_metrics[] = {"full", "empty", "pauses"};
+#define SHOWN (sizeof shown_metrics / sizeof *shown_metrics)
+
+/* The median of such a row beside this one; NAN: there is none. */
+static double metric_of(const perf_result *result, const perf_row *row, const char *metric)
+{
+    const size_t length = strlen(row->name);
+    for (uint32_t i = 0; i < result->row_count; i++) {
+        const char *const name = result->rows[i].name;
+        if (strncmp(name, row->name, length) == 0 && name[length] == '.' &&
+            strcmp(name + length + 1, metric) == 0)
+            return result->rows[i].figure.median;
+    }
+    return NAN;
+}
+
+/* Where a visit to the peers' rows writes to. */
+typedef struct peer_print {
+    const perf_result *result;
+    FILE *stream;
+} peer_print;
+
+static void print_queue(const peer_print *to, const perf_row *row, const char *queue, double ratio)
+{
+    char figure[24], low[24], high[24];
+    perf_figure_text(row->figure.median, row->unit, figure, sizeof figure);
+    perf_figure_text(row->figure.min, row->unit, low, sizeof low);
+    perf_figure_text(row->figure.max, row->unit, high, sizeof high);
+    fprintf(to->stream, "    %-28s %12s %12s %12s", queue, figure, low, high);
+    if (isnan(ratio))
+        fprintf(to->stream, " %9s", "");
+    else
+        fprintf(to->stream, " %9.2f", ratio);
+    for (size_t i = 0; i < SHOWN; i++) {
+        const double seen = metric_of(to->result, row, shown_metrics[i]);
+        if (isnan(seen))
+            fprintf(to->stream, " %7s", "-");
+        else
+            fprintf(to->stream, " %7.0f", seen);
+    }
+    fputc('\n', to->stream);
+}
+
 static void print_peer(const perf_row *ours, const perf_row *theirs, const char *peer,
                        void *context)
 {
-    FILE *const stream = context;
-    char figure[24], low[24], high[24];
-    perf_figure_text(theirs->figure.median, theirs->unit, figure, sizeof figure);
-    perf_figure_text(theirs->figure.min, theirs->unit, low, sizeof low);
-    perf_figure_text(theirs->figure.max, theirs->unit, high, sizeof high);
-    fprintf(stream, "    %-28s %12s %12s %12s %9.2f\n", peer, figure, low, high,
-            ours->figure.median / theirs->figure.median);
+    print_queue(context, theirs, peer, ours->figure.median / theirs->figure.median);
 }
 
 static void print_case(const perf_result *result, const perf_row *ours, size_t case_length,
                        FILE *stream)
 {
-    char figure[24], low[24], high[24];
-    perf_figure_text(ours->figure.median, ours->unit, figure, sizeof figure);
-    perf_figure_text(ours->figure.min, ours->unit, low, sizeof low);
-    perf_figure_text(ours->figure.max, ours->unit, high, sizeof high);
+    peer_print to = {result, stream};
     fprintf(stream, "  %.*s, %s (%s is better)\n", (int)case_length, ours->name, ours->unit,
             ours->lower_is_better ? "less" : "more");
-    fprintf(stream, "    %-28s %12s %12s %12s\n", HOTLANE, figure, low, high);
-    visit_peers(result, ours, print_peer, stream);
+    print_queue(&to, ours, HOTLANE, NAN);
+    visit_peers(result, ours, print_peer, &to);
 }
 
 void perf_peers_print(const perf_result *result, FILE *stream)
 {
     perf_environment_print(&result->environment, stream);
     perf_floor_print(&result->floor, stream);
-    fprintf(stream, "  %-30s %12s %12s %12s %9s\n", "", "median", "min", "max", "hotlane/");
+    fprintf(stream, "  %-30s %12s %12s %12s %9s %7s %7s %7s\n", "", "median", "min", "max",
+            "hotlane/", "full %", "empty %", "pauses");
     for (uint32_t i = 0; i < result->row_count; i++) {
         size_t case_length;
         if (is_ours(&result->rows[i], &case_length))
@@ -368,13 +427,50 @@ void perf_peers_print(const perf_result *result, FILE *stream)
 
 /* ---- JSON ---- */
 
+/* A row of JSON, and the result it is of. */
+typedef struct peer_row {
+    const perf_result *result;
+    json_t *object;
+} peer_row;
+
+static void add_metrics(const peer_row *to, const perf_row *row, const char *queue)
+{
+    for (size_t i = 0; i < SHOWN; i++) {
+        const double seen = metric_of(to->result, row, shown_metrics[i]);
+        if (!isnan(seen))
+            json_object_set_new(json_object_get(to->object, shown_metrics[i]), queue,
+                                json_real(seen));
+    }
+}
+
 static void add_peer(const perf_row *ours, const perf_row *theirs, const char *peer, void *context)
 {
     (void)ours;
-    json_t *const row = context;
-    json_object_set_new(json_object_get(row, "peers"), peer, json_real(theirs->figure.median));
-    json_object_set_new(json_object_get(row, "peers_min"), peer, json_real(theirs->figure.min));
-    json_object_set_new(json_object_get(row, "peers_max"), peer, json_real(theirs->figure.max));
+    const peer_row *const to = context;
+    json_object_set_new(json_object_get(to->object, "peers"), peer,
+                        json_real(theirs->figure.median));
+    json_object_set_new(json_object_get(to->object, "peers_min"), peer,
+                        json_real(theirs->figure.min));
+    json_object_set_new(json_object_get(to->object, "peers_max"), peer,
+                        json_real(theirs->figure.max));
+    add_metrics(to, theirs, peer);
+}
+
+static json_t *row_json(const perf_result *result, const perf_row *ours, size_t case_length)
+{
+    /* Its tail has a name of its own: whoever reads rows by their case gets the median. */
+    char name[sizeof ours->name + sizeof P99_SUFFIX];
+    snprintf(name, sizeof name, "%.*s%s", (int)case_length, ours->name,
+             strcmp(ours->unit, P99_UNIT) == 0 ? P99_SUFFIX : "");
+    peer_row row = {result, json_pack("{s:s, s:s, s:f, s:f, s:f, s:{}, s:{}, s:{}}", "case", name,
+                                      "unit", ours->unit, "hotlane", ours->figure.median,
+                                      "hotlane_min", ours->figure.min, "hotlane_max",
+                                      ours->figure.max, "peers", "peers_min", "peers_max")};
+    for (size_t i = 0; i < SHOWN; i++)
+        json_object_set_new(row.object, shown_metrics[i], json_object());
+    add_metrics(&row, ours, HOTLANE);
+    visit_peers(result, ours, add_peer, &row);
+    return row.object;
 }
 
 json_t *perf_peers_json(const perf_result *result)
@@ -383,18 +479,8 @@ json_t *perf_peers_json(const perf_result *result)
     for (uint32_t i = 0; i < result->row_count; i++) {
         const perf_row *const ours = &result->rows[i];
         size_t case_length;
-        if (!is_ours(ours, &case_length))
-            continue;
-        /* Its tail has a name of its own: whoever reads rows by their case gets the median. */
-        char name[sizeof ours->name + sizeof P99_SUFFIX];
-        snprintf(name, sizeof name, "%.*s%s", (int)case_length, ours->name,
-                 strcmp(ours->unit, P99_UNIT) == 0 ? P99_SUFFIX : "");
-        json_t *const row =
-            json_pack("{s:s, s:s, s:f, s:f, s:f, s:{}, s:{}, s:{}}", "case", name, "unit",
-                      ours->unit, "hotlane", ours->figure.median, "hotlane_min", ours->figure.min,
-                      "hotlane_max", ours->figure.max, "peers", "peers_min", "peers_max");
-        visit_peers(result, ours, add_peer, row);
-        json_array_append_new(rows, row);
+        if (is_ours(ours, &case_length))
+            json_array_append_new(rows, row_json(result, ours, case_length));
     }
     return json_pack("{s:s, s:o, s:o, s:O, s:o}", "scenario", result->scenario, "environment",
                      perf_environment_json(&result->environment), "floor",

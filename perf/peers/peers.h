@@ -25,8 +25,9 @@ void perf_peers_print(const perf_result *result, FILE *stream);
 /*
  * {"scenario": "peers", "environment": {...}, "floor": {...}, "notes": ["..."], "rows": [{"case",
  * "unit", "hotlane": median, "hotlane_min", "hotlane_max", "peers": {NAME: median, ...},
- * "peers_min": {...}, "peers_max": {...}}]}. Cases are unique: a round trip's p99 is one of its
- * own, CASE_p99. A new object; the caller's.
+ * "peers_min": {...}, "peers_max": {...}, "full": {NAME: per cent of the producers' time, ...},
+ * "empty": {... of the consumer's}, "pauses": {... between two tries}}]}. Cases are unique: a round
+ * trip's p99 is one of its own, CASE_p99. A new object; the caller's.
  */
 json_t *perf_peers_json(const perf_result *result);
 

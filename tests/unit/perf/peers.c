@@ -217,6 +217,8 @@ Test(peers, a_row_of_json_has_ours_and_theirs)
     cr_assert_eq(figure(row, "hotlane_min"), 99);
     cr_assert_eq(figure(row, "hotlane_max"), 102);
     cr_assert_eq(ck_ring_of(row), 20);
+    cr_assert_eq(figure(json_object_get(row, "full"), "hotlane"), 50);
+    cr_assert_null(json_object_get(json_object_get(row, "full"), "ck_ring"));
     cr_assert_not_null(json_object_get(object, "environment"));
     cr_assert_not_null(json_object_get(object, "floor"));
     json_decref(object);
