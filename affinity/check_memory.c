@@ -346,8 +346,8 @@ static const hl_check checks[] = {
      "LimitMEMLOCK=infinity in the service's unit (ulimit -l unlimited)", "mlock(2)", true,
      look_memlock},
     {"shm", "/dev/shm", "tmpfs with 64 MiB free",
-     "The statistics of a running bus lie there for others to read; a full one kills the writer "
-     "(SIGBUS).",
+     "hotlane keeps nothing there; an application whose handlers write to shared memory is killed "
+     "(SIGBUS) when it is full.",
      "mount -o remount,size=1G /dev/shm (docker: --shm-size=1g)", "shm_overview(7)", true,
      look_shm},
     {"remove-ipc", "logind removes shared memory", "no",

@@ -193,7 +193,7 @@ static const hl_check checks[] = {
      "A hot thread that shares its core waits for the other one; one that spins there takes the "
      "core away from it.",
      "give the process more cores, use fewer shards, or place by hand (lcores)",
-     "DESIGN, threads and placement", false, look_plan},
+     "docs/topology.md, The plan", false, look_plan},
     {"shared-l3", "partitions share an L3", "one L3, where one has room",
      "An event that passes between cores of one L3 takes 20 to 60 ns a line; across L3s two to "
      "four times that.",
