@@ -3,8 +3,8 @@
 #include "flow/control.h"
 #include "flow/scaling.h"
 #include "health/healths.h"
-#include "journal/capture.h"
 #include "journal/journals.h"
+#include "journal/taker.h"
 
 /* Which parts hang in a bus, in the order in which they are made and called; health looks at the
  * others, behind them. */

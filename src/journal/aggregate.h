@@ -52,7 +52,7 @@ typedef struct hl_captures hl_captures;
 struct hl_aggregates {
     hl_aggregate *first, **last;
     uint32_t last_values;          /* domains whose last values have an aggregate (last_values.h) */
-    hl_captures *captures;         /* capture.h; NULL: not made yet */
+    hl_captures *captures;         /* taker.h; NULL: not made yet */
     uint64_t rebuilt_ns;           /* bus time of the last event of a rebuild; 0: none */
     char *rebuilt_from;            /* the directory it was rebuilt from; NULL: it was not */
     hl_journal_keys *rebuilt_keys; /* that were given for it; NULL: the bus's */
