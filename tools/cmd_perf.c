@@ -51,7 +51,7 @@ static void print_usage(FILE *stream)
           "  --hgrm FILE    each latency distribution in HdrHistogram's percentile format, in us;\n"
           "                 of several, each in a file with the case in its name\n"
           "  --plot FILE.svg  percentile curves and throughput bars (gnuplot)\n"
-          "  --budget FILE  instructions: the budget to hold the counts to; with --update: to write\n"
+          "  --budget FILE  instructions: the budget to hold to; with --update: to write\n"
           "  --help         this text\n\n"
           "Exit status: 0 done, 1 failed (compare: something is worse; instructions: not the\n"
           "budget's), 2 wrong usage.\n",
