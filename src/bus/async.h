@@ -211,13 +211,6 @@ hl_outlet *hl_worker_found_no_room(const hl_worker *worker, hl_status status);
 bool hl_async_make(hl_subscription *subscription);
 void hl_async_free(hl_async *async); /* NULL is nothing */
 
-/* Ejects a subscription that is too many events behind, and sees to it that one which waits too
- * long is found even if no other comes. The partition's thread, after an event came. */
-void hl_async_check_pace(hl_partition *partition, hl_async_queue *queue);
-
-/* The age of what waits in a box is looked at no more. The partition's thread. */
-void hl_async_forget_age(hl_partition *partition, hl_async_box *box);
-
 /* Whether a cell with contract lossless has room for an event. The partition's thread. */
 bool hl_async_has_room(const hl_cell *cell, uint64_t key);
 
@@ -242,14 +235,7 @@ uint64_t hl_async_drain(hl_async *async, hl_executor *executor);
 /* A queue's slot of a partition, in bytes: news must fit, too. */
 uint32_t hl_async_slot_bytes(const hl_partition *partition);
 
-/* A partition is to take up again what it has ejected, and told so. False: it has not. Under the
- * lock. */
-bool hl_async_ask_back(hl_async_box *box);
-
 /* Adds what the workers and boxes have counted. */
 void hl_async_add_up(const hl_async *async, hl_subscription_stats *sum);
-
-/* Takes up again what is to return. The partition's thread. */
-void hl_async_reattach(hl_partition *partition, hl_cell *cell);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "bus/async_eject.h"
 #include "bus/bus.h"
 #include "bus/hold.h"
 

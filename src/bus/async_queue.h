@@ -27,6 +27,12 @@ void hl_async_tell(hl_worker *worker, const hl_async *async, uint64_t id, const 
 /* As `serve`, for a batch handler; events that are to come alone do. */
 uint32_t hl_async_serve_batches(hl_worker *worker, hl_async_queue *queue, uint32_t max);
 
+/* Whether any number of workers may have it. */
+static inline bool hl_strand_is_for_all(const hl_async *async, uint32_t strand)
+{
+    return async->is_shared && strand == 0;
+}
+
 /* Whether something is to be taken from it: of batches, when one is due. A hint. */
 bool hl_async_queue_is_ready(const hl_async_queue *queue);
 

@@ -125,7 +125,7 @@ static hl_strand *take_ward(const hl_worker *worker, const hl_async *async)
 static void leave_ward(const hl_worker *worker, hl_strand *strand)
 {
     if (strand != worker->strand)
-        hl_store_release_u32(&strand->holder, NOBODY); /* HELD: release, as in async.c. */
+        hl_store_release_u32(&strand->holder, NOBODY); /* HELD: release, as in async_strand.c. */
 }
 
 static void fail(hl_worker *worker, const hl_async_box *box, hl_status status,

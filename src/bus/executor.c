@@ -9,6 +9,7 @@
 #include "affinity/pin.h"
 #include "base/backtrace.h"
 #include "bus/async.h"
+#include "bus/async_eject.h"
 #include "bus/batch.h"
 #include "bus/bus.h"
 #include "bus/dispatch.h"

@@ -270,9 +270,8 @@ bool hl_past_is_quiet(const hl_subscription *subscription)
 bool hl_past_is_coming(const hl_cell *cell)
 {
     const hl_async_box *const box = cell->waiting;
-    return cell->subscription->async != NULL &&
-           /* PAST: acquire, stored before the command that attaches. */
-           hl_load_acquire_u32(&box->phase) == HL_PAST_READING;
+    /* It was stored before the command that attaches. */
+    return cell->subscription->async != NULL && hl_past_phase_of(box) == HL_PAST_READING;
 }
 
 /* Fills the live queues from here on, unless the source is ahead of what was handed out. */

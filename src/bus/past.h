@@ -73,6 +73,12 @@ struct hl_async_past {
     uint64_t put_through; /* no event above it was put; the partition reads it (COMMAND) */
 };
 
+static inline hl_past_phase hl_past_phase_of(const hl_async_box *box)
+{
+    /* PAST: acquire, what was put by then is seen. */
+    return (hl_past_phase)hl_load_acquire_u32(&box->phase);
+}
+
 /* ---- the control plane; under the lock ---- */
 
 /* Whether a subscription may have this past. */

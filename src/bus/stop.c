@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "bus/async.h"
+#include "bus/async_eject.h"
 #include "bus/bus.h"
 #include "bus/subscription.h"
 #include "config/domains.h"
