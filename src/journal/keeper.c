@@ -19,9 +19,10 @@
 /* Then it looks anew: what is beyond the limits does not wait for all that is to be packed, nor
  * does who would pack by hand. */
 #define PACK_AT_ONCE_NS (5 * HL_SECOND)
-/* It rests as long as it has worked, in pieces: half of the disk, and of the CPU, is others'. */
+/* It rests as long as it has worked: half of the disk, and of the CPU, is others'. In pieces, so
+ * that a stop does not wait for it. */
 #define REST_AFTER_NS HL_MILLISECOND
-#define REST_MAX_NS   (10 * HL_MILLISECOND)
+#define REST_PIECE_NS (10 * HL_MILLISECOND)
 #define NICENESS      19
 
 /* Of a partition. Who looks writes; the counters are read by any thread, relaxed. */
@@ -47,6 +48,7 @@ struct hl_keeper {
     uint64_t resumed_ns;    /* since when it has not rested; system's monotonic clock */
     uint64_t pack_again_ns; /* bus time: not before, after it could not */
     hl_error not_packed;    /* of this look: a damaged segment; HL_OK: none */
+    hl_remembered memory;
     /* The housekeeper's. */
     uint64_t looked_ns; /* bus time; 0: not yet */
     uint64_t segments;  /* grows with each that is begun */
@@ -84,8 +86,11 @@ static bool goes_on(void *context)
     const uint64_t worked_ns = monotonic_ns() - keeper->resumed_ns;
     if (worked_ns < REST_AFTER_NS || is_halted(keeper))
         return !is_halted(keeper);
-    const uint64_t rest_ns = worked_ns < REST_MAX_NS ? worked_ns : REST_MAX_NS;
-    nanosleep(&(struct timespec){.tv_nsec = (long)rest_ns}, NULL);
+    for (uint64_t left_ns = worked_ns; left_ns > 0 && !is_halted(keeper);) {
+        const uint64_t piece_ns = left_ns < REST_PIECE_NS ? left_ns : REST_PIECE_NS;
+        nanosleep(&(struct timespec){.tv_nsec = (long)piece_ns}, NULL);
+        left_ns -= piece_ns;
+    }
     keeper->resumed_ns = monotonic_ns();
     return !is_halted(keeper);
 }
@@ -329,6 +334,8 @@ hl_keeper *hl_keeper_make(hl_bus *bus, const hl_feed *feeds, const hl_journal_ke
     *keeper = (hl_keeper){
         .bus = bus, .feeds = feeds, .partitions = partitions, .options = options_of(bus, keys)};
     keeper->options.context = keeper;
+    keeper->memory = (hl_remembered)HL_REMEMBERED_INIT;
+    keeper->options.memory = &keeper->memory;
     for (uint32_t i = 0; i < bus->partition_count; i++)
         if (bus->partitions[i].recorder != NULL)
             partitions[i].name = bus->partitions[i].out->name;
@@ -411,6 +418,7 @@ void hl_keeper_free(hl_keeper *keeper)
     pthread_mutex_destroy(&keeper->reason_lock);
     pthread_cond_destroy(&keeper->wake);
     free(keeper->partitions);
+    hl_remembered_release(&keeper->memory);
     free(keeper->states);
     free(keeper);
 }

@@ -5,26 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/error.h"
 #include "journal/audit.h"
+#include "journal/pack_lock.h"
 #include "journal/snapshot.h"
-
-#define PACK_LOCK_NAME "pack.lock"
-
-/* A segment of any of the partitions. */
-typedef struct kept {
-    hl_segment_name name;
-    size_t partition;
-    char path[HL_JOURNAL_PATH_SIZE];
-    uint64_t bytes;
-    uint64_t until_ns; /* nothing in it is younger; UINT64_MAX: not known */
-    bool packed;
-    bool not_packed; /* it was tried in vain */
-    bool newest;
-    bool gone;
-} kept;
 
 /* Who still needs a partition from a sequence on. */
 typedef struct need {
@@ -40,10 +25,14 @@ typedef struct keeping {
     need *needs; /* of each partition */
     bool *saved; /* by options->states: it has a whole snapshot */
     size_t partition_count;
-    kept *segments; /* by partition, then sequence */
+    hl_kept_segment *segments; /* by partition, then sequence */
     size_t segment_count;
     uint64_t total_bytes;
-    bool ended; /* options->goes_on said so */
+    hl_io_file lock;       /* -1: another packs, or nobody else is to be kept out */
+    hl_status lock_status; /* HL_OK: it is ours, if it is needed */
+    hl_error lock_error;
+    bool recalls; /* what options->memory knows of segments is so */
+    bool ended;   /* options->goes_on said so */
     hl_error *error;
 } keeping;
 
@@ -76,14 +65,37 @@ static hl_status add_cursor(void *context, const char *name, const hl_cursor_pos
     return HL_OK;
 }
 
+static void note_snapshot(keeping *this, const char *name, const hl_cursor_position *positions,
+                          size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        add_need(this, "snapshot", name, &positions[i]);
+    for (size_t i = 0; i < this->options->state_count; i++)
+        this->saved[i] |= strcmp(this->options->states[i].snapshot, name) == 0;
+}
+
+static bool recall_snapshot(void *context, const char *name, uint64_t sequence)
+{
+    keeping *const this = context;
+    hl_remembered *const memory = this->options->memory;
+    const hl_kept_snapshot *const one =
+        memory != NULL ? hl_remembered_snapshot(memory, name, sequence) : NULL;
+    if (one != NULL)
+        note_snapshot(this, name, one->positions, one->position_count);
+    return one != NULL;
+}
+
 static hl_status add_snapshot(void *context, const char *path, const hl_snapshot *snapshot)
 {
     keeping *const this = context;
     (void)path;
-    for (uint32_t i = 0; snapshot != NULL && i < snapshot->positions_count; i++)
-        add_need(this, "snapshot", snapshot->name, &snapshot->positions[i]);
-    for (size_t i = 0; snapshot != NULL && i < this->options->state_count; i++)
-        this->saved[i] |= strcmp(this->options->states[i].snapshot, snapshot->name) == 0;
+    if (snapshot == NULL)
+        return HL_OK;
+    note_snapshot(this, snapshot->name, snapshot->positions, snapshot->positions_count);
+    if (this->options->memory != NULL)
+        /* Without memory it is read again the next time. */
+        (void)hl_remembered_add(this->options->memory, snapshot->name, snapshot->sequence,
+                                snapshot->positions, snapshot->positions_count);
     return HL_OK;
 }
 
@@ -112,8 +124,10 @@ static hl_status find_needs(keeping *this)
     if (status == HL_DAMAGED && this->options->force)
         status = HL_OK;
     if (status == HL_OK)
-        status = hl_snapshot_each(this->io, this->options->directory, NULL, add_snapshot, this,
-                                  this->error);
+        status = hl_snapshot_each_new(this->io, this->options->directory, NULL, recall_snapshot,
+                                      add_snapshot, this, this->error);
+    if (this->options->memory != NULL)
+        hl_remembered_drop_unseen(this->options->memory);
     if (status == HL_OK)
         add_unsaved_states(this);
     return status;
@@ -121,24 +135,70 @@ static hl_status find_needs(keeping *this)
 
 /* ---- what there is ---- */
 
+static void directory_of(const keeping *this, size_t partition, char ret_path[HL_JOURNAL_PATH_SIZE])
+{
+    snprintf(ret_path, HL_JOURNAL_PATH_SIZE, "%.3900s/%s", this->options->directory,
+             this->partitions[partition].text);
+}
+
+static void path_of(const keeping *this, const hl_kept_segment *segment,
+                    char ret_path[HL_JOURNAL_PATH_SIZE])
+{
+    char directory[HL_JOURNAL_PATH_SIZE];
+    directory_of(this, segment->partition, directory);
+    hl_segment_path(directory, segment->name, ret_path, NULL);
+}
+
+/* When nothing in it was younger than that: all of a segment was written before the next one was
+ * begun. That one's header may have been made a little ahead: a day's rotation is what ages are
+ * about, not that. UINT64_MAX: not known. Not of the newest. */
+static uint64_t until_ns(const hl_kept_segment *segment)
+{
+    return segment[1].created_ns;
+}
+
 /* Size, age, whether it is packed. What cannot be read is as young as can be: it stays. */
-static void look_at(keeping *this, kept *segment)
+static void look_at(keeping *this, hl_kept_segment *segment)
 {
     const hl_io *const io = this->io;
     _Alignas(8) uint8_t block[HL_JOURNAL_HEADER_SIZE];
+    char path[HL_JOURNAL_PATH_SIZE];
     hl_segment_header header;
-    segment->until_ns = UINT64_MAX;
-    const hl_io_file file = io->open(io->context, segment->path, HL_IO_READ);
+    path_of(this, segment, path);
+    segment->created_ns = UINT64_MAX;
+    const hl_io_file file = io->open(io->context, path, HL_IO_READ);
     if (file < 0)
         return;
     const int64_t size = io->size(io->context, file);
     segment->bytes = size < 0 ? 0 : (uint64_t)size;
     if (hl_io_read_all(io, file, block, sizeof block, 0) == (int64_t)sizeof block &&
-        hl_segment_header_decode(block, segment->path, &header, NULL) == HL_OK) {
+        hl_segment_header_decode(block, path, &header, NULL) == HL_OK) {
         segment->packed = hl_segment_is_packed(&header);
-        segment->until_ns = header.created_ns; /* replaced by the next one's below */
+        segment->created_ns = header.created_ns;
     }
     io->close(io->context, file);
+}
+
+/* The segments of a partition as they were, and how far they are looked through. */
+typedef struct recollection {
+    const hl_kept_segment *segments;
+    size_t count, at;
+} recollection;
+
+/* What was sealed at the last look has not changed. In the order of their sequences. */
+static bool recall_segment(recollection *this, hl_kept_segment *segment)
+{
+    while (this->at < this->count &&
+           this->segments[this->at].name.first_sequence < segment->name.first_sequence)
+        this->at++;
+    const hl_kept_segment *const one = &this->segments[this->at];
+    if (this->at == this->count || one->name.first_sequence != segment->name.first_sequence ||
+        one->newest || one->created_ns == UINT64_MAX)
+        return false;
+    segment->bytes = one->bytes;
+    segment->created_ns = one->created_ns;
+    segment->packed = one->packed;
+    return true;
 }
 
 static hl_status list_partition(keeping *this, size_t partition)
@@ -146,28 +206,28 @@ static hl_status list_partition(keeping *this, size_t partition)
     char directory[HL_JOURNAL_PATH_SIZE];
     hl_segment_name *names = NULL;
     size_t count = 0;
-    snprintf(directory, sizeof directory, "%.3900s/%s", this->options->directory,
-             this->partitions[partition].text);
+    directory_of(this, partition, directory);
     const hl_status status = hl_segment_list(this->io, directory, &names, &count, this->error);
     if (status != HL_OK)
         return status;
-    kept *const segments =
+    hl_kept_segment *const segments =
         realloc(this->segments, (this->segment_count + count + 1) * sizeof *segments);
     if (segments == NULL) {
         free(names);
         return hl_error_set(this->error, HL_NO_MEMORY, "%s: out of memory", directory);
     }
     this->segments = segments;
+    recollection known = {.count = 0};
+    if (this->recalls)
+        known.segments = hl_remembered_segments(this->options->memory,
+                                                this->partitions[partition].text, &known.count);
     for (size_t i = 0; i < count && goes_on(this); i++) {
-        kept *const segment = &segments[this->segment_count++];
-        *segment = (kept){.name = names[i], .partition = partition, .newest = i + 1 == count};
-        hl_segment_path(directory, names[i], segment->path, NULL);
-        look_at(this, segment);
+        hl_kept_segment *const segment = &segments[this->segment_count++];
+        *segment =
+            (hl_kept_segment){.name = names[i], .partition = partition, .newest = i + 1 == count};
+        if (!recall_segment(&known, segment))
+            look_at(this, segment);
         this->total_bytes += segment->bytes;
-        /* All of a segment was written before the next one was begun. That one's header may have
-         * been made a little ahead: a day's rotation is what ages are about, not that. */
-        if (i > 0)
-            segment[-1].until_ns = segment->until_ns;
     }
     free(names);
     return HL_OK;
@@ -175,12 +235,14 @@ static hl_status list_partition(keeping *this, size_t partition)
 
 /* ---- removing ---- */
 
-static void tell(keeping *this, hl_retention_action action, const kept *segment, uint64_t after,
-                 hl_status status, const char *detail)
+static void tell(keeping *this, hl_retention_action action, const hl_kept_segment *segment,
+                 uint64_t after, hl_status status, const char *detail)
 {
+    char path[HL_JOURNAL_PATH_SIZE];
+    path_of(this, segment, path);
     const hl_retention_step step = {.action = action,
                                     .partition = this->partitions[segment->partition].text,
-                                    .path = segment->path,
+                                    .path = path,
                                     .bytes_before = segment->bytes,
                                     .bytes_after = after,
                                     .status = status,
@@ -190,17 +252,18 @@ static void tell(keeping *this, hl_retention_action action, const kept *segment,
 }
 
 /* The next segment of its partition: there is one, for the newest is never asked about. */
-static bool is_needed(const keeping *this, const kept *segment)
+static bool is_needed(const keeping *this, const hl_kept_segment *segment)
 {
     return segment[1].name.first_sequence > this->needs[segment->partition].sequence;
 }
 
-static hl_status remove_segment(keeping *this, kept *segment, const char *why)
+static hl_status remove_segment(keeping *this, hl_kept_segment *segment, const char *why)
 {
     const hl_io *const io = this->io;
     const bool needed = is_needed(this, segment);
-    char detail[512];
-    snprintf(detail, sizeof detail, "%.300s: %s%s%s", segment->path, why,
+    char path[HL_JOURNAL_PATH_SIZE], directory[HL_JOURNAL_PATH_SIZE], detail[512];
+    path_of(this, segment, path);
+    snprintf(detail, sizeof detail, "%.300s: %s%s%s", path, why,
              needed ? "; forced, though needed by " : "",
              needed ? this->needs[segment->partition].who : "");
     if (!this->options->dry_run) {
@@ -209,12 +272,10 @@ static hl_status remove_segment(keeping *this, kept *segment, const char *why)
             hl_audit_add(io, this->options->directory, "remove", detail, this->error);
         if (status != HL_OK)
             return status;
-        const int result = io->unlink(io->context, segment->path);
+        const int result = io->unlink(io->context, path);
         if (result < 0 && result != -ENOENT)
-            return hl_io_error(this->error, result, segment->path, "remove");
-        char directory[HL_JOURNAL_PATH_SIZE];
-        strcpy(directory, segment->path);
-        *strrchr(directory, '/') = '\0';
+            return hl_io_error(this->error, result, path, "remove");
+        directory_of(this, segment->partition, directory);
         const int synced = io->sync_directory(io->context, directory);
         if (synced < 0)
             return hl_io_error(this->error, synced, directory, "sync the directory");
@@ -227,7 +288,7 @@ static hl_status remove_segment(keeping *this, kept *segment, const char *why)
     return HL_OK;
 }
 
-static bool hold(keeping *this, const kept *segment)
+static bool hold(keeping *this, const hl_kept_segment *segment)
 {
     if (!is_needed(this, segment) || this->options->force)
         return false;
@@ -240,11 +301,11 @@ static hl_status remove_by_age(keeping *this, uint64_t now_ns)
 {
     bool stopped = false; /* in this partition: what is behind one that stays, stays */
     for (size_t i = 0; i < this->segment_count; i++) {
-        kept *const segment = &this->segments[i];
+        hl_kept_segment *const segment = &this->segments[i];
         if (i == 0 || segment->partition != segment[-1].partition)
             stopped = false;
-        if (stopped || segment->newest || segment->until_ns > now_ns ||
-            now_ns - segment->until_ns < this->options->keep_ns || hold(this, segment)) {
+        if (stopped || segment->newest || until_ns(segment) > now_ns ||
+            now_ns - until_ns(segment) < this->options->keep_ns || hold(this, segment)) {
             stopped = true;
             continue;
         }
@@ -258,16 +319,16 @@ static hl_status remove_by_age(keeping *this, uint64_t now_ns)
 }
 
 /* The oldest segment that is the first of its partition and may go; NULL: none. */
-static kept *oldest_to_remove(keeping *this, const bool *stopped)
+static hl_kept_segment *oldest_to_remove(keeping *this, const bool *stopped)
 {
-    kept *oldest = NULL;
+    hl_kept_segment *oldest = NULL;
     for (size_t i = 0; i < this->segment_count; i++) {
-        kept *const segment = &this->segments[i];
+        hl_kept_segment *const segment = &this->segments[i];
         const bool first =
             i == 0 || segment->partition != segment[-1].partition || segment[-1].gone;
         if (segment->gone || !first || segment->newest || stopped[segment->partition])
             continue;
-        if (oldest == NULL || segment->until_ns < oldest->until_ns)
+        if (oldest == NULL || until_ns(segment) < until_ns(oldest))
             oldest = segment;
     }
     return oldest;
@@ -280,7 +341,7 @@ static hl_status remove_by_size(keeping *this)
                                                       "%s: out of memory", this->options->directory)
                                        : HL_OK;
     while (status == HL_OK && this->total_bytes > this->options->keep_bytes) {
-        kept *const segment = oldest_to_remove(this, stopped);
+        hl_kept_segment *const segment = oldest_to_remove(this, stopped);
         if (segment == NULL || !goes_on(this))
             break;
         if (hold(this, segment))
@@ -295,10 +356,10 @@ static hl_status remove_by_size(keeping *this)
 /* ---- packing ---- */
 
 /* Packed: told and written to the audit log. */
-static hl_status count_packed(keeping *this, kept *segment, const hl_pack_result *packed,
+static hl_status count_packed(keeping *this, hl_kept_segment *segment, const hl_pack_result *packed,
                               hl_error *error)
 {
-    char detail[512];
+    char path[HL_JOURNAL_PATH_SIZE], detail[512];
     tell(this, HL_RETENTION_PACKED, segment, packed->packed_bytes, HL_OK, "");
     this->result->packed++;
     this->total_bytes -= segment->bytes;
@@ -307,23 +368,14 @@ static hl_status count_packed(keeping *this, kept *segment, const hl_pack_result
     segment->packed = true;
     if (this->options->dry_run)
         return HL_OK;
-    snprintf(detail, sizeof detail, "%.300s: %" PRIu64 " bytes to %" PRIu64 "%s", segment->path,
+    path_of(this, segment, path);
+    snprintf(detail, sizeof detail, "%.300s: %" PRIu64 " bytes to %" PRIu64 "%s", path,
              packed->plain_bytes, packed->packed_bytes,
              this->options->keys != NULL ? ", encrypted" : "");
     return hl_audit_add(this->io, this->options->directory, "pack", detail, error);
 }
 
-static void look_again(keeping *this, kept *segment)
-{
-    const uint64_t until_ns = segment->until_ns;
-    this->total_bytes -= segment->bytes;
-    look_at(this, segment);
-    this->total_bytes += segment->bytes;
-    segment->until_ns = until_ns;
-    segment->packed = true;
-}
-
-static hl_status pack(keeping *this, kept *segment, hl_error *error)
+static hl_status pack(keeping *this, hl_kept_segment *segment, hl_error *error)
 {
     const hl_io *const io = this->io;
     const hl_retention_options *const options = this->options;
@@ -332,11 +384,10 @@ static hl_status pack(keeping *this, kept *segment, hl_error *error)
                                      .keys = options->keys,
                                      .goes_on = options->goes_on,
                                      .context = options->context};
-    char directory[HL_JOURNAL_PATH_SIZE];
+    char directory[HL_JOURNAL_PATH_SIZE], name[HL_SEGMENT_NAME_SIZE];
     hl_pack_result packed = {segment->bytes, segment->bytes};
-    strcpy(directory, segment->path);
-    char *const slash = strrchr(directory, '/');
-    *slash = '\0';
+    directory_of(this, segment->partition, directory);
+    hl_segment_name_format(segment->name, name);
     if (options->dry_run)
         return count_packed(this, segment, &packed, error);
     /* The newest may have got its name a moment ago. If that were lost with the power, this one
@@ -344,15 +395,18 @@ static hl_status pack(keeping *this, kept *segment, hl_error *error)
     const int synced = io->sync_directory(io->context, directory);
     if (synced < 0)
         return hl_io_error(error, synced, directory, "sync the directory");
-    const hl_status status = hl_segment_pack(io, directory, slash + 1, &packing, &packed, error);
+    const hl_status status = hl_segment_pack(io, directory, name, &packing, &packed, error);
     switch (status) {
     case HL_OK:
         return count_packed(this, segment, &packed, error);
     case HL_TIMEOUT:
         this->ended = true;
         return HL_OK;
-    case HL_EXISTS: /* by another, since we looked */
-        look_again(this, segment);
+    case HL_EXISTS: /* by somebody who heeds no lock */
+        this->total_bytes -= segment->bytes;
+        look_at(this, segment);
+        this->total_bytes += segment->bytes;
+        segment->packed = true;
         return HL_OK;
     case HL_WRONG_STATE:
     case HL_NOT_FOUND:
@@ -367,25 +421,25 @@ static hl_status pack(keeping *this, kept *segment, hl_error *error)
 }
 
 /* The oldest that is to be packed; NULL: none. */
-static kept *oldest_to_pack(const keeping *this)
+static hl_kept_segment *oldest_to_pack(const keeping *this)
 {
-    kept *oldest = NULL;
+    hl_kept_segment *oldest = NULL;
     for (size_t i = 0; i < this->segment_count; i++) {
-        kept *const segment = &this->segments[i];
+        hl_kept_segment *const segment = &this->segments[i];
         if (!segment->gone && !segment->newest && !segment->packed && !segment->not_packed &&
-            (oldest == NULL || segment->until_ns < oldest->until_ns))
+            (oldest == NULL || until_ns(segment) < until_ns(oldest)))
             oldest = segment;
     }
     return oldest;
 }
 
 /* When the segment may be packed; UINT64_MAX: that is not known. */
-static uint64_t pack_due(const keeping *this, const kept *segment)
+static uint64_t pack_due(const keeping *this, const hl_kept_segment *segment)
 {
     const uint64_t after_ns = this->options->pack_after_ns;
     if (after_ns == 0)
         return 0;
-    return segment->until_ns < UINT64_MAX - after_ns ? segment->until_ns + after_ns : UINT64_MAX;
+    return until_ns(segment) < UINT64_MAX - after_ns ? until_ns(segment) + after_ns : UINT64_MAX;
 }
 
 static hl_status pack_all(keeping *this, uint64_t now_ns, hl_error *error)
@@ -394,7 +448,7 @@ static hl_status pack_all(keeping *this, uint64_t now_ns, hl_error *error)
     const uint64_t for_ns = this->options->pack_for_ns;
     const uint64_t began_ns = io->ticks(io->context);
     hl_status first = HL_OK;
-    kept *segment;
+    hl_kept_segment *segment;
     while ((segment = oldest_to_pack(this)) != NULL) {
         hl_error why;
         this->result->pack_due_ns = pack_due(this, segment);
@@ -415,95 +469,94 @@ static hl_status pack_all(keeping *this, uint64_t now_ns, hl_error *error)
 
 /* ---- one at a time ---- */
 
-static hl_status take_pack_lock(const keeping *this, hl_io_file *ret_lock, hl_error *error)
+/* UINT64_MAX: that is not known. */
+static uint64_t audit_bytes(const keeping *this)
 {
     const hl_io *const io = this->io;
-    const uint64_t began_ns = io->ticks(io->context);
     char path[HL_JOURNAL_PATH_SIZE];
-    hl_io_owner owner = {0};
-    snprintf(path, sizeof path, "%.4000s/" PACK_LOCK_NAME, this->options->directory);
-    for (;;) {
-        const int held = io->lock(io->context, path, &owner);
-        if (held >= 0) {
-            *ret_lock = held;
-            return HL_OK;
-        }
-        if (held != -EWOULDBLOCK)
-            return hl_io_error(error, held, path, "lock");
-        if (io->ticks(io->context) - began_ns >= this->options->pack_wait_ns)
-            return hl_error_set(error, HL_LOCKED,
-                                "%s: process %" PRId64 " packs this journal: let it end", path,
-                                owner.pid);
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-    }
-}
-
-typedef struct sweeping {
-    const hl_io *io;
-    const char *directory;
-} sweeping;
-
-static int sweep_one(void *argument, const char *name)
-{
-    const sweeping *const this = argument;
-    char path[HL_JOURNAL_PATH_SIZE + 256];
-    const size_t length = strlen(name), end = strlen(HL_PACK_TEMPORARY);
-    if (length <= end || strcmp(name + length - end, HL_PACK_TEMPORARY) != 0)
+    snprintf(path, sizeof path, "%.4000s/" HL_AUDIT_NAME, this->options->directory);
+    const hl_io_file file = io->open(io->context, path, HL_IO_READ);
+    if (file == -ENOENT)
         return 0;
-    snprintf(path, sizeof path, "%s/%s", this->directory, name);
-    const int result = this->io->unlink(this->io->context, path);
-    return result == -ENOENT ? 0 : result;
+    const int64_t size = file < 0 ? file : io->size(io->context, file);
+    if (file >= 0)
+        io->close(io->context, file);
+    return size < 0 ? UINT64_MAX : (uint64_t)size;
 }
 
-/* What was half packed when its packer died. Under the lock. */
+/* Keeps others from packing, where this one packs or goes by what it remembers. */
+static void take_lock(keeping *this)
+{
+    const hl_retention_options *const options = this->options;
+    if (options->dry_run || (!options->pack && options->memory == NULL))
+        return;
+    this->lock_status = hl_pack_lock_take(this->io, options->directory, options->pack_wait_ns,
+                                          &this->lock, &this->lock_error);
+    this->recalls = this->lock_status == HL_OK && options->memory != NULL &&
+                    options->memory->audit_bytes != UINT64_MAX &&
+                    options->memory->audit_bytes == audit_bytes(this);
+}
+
+/* The next look goes by what this one has seen, if nobody else could change it. */
+static void give_back_lock(keeping *this)
+{
+    hl_remembered *const memory = this->options->memory;
+    if (memory != NULL && !this->options->dry_run) {
+        hl_remembered_keep(memory, this->partitions, this->partition_count, this->segments,
+                           this->segment_count, this->lock < 0 ? UINT64_MAX : audit_bytes(this));
+        this->partitions = NULL;
+        this->segments = NULL;
+    }
+    if (this->lock >= 0)
+        this->io->unlock(this->io->context, this->lock);
+}
+
+/* Removes what is half packed. */
 static hl_status sweep(const keeping *this, hl_error *error)
 {
-    for (size_t i = 0; i < this->partition_count; i++) {
+    hl_status status = HL_OK;
+    for (size_t i = 0; status == HL_OK && i < this->partition_count; i++) {
         char directory[HL_JOURNAL_PATH_SIZE];
-        const sweeping one = {this->io, directory};
-        snprintf(directory, sizeof directory, "%.3900s/%s", this->options->directory,
-                 this->partitions[i].text);
-        const int result =
-            this->io->list(this->io->context, directory, sweep_one, (void *)(uintptr_t)&one);
-        if (result < 0)
-            return hl_io_error(error, result, directory, "remove what was half packed in");
+        directory_of(this, i, directory);
+        status = hl_pack_sweep(this->io, directory, error);
     }
-    return HL_OK;
+    return status;
 }
 
 static hl_status pack_alone(keeping *this, uint64_t now_ns, hl_error *error)
 {
-    const hl_io *const io = this->io;
-    hl_io_file lock = -1;
-    hl_status status = HL_OK;
-    if (!this->options->dry_run) {
-        status = take_pack_lock(this, &lock, error);
-        if (status == HL_OK)
-            status = sweep(this, error);
+    if (this->lock_status != HL_OK) {
+        *error = this->lock_error;
+        return this->lock_status;
     }
-    if (status == HL_OK)
-        status = pack_all(this, now_ns, error);
-    if (lock >= 0)
-        io->unlock(io->context, lock);
-    return status;
+    const hl_kept_segment *const next = oldest_to_pack(this);
+    const bool is_due = next != NULL && pack_due(this, next) <= now_ns;
+    hl_status status = HL_OK;
+    if (!this->options->dry_run && (is_due || !this->recalls))
+        status = sweep(this, error);
+    return status == HL_OK ? pack_all(this, now_ns, error) : status;
 }
 
 /* ---- all of it ---- */
 
-static hl_status apply(keeping *this)
+static hl_status list_all(keeping *this)
+{
+    hl_status status =
+        hl_partition_list(this->io, this->options->directory, this->options->partition,
+                          &this->partitions, &this->partition_count, this->error);
+    for (size_t i = 0; status == HL_OK && i < this->partition_count; i++)
+        status = list_partition(this, i);
+    this->result->bytes_before = this->result->bytes_after = this->total_bytes;
+    return status;
+}
+
+static hl_status do_all(keeping *this)
 {
     const hl_retention_options *const options = this->options;
     const uint64_t now_ns =
         options->now_ns != 0 ? options->now_ns : this->io->now(this->io->context);
     hl_error why;
-    hl_status status = hl_partition_list(this->io, options->directory, options->partition,
-                                         &this->partitions, &this->partition_count, this->error);
-    for (size_t i = 0; status == HL_OK && i < this->partition_count; i++)
-        status = list_partition(this, i);
-    this->result->bytes_before = this->result->bytes_after = this->total_bytes;
-    if (status != HL_OK || this->ended)
-        return status; /* what was not looked at is not known */
-    status = find_needs(this);
+    hl_status status = find_needs(this);
     if (status == HL_OK && options->keep_ns != 0)
         status = remove_by_age(this, now_ns);
     if (options->pack && !this->ended)
@@ -522,8 +575,12 @@ hl_status hl_retention_apply(const hl_io *io, const hl_retention_options *option
                              hl_retention_result *ret_result, hl_error *error)
 {
     hl_retention_result result = {.pack_due_ns = UINT64_MAX};
-    keeping this = {.io = io, .options = options, .result = &result, .error = error};
-    const hl_status status = apply(&this);
+    keeping this = {.io = io, .options = options, .result = &result, .lock = -1, .error = error};
+    take_lock(&this);
+    hl_status status = list_all(&this);
+    if (status == HL_OK && !this.ended) /* what was not looked at is not known */
+        status = do_all(&this);
+    give_back_lock(&this);
     free(this.partitions);
     free(this.needs);
     free(this.saved);

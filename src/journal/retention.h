@@ -14,6 +14,7 @@
 #include "journal/cursor.h"
 #include "journal/packed.h"
 #include "journal/partition.h"
+#include "journal/remembered.h"
 #include "journal/segment.h"
 
 typedef enum hl_retention_action {
@@ -58,6 +59,8 @@ typedef struct hl_retention_options {
     uint64_t pack_wait_ns;            /* how long it may wait for another that packs */
     const hl_retention_state *states; /* that the caller knows of, and their number */
     size_t state_count;
+    hl_remembered *memory; /* of the last such look, without `partition`: only what is new is read.
+                              NULL: all is */
     void *context;
     bool (*goes_on)(void *context); /* asked before each file, and each frame of one that is packed;
                                        false: no further, and HL_OK, with what was done (half a

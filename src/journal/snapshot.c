@@ -189,6 +189,7 @@ typedef struct visiting {
     const hl_io *io;
     const char *path;
     const hl_journal_keys *keys;
+    hl_snapshot_known known; /* NULL: none is */
     hl_snapshot_visit visit;
     void *context;
     hl_error *error;
@@ -200,7 +201,8 @@ static int visit_one(void *argument, const char *text)
     char name[HL_CURSOR_NAME_SIZE], file[HL_JOURNAL_PATH_SIZE + 256];
     uint64_t sequence;
     hl_snapshot snapshot = {0};
-    if (!parse_file_name(text, name, &sequence))
+    if (!parse_file_name(text, name, &sequence) ||
+        (this->known != NULL && this->known(this->context, name, sequence)))
         return 0;
     snprintf(file, sizeof file, "%s/%s", this->path, text);
     hl_status status = hl_snapshot_file_look(this->io, file, this->keys, &snapshot, this->error);
@@ -216,8 +218,15 @@ static int visit_one(void *argument, const char *text)
 hl_status hl_snapshot_each(const hl_io *io, const char *directory, const hl_journal_keys *keys,
                            hl_snapshot_visit visit, void *context, hl_error *error)
 {
+    return hl_snapshot_each_new(io, directory, keys, NULL, visit, context, error);
+}
+
+hl_status hl_snapshot_each_new(const hl_io *io, const char *directory, const hl_journal_keys *keys,
+                               hl_snapshot_known known, hl_snapshot_visit visit, void *context,
+                               hl_error *error)
+{
     char path[HL_JOURNAL_PATH_SIZE];
-    visiting this = {io, path, keys, visit, context, error};
+    visiting this = {io, path, keys, known, visit, context, error};
     const hl_status status = directory_of(directory, path, error);
     if (status != HL_OK)
         return status;

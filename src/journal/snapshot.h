@@ -39,4 +39,10 @@ typedef hl_status (*hl_snapshot_visit)(void *context, const char *path,
 hl_status hl_snapshot_each(const hl_io *io, const char *directory, const hl_journal_keys *keys,
                            hl_snapshot_visit visit, void *context, hl_error *error);
 
+/* The same, but for those that are `known` by their file's name: they are not read. */
+typedef bool (*hl_snapshot_known)(void *context, const char *name, uint64_t sequence);
+hl_status hl_snapshot_each_new(const hl_io *io, const char *directory, const hl_journal_keys *keys,
+                               hl_snapshot_known known, hl_snapshot_visit visit, void *context,
+                               hl_error *error);
+
 #endif

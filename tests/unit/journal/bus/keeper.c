@@ -7,6 +7,8 @@
 
 #include "journal/audit.h"
 #include "journal/cursor.h"
+#include "journal/retention.h"
+#include "journal/snapshot.h"
 #include "kept_bus.h"
 
 TestSuite(keeper, .init = kept_set_up, .fini = kept_tear_down);
@@ -141,6 +143,68 @@ Test(keeper, an_aggregate_needs_all_until_it_has_snapshots)
     kept_tick(bus, HOUR_NS);
     cr_assert_gt(kept_stats(bus).removed_segments, 0);
     cr_assert_gt(kept_segments(), 2, "what lies behind the older snapshot stays");
+    manual_stop(bus);
+}
+
+/* ---- what it reads ---- */
+
+static void store_snapshot(uint64_t sequence)
+{
+    hl_cursor_position position = {.partition = "order", .next_sequence = sequence + 1};
+    const hl_snapshot snapshot = {
+        .name = "book", .sequence = sequence, .positions = &position, .positions_count = 1};
+    cr_assert_eq(hl_snapshot_store(&kept_disk.io, kept_disk.directory, &snapshot, NULL, 2, NULL),
+                 HL_OK);
+}
+
+static void expect_reads(hl_bus *bus, uint64_t after_ns, uint32_t segments, uint32_t snapshots)
+{
+    kept_disk.segments_read = kept_disk.snapshots_read = 0;
+    kept_tick(bus, after_ns);
+    cr_assert_eq(kept_disk.segments_read, segments, "%u segments", kept_disk.segments_read);
+    cr_assert_eq(kept_disk.snapshots_read, snapshots, "%u snapshots", kept_disk.snapshots_read);
+}
+
+Test(keeper, a_look_reads_what_is_new_since_the_last)
+{
+    const hl_config config = kept_config();
+    hl_bus *const bus = kept_start(&config);
+    store_snapshot(1000);
+    store_snapshot(2000);
+    expect_reads(bus, HOUR_NS, 1, 2); /* the newest, which still grows */
+    expect_reads(bus, HOUR_NS, 1, 0);
+    const uint32_t before = (uint32_t)kept_segments();
+    kept_publish(bus, 1500);
+    const uint32_t more = (uint32_t)kept_segments() - before;
+    cr_assert_gt(more, 0);
+    store_snapshot(3000);
+    expect_reads(bus, HOUR_NS, 1 + more, 1);
+    /* What it has not read again it goes by all the same. */
+    kept_disk.ahead_ns = 31 * DAY_NS;
+    kept_tick(bus, HOUR_NS);
+    cr_assert(kept_stats(bus).removal_held);
+    const uint64_t removed = kept_stats(bus).removed_segments;
+    cr_assert_gt(removed, 0);
+    store_snapshot(4000); /* it was the one of 2000 that needed more */
+    expect_reads(bus, HOUR_NS, 1, 1);
+    cr_assert_gt(kept_stats(bus).removed_segments, removed);
+    cr_assert(kept_stats(bus).removal_held);
+    manual_stop(bus);
+}
+
+/* Else it would remove for room that there is. */
+Test(keeper, what_another_has_packed_is_as_large_as_it_is_now)
+{
+    hl_config config = kept_config();
+    hl_bus *const bus = kept_start(&config);
+    const hl_retention_options packing = {
+        .directory = kept_disk.directory, .pack = true, .compress = true};
+    hl_retention_result result;
+    if (hl_retention_apply(hl_io_posix(), &packing, &result, NULL) == HL_UNSUPPORTED)
+        cr_skip_test("built without zstd");
+    cr_assert_gt(result.packed, 0);
+    expect_reads(bus, HOUR_NS, (uint32_t)kept_segments(), 0);
+    expect_reads(bus, HOUR_NS, 1, 0);
     manual_stop(bus);
 }
 

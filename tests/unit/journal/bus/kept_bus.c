@@ -28,6 +28,11 @@ static int unlink_or_fail(void *context, const char *path)
 static int open_and_note(void *context, const char *path, unsigned flags)
 {
     const hl_io_file file = hl_io_posix()->open(context, path, flags);
+    const char *const end = strrchr(path, '.');
+    if (flags == HL_IO_READ && end != NULL) {
+        kept_disk.segments_read += strcmp(end, ".hlj") == 0;
+        kept_disk.snapshots_read += strcmp(end, ".hls") == 0;
+    }
     if ((flags & HL_IO_EMPTY) != 0 && strstr(path, ".pack.tmp") != NULL)
         __atomic_store_n(&half_packed, file, __ATOMIC_RELAXED);
     return file;

@@ -21,10 +21,11 @@
 typedef struct kept_disk_state {
     char directory[TEMPORARY_DIRECTORY_SIZE];
     hl_io io;
-    uint64_t ahead_ns;  /* of the real day */
-    int unlink_error;   /* negative errno; 0: none */
-    int pack_error;     /* likewise of writes into what is half packed */
-    uint32_t log_lines; /* of the level ERROR */
+    uint64_t ahead_ns;                      /* of the real day */
+    int unlink_error;                       /* negative errno; 0: none */
+    int pack_error;                         /* likewise of writes into what is half packed */
+    uint32_t log_lines;                     /* of the level ERROR */
+    uint32_t segments_read, snapshots_read; /* opened to be read */
 } kept_disk_state;
 extern kept_disk_state kept_disk;
 

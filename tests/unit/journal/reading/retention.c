@@ -1,5 +1,6 @@
 #include "journal/retention.h"
 
+#include <glob.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -234,6 +235,72 @@ Test(retention, sealed_segments_are_packed_once_and_read_on)
     cr_assert_eq(written_journal(directory, &options), 10000);
     hl_journal_reader *const all = open_reader();
     cr_assert_eq(read_from(all, 1), 10000);
+    hl_journal_reader_close(all);
+}
+
+/* Two at once could write into each other's half-packed file. What is too old goes meanwhile. */
+Test(retention, one_packs_at_a_time)
+{
+    const written_options options = {.count = 5000, .segment_bytes = 65536};
+    char path[HL_JOURNAL_PATH_SIZE];
+    hl_retention_result result = {0};
+    hl_error error = {0};
+    hl_io_owner owner;
+    written_journal(directory, &options);
+    snprintf(path, sizeof path, "%.4000s/pack.lock", directory);
+    const int lock = hl_io_posix()->lock(NULL, path, &owner);
+    cr_assert_geq(lock, 0);
+    const hl_retention_options packing = {.directory = directory,
+                                          .pack = true,
+                                          .compress = true,
+                                          .pack_wait_ns = 30000000,
+                                          .keep_bytes = 200000};
+    cr_assert_eq(hl_retention_apply(hl_io_posix(), &packing, &result, &error), HL_LOCKED);
+    cr_assert_not_null(strstr(error.text, "packs this journal"), "%s", error.text);
+    cr_assert_eq(result.packing, HL_LOCKED);
+    cr_assert_eq(result.packed, 0);
+    cr_assert_gt(result.removed, 0);
+    hl_io_posix()->unlock(NULL, lock);
+}
+
+typedef struct patience {
+    told_steps seen;
+    uint32_t questions; /* that are answered with yes */
+} patience;
+
+static bool while_patient(void *context)
+{
+    patience *const this = context;
+    return this->questions > 0 && this->questions-- > 0;
+}
+
+Test(retention, it_ends_between_two_frames_where_it_is_told_to)
+{
+    const written_options options = {.count = 20000, .segment_bytes = 1 << 20};
+    char half_packed[HL_JOURNAL_PATH_SIZE];
+    glob_t files;
+    hl_error error = {0};
+    written_journal(directory, &options);
+    snprintf(half_packed, sizeof half_packed, "%.4000s/order/*" HL_PACK_TEMPORARY, directory);
+    uint64_t packed = 0, sealed = written_segments(directory, "order") - 1;
+    for (uint32_t questions = 0; packed < sealed; questions++) {
+        patience until = {.questions = questions};
+        hl_retention_result result;
+        const hl_retention_options packing = {.directory = directory,
+                                              .pack = true,
+                                              .compress = true,
+                                              .context = &until,
+                                              .goes_on = while_patient};
+        const hl_status status = hl_retention_apply(hl_io_posix(), &packing, &result, &error);
+        if (status == HL_UNSUPPORTED)
+            cr_skip_test("built without zstd");
+        cr_assert_eq(status, HL_OK, "%s", error.text);
+        packed += result.packed;
+        cr_assert_lt(questions, 1000);
+        cr_assert_eq(glob(half_packed, 0, NULL, &files), GLOB_NOMATCH);
+    }
+    hl_journal_reader *const all = open_reader();
+    cr_assert_eq(read_from(all, 1), 20000);
     hl_journal_reader_close(all);
 }
 
