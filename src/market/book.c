@@ -4,12 +4,11 @@
 #include <string.h>
 
 #include "market/keys.h"
+#include "market/ladder.h"
 
-#define FIRST_SLOTS  1024u /* of a new table of orders; a power of two */
-#define MOST_SLOTS   (1u << 31)
-#define FIRST_LEVELS 64u
-#define FIRST_BOOKS  8u
-#define NEAR         8u /* levels next to the best */
+#define FIRST_SLOTS 1024u /* of a new table of orders; a power of two */
+#define MOST_SLOTS  (1u << 31)
+#define FIRST_BOOKS 8u
 
 enum { BID = 0, ASK = 1 };
 
@@ -49,99 +48,6 @@ struct market_books {
     uint32_t room;
     uint32_t last; /* the book of the last message: messages come in bunches */
 };
-
-/* ---- the ladder ---------------------------------------------------------------------------- */
-
-/* Both sides are kept ascending, best last: an ask's price is complemented (~p = -p - 1 turns the
- * order around and, unlike -p, exists for every value). Without a branch: which side comes next
- * cannot be foretold. */
-static int64_t rank_of(uint32_t side, int64_t price)
-{
-    return price ^ -(int64_t)side;
-}
-
-/* The number of levels whose rank is below `rank`: where it is, or belongs. Nearly all traffic is
- * at the best few: those are compared without a branch on each, since where among them cannot be
- * foretold either. */
-static uint32_t ladder_find(const market_ladder *ladder, int64_t rank)
-{
-    uint32_t high = ladder->count;
-    if (high >= NEAR) {
-        const market_level *const near = &ladder->levels[high - NEAR];
-        uint32_t above = 0;
-        for (uint32_t index = 0; index < NEAR; index++)
-            above += near[index].price >= rank;
-        if (above < NEAR)
-            return high - above;
-        high -= NEAR;
-    }
-    uint32_t low = 0;
-    while (low < high) {
-        const uint32_t middle = low + (high - low) / 2;
-        if (ladder->levels[middle].price < rank)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* Room for one level more; done before anything is changed, so that a failure changes nothing. */
-static bool ladder_make_room(market_ladder *ladder)
-{
-    if (ladder->count < ladder->room)
-        return true;
-    const uint32_t room = ladder->room == 0 ? FIRST_LEVELS : ladder->room * 2;
-    market_level *const levels = realloc(ladder->levels, room * sizeof *levels);
-    if (levels == NULL)
-        return false;
-    ladder->levels = levels;
-    ladder->room = room;
-    return true;
-}
-
-static void ladder_add(market_ladder *ladder, int64_t rank, uint32_t quantity)
-{
-    if (quantity == 0)
-        return;
-    const uint32_t at = ladder_find(ladder, rank);
-    if (at == ladder->count || ladder->levels[at].price != rank) {
-        memmove(&ladder->levels[at + 1], &ladder->levels[at],
-                (ladder->count - at) * sizeof *ladder->levels);
-        ladder->levels[at] = (market_level){.price = rank};
-        ladder->count++;
-    }
-    ladder->levels[at].quantity += quantity;
-}
-
-/* A level may be gone, or hold less: in a partial book it can have been dropped as stale. */
-static void ladder_take(market_ladder *ladder, int64_t rank, uint32_t quantity)
-{
-    const uint32_t at = ladder_find(ladder, rank);
-    if (quantity == 0 || at == ladder->count || ladder->levels[at].price != rank)
-        return;
-    if (ladder->levels[at].quantity > quantity) {
-        ladder->levels[at].quantity -= quantity;
-        return;
-    }
-    ladder->count--;
-    memmove(&ladder->levels[at], &ladder->levels[at + 1],
-            (ladder->count - at) * sizeof *ladder->levels);
-}
-
-/* Drops every level that is better than `rank`. */
-static void ladder_drop_better(market_ladder *ladder, int64_t rank)
-{
-    while (ladder->count != 0 && ladder->levels[ladder->count - 1].price > rank)
-        ladder->count--;
-}
-
-/* Drops every level at `rank` or better. */
-static void ladder_drop_from(market_ladder *ladder, int64_t rank)
-{
-    while (ladder->count != 0 && ladder->levels[ladder->count - 1].price >= rank)
-        ladder->count--;
-}
 
 /* ---- the orders ---------------------------------------------------------------------------- */
 
@@ -280,7 +186,8 @@ static bool orders_make_room(market_books *books)
 static void order_remove(market_books *books, market_book *book, order_slot *slot)
 {
     const resting_order *const order = order_in(books, slot);
-    ladder_take(&book->sides[order->side], rank_of(order->side, order->price), order->quantity);
+    market_ladder_take(&book->sides[order->side], market_rank_of(order->side, order->price),
+                       order->quantity);
     slot_free(books, slot);
     book->orders--;
 }
@@ -293,7 +200,8 @@ static void order_reduce(market_books *books, market_book *book, order_slot *slo
         order_remove(books, book, slot);
         return;
     }
-    ladder_take(&book->sides[order->side], rank_of(order->side, order->price), quantity);
+    market_ladder_take(&book->sides[order->side], market_rank_of(order->side, order->price),
+                       quantity);
     order->quantity -= quantity;
 }
 
@@ -314,11 +222,11 @@ static void order_insert(market_books *books, market_book *book, uint64_t id, ui
         books->stale--;
     }
     *order = (resting_order){id, price, quantity, book->generation, book->number, side};
-    const int64_t rank = rank_of(side, price);
-    ladder_add(&book->sides[side], rank, quantity);
+    const int64_t rank = market_rank_of(side, price);
+    market_ladder_add(&book->sides[side], rank, quantity);
     /* ~rank is this price as the other side ranks it: what is there or better would cross. */
     if (book->partial)
-        ladder_drop_from(&book->sides[side ^ 1], ~rank);
+        market_ladder_drop_from(&book->sides[side ^ 1], ~rank);
     book->orders++;
     book->orders_added++;
 }
@@ -358,8 +266,8 @@ static bool adds_order(const market_message *message)
 static bool prepare(market_books *books, market_book *book, const market_message *message)
 {
     return !adds_order(message) ||
-           (orders_make_room(books) && ladder_make_room(&book->sides[BID]) &&
-            ladder_make_room(&book->sides[ASK]));
+           (orders_make_room(books) && market_ladder_make_room(&book->sides[BID]) &&
+            market_ladder_make_room(&book->sides[ASK]));
 }
 
 static void apply_replace(market_books *books, market_book *book, const market_message *message)
@@ -399,7 +307,7 @@ static void apply_reduction(market_books *books, market_book *book, const market
 {
     if (message->action == MARKET_EXECUTE && book->partial && message->side != 'N') {
         const uint32_t side = message->side == 'A' ? ASK : BID;
-        ladder_drop_better(&book->sides[side], rank_of(side, message->price));
+        market_ladder_drop_better(&book->sides[side], market_rank_of(side, message->price));
     }
     order_slot *const slot = slot_find(books, book, message->order_id);
     if (slot == NULL)
@@ -445,14 +353,14 @@ static void take_told_top(market_book *book, const market_message *message)
     if (message->top.best_bid_size != 0) {
         book->top.best_bid = message->top.best_bid;
         book->top.best_bid_size = message->top.best_bid_size;
-        ladder_drop_better(&book->sides[BID], rank_of(BID, message->top.best_bid));
+        market_ladder_drop_better(&book->sides[BID], market_rank_of(BID, message->top.best_bid));
     } else {
         book->sides[BID].count = 0;
     }
     if (message->top.best_ask_size != 0) {
         book->top.best_ask = message->top.best_ask;
         book->top.best_ask_size = message->top.best_ask_size;
-        ladder_drop_better(&book->sides[ASK], rank_of(ASK, message->top.best_ask));
+        market_ladder_drop_better(&book->sides[ASK], market_rank_of(ASK, message->top.best_ask));
     } else {
         book->sides[ASK].count = 0;
     }
@@ -654,7 +562,7 @@ static hl_status load_side(market_ladder *ladder, uint32_t count, hl_state_reade
     if (count > hl_state_left(reader) / sizeof(market_level))
         return HL_DAMAGED;
     for (ladder->count = 0; ladder->count < count; ladder->count++)
-        if (!ladder_make_room(ladder))
+        if (!market_ladder_make_room(ladder))
             return HL_NO_MEMORY;
         else
             hl_state_read(reader, &ladder->levels[ladder->count], sizeof(market_level));
