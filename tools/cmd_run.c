@@ -127,6 +127,9 @@ static hl_status configure(run_state *run, hl_error *error)
     if (run->options.key_file != NULL)
         run->config.journal_key_file = run->options.key_file;
     if (run->options.snapshot_events != 0 || run->options.snapshot_interval_ns != 0) {
+        if (run->config.journal_dir == NULL)
+            return hl_error_set(error, HL_INVALID,
+                                "snapshots lie beside a journal: name it with --journal");
         run->config.snapshot_events = run->options.snapshot_events;
         run->config.snapshot_interval_ns = run->options.snapshot_interval_ns;
     }
@@ -148,7 +151,11 @@ static hl_status configure(run_state *run, hl_error *error)
     if (run->options.log_level >= 0)
         run->config.log_level = (hl_log_level)run->options.log_level;
     run->config.stall_backtrace |= run->options.stall_backtrace;
+    if (run->config.journal_dir == NULL && run->options.acknowledge_path != NULL)
+        return hl_error_set(error, HL_INVALID,
+                            "--acknowledge tells of a journal: name it with --journal");
     if (run->options.replay_dir != NULL) {
+        run->options.reading.salvage |= run->config.journal_salvage;
         run->config.threads = HL_THREADS_MANUAL;
         run->config.lcores = NULL;
         run->config.journal_dir = NULL;
@@ -175,7 +182,9 @@ static hl_status add_parts(run_state *run, hl_error *error)
         status = run_journal_add(run->bus, error);
     if (status == HL_OK && run->config.journal_dir != NULL && run->options.recover) {
         after = "recovery";
-        run->recovery = (run_recovery){run->bus, run->config.journal_dir};
+        run->recovery = (run_recovery){.bus = run->bus,
+                                       .directory = run->config.journal_dir,
+                                       .salvage = run->config.journal_salvage};
         status = run_recovery_add(&run->recovery, error);
     }
     if (status != HL_OK)

@@ -5,9 +5,9 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "command.h"
+#include "moment.h"
 
 static const char *const actions[] = {"ls", "show", "redrive", "purge"};
 
@@ -49,18 +49,6 @@ void dlq_options_print_usage(FILE *stream)
 
 /* ------- values ------- */
 
-/* Digits in `text` from `at` on, `count` of them, as a number; -1: there is another character. */
-static int digits(const char *text, int count)
-{
-    int number = 0;
-    for (int i = 0; i < count; i++) {
-        if (!isdigit((unsigned char)text[i]))
-            return -1;
-        number = number * 10 + (text[i] - '0');
-    }
-    return number;
-}
-
 static bool number_parse(const char *text, uint64_t *ret_number)
 {
     char *end = NULL;
@@ -69,73 +57,6 @@ static bool number_parse(const char *text, uint64_t *ret_number)
     if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno != 0)
         return false;
     *ret_number = number;
-    return true;
-}
-
-/* ".5" as ns, and what follows; a fraction of up to nine digits. */
-static const char *fraction_parse(const char *text, uint64_t *ret_ns)
-{
-    uint64_t ns = 0;
-    int count = 0;
-    for (text++; isdigit((unsigned char)*text) && count < 9; text++, count++)
-        ns = ns * 10 + (uint64_t)(*text - '0');
-    if (count == 0)
-        return NULL;
-    for (; count < 9; count++)
-        ns *= 10;
-    *ret_ns = ns;
-    return text;
-}
-
-/* "T10:28", "T10:28:30", "T10:28:30.5", and what follows. */
-static const char *clock_parse(const char *text, struct tm *date, uint64_t *ret_ns)
-{
-    date->tm_hour = digits(text + 1, 2);
-    if (date->tm_hour < 0 || date->tm_hour > 23 || text[3] != ':')
-        return NULL;
-    date->tm_min = digits(text + 4, 2);
-    if (date->tm_min < 0 || date->tm_min > 59)
-        return NULL;
-    text += 6;
-    if (*text != ':')
-        return text;
-    date->tm_sec = digits(text + 1, 2);
-    if (date->tm_sec < 0 || date->tm_sec > 59)
-        return NULL;
-    text += 3;
-    return *text == '.' ? fraction_parse(text, ret_ns) : text;
-}
-
-/* Years that 64 bits of ns hold: 1970 to 2553. */
-static bool date_parse(const char *text, struct tm *date)
-{
-    const int year = digits(text, 4);
-    if (year < 1970 || year > 2553 || text[4] != '-')
-        return false;
-    const int month = digits(text + 5, 2);
-    if (month < 1 || month > 12 || text[7] != '-')
-        return false;
-    const int day = digits(text + 8, 2);
-    *date = (struct tm){.tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day};
-    struct tm same = *date;
-    timegm(&same); /* moves a 31st that is none on to the next month */
-    return day >= 1 && same.tm_mon == date->tm_mon;
-}
-
-bool dlq_time_parse(const char *text, uint64_t *ret_ns)
-{
-    if (number_parse(text, ret_ns))
-        return true;
-    struct tm date;
-    uint64_t ns = 0;
-    if (!date_parse(text, &date))
-        return false;
-    text += 10;
-    if (*text == 'T')
-        text = clock_parse(text, &date, &ns);
-    if (text == NULL || strcmp(text + (*text == 'Z'), "") != 0)
-        return false;
-    *ret_ns = (uint64_t)timegm(&date) * 1000000000u + ns;
     return true;
 }
 
@@ -183,7 +104,7 @@ static dlq_parse take_option(int option, const char *value, dlq_options *options
         return DLQ_PARSE_OK;
     case 'f':
     case 'T':
-        if (!dlq_time_parse(value, option == 'f' ? &filter->from_ns : &filter->to_ns))
+        if (!moment_parse(value, false, option == 'f' ? &filter->from_ns : &filter->to_ns))
             return wrong(option == 'f' ? "--from" : "--to", value,
                          "use 2026-11-21, 2026-11-21T10:28:30Z, or ns since the epoch");
         return DLQ_PARSE_OK;

@@ -29,10 +29,6 @@ typedef enum dlq_parse {
 /* Reads the command line; argv[0] is the subcommand. */
 dlq_parse dlq_options_parse(int argc, char **argv, dlq_options *ret_options);
 
-/* "2026-11-21", "2026-11-21T10:28", with ":30", ".5" and a closing Z (all UTC), or ns since the
- * epoch. False: it is none of these, or out of range. */
-bool dlq_time_parse(const char *text, uint64_t *ret_ns);
-
 void dlq_options_print_usage(FILE *stream);
 
 #endif

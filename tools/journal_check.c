@@ -99,6 +99,9 @@ hl_exit journal_verify(const journal_options *options)
             "sound", damages == 0, "records", (json_int_t)this.records, "segments",
             (json_int_t)this.segments, "bytes", (json_int_t)this.bytes, "torn_bytes",
             (json_int_t)this.torn_bytes, "domains", this.domains, "damaged", this.damaged));
+    else if (this.partitions == 0)
+        printf("%s: no partition in this directory, nothing to verify\n",
+               options->reading.directory);
     else
         printf("%s: %" PRIu64 " records in %" PRIu64 " segments: %s\n", options->reading.directory,
                this.records, this.segments, damages == 0 ? "sound" : "DAMAGED");
@@ -285,8 +288,7 @@ hl_exit journal_repair(const journal_options *options)
     hl_error error = {0};
     json_t *const list = json_object();
     const hl_damage_policy policy = options->reading.salvage ? HL_DAMAGE_SALVAGE : HL_DAMAGE_STRICT;
-    hl_status status = hl_partition_list(hl_io_posix(), options->reading.directory,
-                                         options->reading.partition, &names, &count, &error);
+    hl_status status = journal_partitions(options, &names, &count, &error);
     for (size_t i = 0; status == HL_OK && i < count; i++) {
         char directory[HL_JOURNAL_PATH_SIZE];
         hl_recovery recovery = {0};

@@ -6,11 +6,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <hotlane/event.h>
 
+#include "base/error.h"
 #include "journal/crypt.h"
+#include "moment.h"
 #include "speed.h"
 
 #define NS_PER_SECOND (uint64_t)1000000000
@@ -102,46 +103,6 @@ static bool parse_id(const char *text, uint64_t *ret_id)
     return true;
 }
 
-/* The fraction of a second behind the dot, ns. */
-static bool parse_fraction(const char **text, uint64_t *ret_ns)
-{
-    uint64_t ns = 0, unit = NS_PER_SECOND / 10;
-    for (++*text; isdigit((unsigned char)**text); ++*text, unit /= 10)
-        ns += (uint64_t)(**text - '0') * unit;
-    *ret_ns = ns;
-    return true;
-}
-
-/* `end`: of a day or second that is named without more, its last ns. */
-static bool parse_time(const char *text, bool end, uint64_t *ret_ns)
-{
-    if (parse_number(text, ret_ns))
-        return true;
-    struct tm date = {0};
-    uint64_t fraction = 0, span = NS_PER_SECOND;
-    const char *rest = strptime(text, "%Y-%m-%d", &date);
-    if (rest == NULL)
-        return false;
-    if (*rest == '\0') {
-        span = 86400 * NS_PER_SECOND;
-    } else {
-        rest = *rest == 'T' || *rest == ' ' ? strptime(rest + 1, "%H:%M:%S", &date) : NULL;
-        if (rest == NULL)
-            return false;
-        if (*rest == '.' && parse_fraction(&rest, &fraction))
-            span = 1;
-        if (*rest == 'Z')
-            rest++;
-        if (*rest != '\0')
-            return false;
-    }
-    const time_t seconds = timegm(&date);
-    if (seconds < 0)
-        return false;
-    *ret_ns = (uint64_t)seconds * NS_PER_SECOND + fraction + (end ? span - 1 : 0);
-    return true;
-}
-
 /* A number with one of the units behind it. */
 static bool parse_scaled(const char *text, const char *units, const uint64_t *scales,
                          uint64_t *ret_value)
@@ -207,9 +168,9 @@ static bool take(parsing *this, char letter, const char *value)
         filter->by_correlation = true;
         return parse_id(value, &filter->correlation_id);
     case 'a':
-        return parse_time(value, false, &filter->from_ns);
+        return moment_parse(value, false, &filter->from_ns);
     case 'b':
-        return parse_time(value, true, &filter->to_ns);
+        return moment_parse(value, true, &filter->to_ns);
     case 'A':
         return parse_number(value, &filter->from_sequence);
     case 'B':
@@ -365,6 +326,18 @@ hl_exit journal_failed(const hl_error *error)
 {
     fprintf(stderr, "%s\n", error->text);
     return error->status == HL_INVALID ? HL_EXIT_USAGE : HL_EXIT_FAILED;
+}
+
+hl_status journal_partitions(const journal_options *options, hl_partition_directory **ret_names,
+                             size_t *ret_count, hl_error *error)
+{
+    const hl_journal_reader_options *const reading = &options->reading;
+    const hl_status status = hl_partition_list(hl_io_posix(), reading->directory,
+                                               reading->partition, ret_names, ret_count, error);
+    return status != HL_OK || reading->partition == NULL || *ret_count != 0
+               ? status
+               : hl_error_set(error, HL_NOT_FOUND, "%s: no partition %s in this directory",
+                              reading->directory, reading->partition);
 }
 
 void journal_print(json_t *object)

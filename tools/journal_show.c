@@ -104,8 +104,7 @@ hl_exit journal_ls(const journal_options *options)
     listing this = {.options = options,
                     .packed = hl_packed_io_create(hl_io_posix(), options->keys),
                     .segments = options->json ? json_array() : NULL};
-    hl_status status = hl_partition_list(hl_io_posix(), options->reading.directory,
-                                         options->reading.partition, &names, &count, &this.error);
+    hl_status status = journal_partitions(options, &names, &count, &this.error);
     if (!options->json && status == HL_OK)
         printf("%-9s %12s %10s  %s\n", "state", "bytes", "events", "segment");
     for (size_t i = 0; status == HL_OK && i < count; i++)

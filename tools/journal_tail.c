@@ -131,8 +131,7 @@ static hl_status go_near_end(hl_journal_reader *reader, const journal_options *o
     last_sequences last = {.sequences = calloc(count, sizeof *last.sequences), .room = count};
     if (last.sequences == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "out of memory");
-    hl_status status = hl_partition_list(hl_io_posix(), options->reading.directory,
-                                         options->reading.partition, &names, &partitions, error);
+    hl_status status = journal_partitions(options, &names, &partitions, error);
     for (size_t i = 0; status == HL_OK && i < partitions; i++) {
         uint64_t sequence;
         status = find_last(options, names[i].text, &last, &sequence, error);

@@ -15,6 +15,7 @@ static hl_status recover(void *context, hl_error *error)
     const run_recovery *const recovery = context;
     hl_journal_reader_options reading = HL_JOURNAL_READER_OPTIONS_INIT;
     reading.directory = recovery->directory;
+    reading.salvage = recovery->salvage;
     return run_journal_rebuild(recovery->bus, &reading, error);
 }
 

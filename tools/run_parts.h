@@ -15,6 +15,7 @@
 typedef struct run_recovery {
     hl_bus *bus;
     const char *directory;
+    bool salvage; /* go on behind damage */
 } run_recovery;
 
 /* Needs "strategy", and by it every stage. `recovery` outlives the bus. */

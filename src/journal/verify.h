@@ -47,9 +47,9 @@ typedef struct hl_verify_options {
 } hl_verify_options;
 
 /*
- * *ret_damages: how many were told. HL_OK whatever is found; HL_NOT_FOUND: no such directory;
- * HL_NOT_ALLOWED, HL_UNSUPPORTED: a segment or snapshot cannot be looked into (no key, newer
- * format); HL_SYSTEM, HL_NO_MEMORY, HL_INVALID.
+ * *ret_damages: how many were told. HL_OK whatever is found; HL_NOT_FOUND: no such directory, or no
+ * such partition in it; HL_NOT_ALLOWED, HL_UNSUPPORTED: a segment or snapshot cannot be looked into
+ * (no key, newer format); HL_SYSTEM, HL_NO_MEMORY, HL_INVALID.
  */
 hl_status hl_journal_verify(const hl_io *io, const hl_verify_options *options,
                             const hl_verify_visitor *visitor, uint64_t *ret_damages,

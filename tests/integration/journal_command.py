@@ -99,6 +99,9 @@ def check_reading(target):
     span = run_json("cat", target, "--partition", "order", "--from", "2025-11-21T11:00:01",
                     "--to", "2025-11-21T11:00:01")
     expect([e["sequence"] for e in span["events"]] == list(range(1000, 2000)), "times")
+    span = run_json("cat", target, "--partition", "order", "--from", "2025-11-21 11:00",
+                    "--to", "2025-11-21T11:00Z")
+    expect(span["count"] == EVENTS, "a minute to its end")
     story = run_json("cat", target, "--correlation", "1:400")
     expect(story["count"] == 4, story)
     at, sequences = story["story"], []
@@ -173,13 +176,17 @@ def check_damage(target):
 
 def check_usage(target):
     for wrong in ([], ["cat"], ["cta", target], ["cat", target, "--topic", "a..b"],
-                  ["cat", target, "--from", "yesterday"], ["ls", target, "--key", "1"],
+                  ["cat", target, "--from", "yesterday"], ["cat", target, "--from", "2026-02-30"],
+                  ["cat", target, "--to", "2600-01-01"], ["ls", target, "--key", "1"],
                   ["export", target], ["cat", target, "--key", "x"], ["compact", target,
                                                                      "--keep", "30"]):
         result = journal(*wrong)
         expect(result.returncode == 2 and result.stderr and not result.stdout,
                f"{wrong}: exit {result.returncode}")
     expect(journal("verify", os.path.join(target, "none")).returncode == 1, "no such directory")
+    for word in ("ls", "cat", "tail", "verify", "stat", "repair"):
+        result = journal(word, target, "--partition", "signal")
+        expect(result.returncode == 1 and "signal" in result.stderr, f"{word}: no such partition")
     for word in ("ls", "cat", "tail", "verify", "stat", "export", "import", "repair", "compact"):
         expect(journal(word, "--help").returncode == 0, word)
 

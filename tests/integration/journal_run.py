@@ -320,6 +320,24 @@ class Recover(Recovery):
         self.assertIn("the snapshot's CRC is wrong", done.stderr)
         self.assert_same(json.loads(done.stdout), first)
 
+    def test_damage_is_refused_or_passed_over_as_configured(self):
+        options = ["--journal", self.journal, "--deterministic", "--recover"]
+        for limit in ("5000", "10000"):
+            report(*options, "--limit", limit)
+        shutil.rmtree(self.folder / "journal" / "snapshots.d")
+        with open(min((self.folder / "journal" / "market_data").glob("*.hlj")), "r+b") as file:
+            file.seek(100000)
+            byte = file.read(1)
+            file.seek(100000)
+            file.write(bytes([byte[0] ^ 1]))
+        salvage = self.folder / "salvage.yaml"
+        salvage.write_text("journal_salvage: true\n")
+        for way in (["--replay", self.journal], options):
+            refused = hotlane("run", *way, "--limit", "10000", expected=1)
+            self.assertIn("damaged at byte", refused.stderr)
+            told = hotlane("run", *way, "--limit", "10000", "--config", str(salvage))
+            self.assertIn(" 1 missing", told.stderr)
+
     def test_make_and_rebuild(self):
         report("--journal", self.journal, "--deterministic", "--limit", "10000",
                "--snapshot-interval", "1h")
