@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "../bus/manual_bus.h"
-#include "base/io.h"
+#include "../bus/manual_disk.h"
 #include "fault/faults.h"
 #include "tests/temporary_directory.h"
 
@@ -485,34 +485,13 @@ Test(healths, a_component_is_as_it_says_and_critical_when_it_failed)
 
 /* ---- journals ---- */
 
-static uint64_t ticks_ns;
-static int write_error, sync_error; /* negative errno; 0: none */
-
-static uint64_t read_ticks(void *context)
-{
-    (void)context;
-    return ticks_ns;
-}
-
-static int64_t write_or_fail(void *context, hl_io_file file, const void *bytes, size_t size,
-                             uint64_t offset)
-{
-    return write_error != 0 ? write_error
-                            : hl_io_posix()->pwrite(context, file, bytes, size, offset);
-}
-
-static int sync_or_fail(void *context, hl_io_file file)
-{
-    return sync_error != 0 ? sync_error : hl_io_posix()->sync(context, file);
-}
-
 /* Three orders, and what is due within 1 s by both clocks. */
 static void write_on(yard *y, uint64_t orders)
 {
     for (uint64_t i = 0; i < orders; i++)
         publish(y->desk, y->order, 1, i);
     for (int i = 0; i < 10; i++) {
-        ticks_ns += 100 * HL_MILLISECOND;
+        manual_disk.ticks_ns += 100 * HL_MILLISECOND;
         for (int turns = 0; turns < 3; turns++)
             turn(y->bus, "order", 0);
         look(y, 1);
@@ -523,18 +502,14 @@ static void write_on(yard *y, uint64_t orders)
 static yard *start_with_journal(char directory[static TEMPORARY_DIRECTORY_SIZE],
                                 uint32_t journal_slots, hl_threshold journal_pct)
 {
-    static hl_io disk;
-    disk = *hl_io_posix();
-    disk.ticks = read_ticks;
-    disk.pwrite = write_or_fail;
-    disk.sync = sync_or_fail;
+    manual_disk_make();
     temporary_directory_make(NULL, "healths", directory);
     yard *const y = prepare();
     y->domains[MANUAL_ORDER].durability = HL_DURABILITY_SYNC;
     y->domains[MANUAL_ORDER].journal_slots = journal_slots;
     y->config.journal_dir = directory;
     y->config.journal_segment_bytes = 1 << 20;
-    y->config.journal_io = &disk;
+    y->config.journal_io = &manual_disk.io;
     y->config.health.journal_pct = journal_pct;
     start(y);
     return y;
@@ -546,18 +521,18 @@ Test(healths, a_journal_that_waits_for_the_disk_fails_and_is_opened_again)
     yard *const y = start_with_journal(directory, 32, (hl_threshold){0, 0});
     write_on(y, 3);
     expect(y, HL_HEALTH_JOURNAL, "order", OK);
-    write_error = -ENOSPC;
+    manual_disk.write_error = -ENOSPC;
     write_on(y, 3);
     expect(y, HL_HEALTH_JOURNAL, "order", DEGRADED);
-    write_error = 0;
+    manual_disk.write_error = 0;
     write_on(y, 0);
     write_on(y, 0);
     write_on(y, 0);
     expect(y, HL_HEALTH_JOURNAL, "order", OK);
-    sync_error = -EIO;
+    manual_disk.sync_error = -EIO;
     write_on(y, 3);
     expect(y, HL_HEALTH_JOURNAL, "order", CRITICAL);
-    sync_error = 0;
+    manual_disk.sync_error = 0;
     for (int i = 0; i < 30; i++)
         write_on(y, 0);
     EXPECT_STORY(y, "order", HL_HEALTH_STATE, OK, DEGRADED, OK, CRITICAL, OK);
@@ -569,13 +544,13 @@ Test(healths, a_journal_whose_slots_are_in_flight)
 {
     char directory[TEMPORARY_DIRECTORY_SIZE];
     yard *const y = start_with_journal(directory, 8, (hl_threshold){50, 100});
-    write_error = -ENOSPC; /* which alone makes it DEGRADED */
+    manual_disk.write_error = -ENOSPC; /* which alone makes it DEGRADED */
     write_on(y, 5);
     expect(y, HL_HEALTH_JOURNAL, "order", DEGRADED);
     write_on(y, 5);
     expect(y, HL_HEALTH_JOURNAL, "order", CRITICAL);
     cr_assert_eq(health_of(y, HL_HEALTH_JOURNAL, "order").reason, HL_HEALTH_BACKLOG);
-    write_error = 0;
+    manual_disk.write_error = 0;
     for (int i = 0; i < 5; i++)
         write_on(y, 0);
     expect(y, HL_HEALTH_JOURNAL, "order", OK);

@@ -1,20 +1,15 @@
 #include "ring/mpsc.h"
 
-#include <criterion/criterion.h>
-#include <criterion/parameterized.h>
+#include "test_ring.h"
 
-#include "base/allocate.h"
+TestSuite(mpsc, .fini = free_test_memory);
 
 static hl_mpsc_producer producer;
 static hl_ring_consumer consumer;
 
 static void make_ring(uint32_t slot_size, uint32_t capacity, uint64_t start_position)
 {
-    const char *reason = "";
-    const size_t size = hl_ring_size_bytes(slot_size, capacity);
-    hl_ring *const ring = hl_ring_init(hl_allocate(1, size), size, slot_size, capacity,
-                                       HL_RING_MPSC, start_position, &reason);
-    cr_assert_not_null(ring, "%s", reason);
+    hl_ring *const ring = test_ring(HL_RING_MPSC, slot_size, capacity, start_position);
     hl_mpsc_open(ring, &producer);
     hl_ring_consumer_open(ring, &consumer);
 }
@@ -47,26 +42,15 @@ static uint32_t take(uint32_t n)
     return taken;
 }
 
-typedef struct shape {
-    uint32_t slot_size, capacity;
-    uint64_t start_position;
-} shape;
-
 ParameterizedTestParameters(mpsc, a_ring_of_any_shape_takes_exactly_its_capacity_lap_after_lap)
 {
-    static shape shapes[4 * 4 * 5];
     const uint32_t slot_sizes[] = {64, 128, 192, 65600};
-    const uint32_t capacities[] = {1, 2, 8, 64};
     const uint64_t starts[] = {0, 7, UINT64_MAX, UINT64_MAX - 8, UINT64_MAX - 65};
-    size_t n = 0;
-    for (size_t i = 0; i < 4; i++)
-        for (size_t j = 0; j < 4; j++)
-            for (size_t k = 0; k < 5; k++)
-                shapes[n++] = (shape){slot_sizes[i], capacities[j], starts[k]};
-    return cr_make_param_array(shape, shapes, n);
+    return ring_shapes(slot_sizes, 4, starts, 5);
 }
 
-ParameterizedTest(shape *of, mpsc, a_ring_of_any_shape_takes_exactly_its_capacity_lap_after_lap)
+ParameterizedTest(ring_shape *of, mpsc,
+                  a_ring_of_any_shape_takes_exactly_its_capacity_lap_after_lap)
 {
     make_ring(of->slot_size, of->capacity, of->start_position);
     for (uint32_t lap = 0; lap < 3; lap++) {

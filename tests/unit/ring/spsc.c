@@ -1,9 +1,6 @@
 #include "ring/spsc.h"
 
-#include <criterion/criterion.h>
-#include <criterion/parameterized.h>
-
-#include "test_memory.h"
+#include "test_ring.h"
 
 TestSuite(spsc, .fini = free_test_memory);
 
@@ -12,11 +9,7 @@ static hl_ring_consumer consumer;
 
 static void make_ring(uint32_t slot_size, uint32_t capacity, uint64_t start_position)
 {
-    const char *reason = "";
-    const size_t size = hl_ring_size_bytes(slot_size, capacity);
-    hl_ring *const ring = hl_ring_init(test_memory(size), size, slot_size, capacity, HL_RING_SPSC,
-                                       start_position, &reason);
-    cr_assert_not_null(ring, "%s", reason);
+    hl_ring *const ring = test_ring(HL_RING_SPSC, slot_size, capacity, start_position);
     hl_spsc_open(ring, &producer);
     hl_ring_consumer_open(ring, &consumer);
 }
@@ -56,26 +49,15 @@ static uint32_t take(uint32_t n)
     return taken;
 }
 
-typedef struct shape {
-    uint32_t slot_size, capacity;
-    uint64_t start_position;
-} shape;
-
 ParameterizedTestParameters(spsc, a_ring_of_any_shape_takes_exactly_its_capacity_lap_after_lap)
 {
-    static shape shapes[6 * 4 * 6];
     const uint32_t slot_sizes[] = {64, 128, 192, 4160, 65536, 65600};
-    const uint32_t capacities[] = {1, 2, 8, 64};
     const uint64_t starts[] = {0, 1, 7, UINT64_MAX, UINT64_MAX - 8, UINT64_MAX - 65};
-    size_t n = 0;
-    for (size_t i = 0; i < 6; i++)
-        for (size_t j = 0; j < 4; j++)
-            for (size_t k = 0; k < 6; k++)
-                shapes[n++] = (shape){slot_sizes[i], capacities[j], starts[k]};
-    return cr_make_param_array(shape, shapes, n);
+    return ring_shapes(slot_sizes, 6, starts, 6);
 }
 
-ParameterizedTest(shape *of, spsc, a_ring_of_any_shape_takes_exactly_its_capacity_lap_after_lap)
+ParameterizedTest(ring_shape *of, spsc,
+                  a_ring_of_any_shape_takes_exactly_its_capacity_lap_after_lap)
 {
     make_ring(of->slot_size, of->capacity, of->start_position);
     for (uint32_t lap = 0; lap < 3; lap++) {

@@ -10,43 +10,16 @@
 #include <hotlane/journal_reader.h>
 
 #include "bus/bus.h"
-#include "base/io.h"
 #include "manual_bus.h"
+#include "manual_disk.h"
 #include "tests/temporary_directory.h"
 
-/* ---- a disk that can be full or broken, under a clock that stands still ---- */
-
 static char directory[TEMPORARY_DIRECTORY_SIZE];
-static uint64_t ticks_ns;
-static int write_error, sync_error; /* negative errno; 0: none */
-
-static uint64_t read_ticks(void *context)
-{
-    (void)context;
-    return ticks_ns;
-}
-
-static int64_t write_or_fail(void *context, hl_io_file file, const void *bytes, size_t size,
-                             uint64_t offset)
-{
-    return write_error != 0 ? write_error
-                            : hl_io_posix()->pwrite(context, file, bytes, size, offset);
-}
-
-static int sync_or_fail(void *context, hl_io_file file)
-{
-    return sync_error != 0 ? sync_error : hl_io_posix()->sync(context, file);
-}
-
-static hl_io disk;
 
 static void set_up(void)
 {
     temporary_directory_make(NULL, "journals", directory);
-    disk = *hl_io_posix();
-    disk.ticks = read_ticks;
-    disk.pwrite = write_or_fail;
-    disk.sync = sync_or_fail;
+    manual_disk_make();
 }
 
 static void tear_down(void)
@@ -74,7 +47,7 @@ static hl_bus *create(hl_durability order, hl_durability fill, hl_journal_policy
     config.domains = domains;
     config.journal_dir = directory;
     config.journal_segment_bytes = 1 << 20;
-    config.journal_io = &disk;
+    config.journal_io = &manual_disk.io;
     return manual_create(&config);
 }
 
@@ -173,7 +146,7 @@ Test(journals, a_sync_group_is_taken_before_it_is_handed_out)
     static recorder seen;
     hl_bus *const bus = start(HL_DURABILITY_SYNC, HL_DURABILITY_OFF, HL_JOURNAL_WAIT);
     subscribe(bus, "order.>", &seen, NULL);
-    sync_error = 0;
+    manual_disk.sync_error = 0;
     publish_many(bus, "order.new", 1, 20);
     turn_all(bus);
     assert_values_follow(&seen, 1, 20);
@@ -239,19 +212,20 @@ Test(journals, a_full_disk_holds_the_lane_and_loses_nothing)
     static recorder seen;
     hl_bus *const bus = start(HL_DURABILITY_ASYNC, HL_DURABILITY_OFF, HL_JOURNAL_WAIT);
     subscribe(bus, "order.>", &seen, NULL);
-    write_error = -ENOSPC;
+    manual_disk.write_error = -ENOSPC;
     publish_many(bus, "order.new", 1, 60);
-    for (int i = 0; i < 10; i++, ticks_ns += HL_MILLISECOND, manual_now_ns += HL_MILLISECOND)
+    for (int i = 0; i < 10;
+         i++, manual_disk.ticks_ns += HL_MILLISECOND, manual_now_ns += HL_MILLISECOND)
         turn_all(bus);
     cr_assert_lt(seen.count, 60);
     const uint32_t passed = seen.count;
     cr_assert_str_eq(lane_stats(bus, "order", -1).held_by, "journal");
     cr_assert_eq(journal_of(bus, "order").state, HL_JOURNAL_NO_SPACE);
-    for (int i = 0; i < 10; i++, ticks_ns += HL_SECOND, manual_now_ns += HL_SECOND)
+    for (int i = 0; i < 10; i++, manual_disk.ticks_ns += HL_SECOND, manual_now_ns += HL_SECOND)
         turn_all(bus);
     cr_assert_eq(seen.count, passed, "the policy is to wait");
-    write_error = 0;
-    for (int i = 0; i < 100; i++, ticks_ns += HL_SECOND, manual_now_ns += HL_SECOND)
+    manual_disk.write_error = 0;
+    for (int i = 0; i < 100; i++, manual_disk.ticks_ns += HL_SECOND, manual_now_ns += HL_SECOND)
         turn_all(bus);
     assert_values_follow(&seen, 1, 60);
     cr_assert_eq(journal_of(bus, "order").state, HL_JOURNAL_RUNNING);
@@ -288,17 +262,17 @@ static void full_disk_goes_on(hl_durability durability)
     static recorder seen;
     hl_bus *const bus = start(durability, HL_DURABILITY_OFF, HL_JOURNAL_GO_ON);
     subscribe(bus, "order.>", &seen, NULL);
-    write_error = -ENOSPC;
+    manual_disk.write_error = -ENOSPC;
     publish_many(bus, "order.new", 1, 60);
-    for (int i = 0; i < 100; i++, ticks_ns += HL_SECOND, manual_now_ns += HL_SECOND)
+    for (int i = 0; i < 100; i++, manual_disk.ticks_ns += HL_SECOND, manual_now_ns += HL_SECOND)
         turn_all(bus);
     assert_values_follow(&seen, 1, 60);
     const hl_partition_journal_stats during = journal_of(bus, "order");
     cr_assert(during.degraded);
     cr_assert_gt(during.unjournaled, 0);
-    write_error = 0;
+    manual_disk.write_error = 0;
     publish_many(bus, "order.new", 61, 60);
-    for (int i = 0; i < 100; i++, ticks_ns += HL_SECOND, manual_now_ns += HL_SECOND)
+    for (int i = 0; i < 100; i++, manual_disk.ticks_ns += HL_SECOND, manual_now_ns += HL_SECOND)
         turn_all(bus);
     /* It has caught up; the next event finds it so. */
     publish_many(bus, "order.new", 121, 1);
@@ -333,17 +307,17 @@ Test(journals, a_failed_sync_is_never_believed_and_the_journal_opened_anew)
     publish_many(check.bus, "order.new", 1, 5);
     turn_all(check.bus);
     cr_assert_eq(check.count, 5);
-    sync_error = -EIO;
+    manual_disk.sync_error = -EIO;
     publish_many(check.bus, "order.new", 6, 40);
     turn_all(check.bus);
     cr_assert_eq(check.count, 5);
     cr_assert_eq(journal_of(check.bus, "order").state, HL_JOURNAL_FAILED);
     const hl_partition_journal_stats failed = journal_of(check.bus, "order");
     cr_assert_not_null(strstr(failed.reason, "Input/output error"), "%s", failed.reason);
-    sync_error = 0;
+    manual_disk.sync_error = 0;
     turn_all(check.bus);
     cr_assert_eq(check.count, 5, "it is not tried again at once");
-    for (int i = 0; i < 100; i++, ticks_ns += HL_SECOND, manual_now_ns += HL_SECOND)
+    for (int i = 0; i < 100; i++, manual_disk.ticks_ns += HL_SECOND, manual_now_ns += HL_SECOND)
         turn_all(check.bus);
     cr_assert_eq(check.count, 45);
     cr_assert_eq(journal_of(check.bus, "order").state, HL_JOURNAL_RUNNING);
@@ -365,7 +339,7 @@ Test(journals, batches_and_last_values_of_a_sync_domain_wait_for_the_disk)
     subscribe(bus, "order.>", &seen, &options);
     const hl_topic quote = topic_of_kind(bus, "order.state", HL_STATE);
     hl_publisher *const desk = open_publisher(bus, "desk", NULL);
-    sync_error = -EIO;
+    manual_disk.sync_error = -EIO;
     for (uint64_t i = 1; i <= 6; i++)
         publish(desk, quote, 1, i);
     turn_all(bus);
@@ -375,8 +349,8 @@ Test(journals, batches_and_last_values_of_a_sync_domain_wait_for_the_disk)
     } last;
     cr_assert_eq(seen.count, 0);
     cr_assert_eq(hl_last(bus, quote, 1, &last.event, sizeof last), HL_NOT_FOUND);
-    sync_error = 0;
-    for (int i = 0; i < 20; i++, ticks_ns += HL_SECOND, manual_now_ns += HL_SECOND)
+    manual_disk.sync_error = 0;
+    for (int i = 0; i < 20; i++, manual_disk.ticks_ns += HL_SECOND, manual_now_ns += HL_SECOND)
         turn_all(bus);
     assert_values_follow(&seen, 1, 6);
     cr_assert_eq(hl_last(bus, quote, 1, &last.event, sizeof last), HL_OK);
@@ -402,7 +376,7 @@ Test(journals, what_is_in_flight_when_the_stop_ends_is_abandoned_and_counted)
     static recorder seen;
     hl_bus *const bus = start(HL_DURABILITY_SYNC, HL_DURABILITY_OFF, HL_JOURNAL_WAIT);
     subscribe(bus, "order.>", &seen, NULL);
-    sync_error = -EIO;
+    manual_disk.sync_error = -EIO;
     publish_many(bus, "order.new", 1, 20);
     cr_assert_eq(hl_bus_stop(bus, 10 * HL_MILLISECOND), HL_TIMEOUT);
     hl_stop_report report;
@@ -419,13 +393,13 @@ Test(journals, a_subscription_begins_behind_what_was_handed_out)
     hl_bus *const bus = start(HL_DURABILITY_SYNC, HL_DURABILITY_OFF, HL_JOURNAL_WAIT);
     publish_many(bus, "order.new", 1, 4);
     turn_all(bus);
-    sync_error = -EIO;
+    manual_disk.sync_error = -EIO;
     publish_many(bus, "order.new", 5, 4);
     turn_all(bus); /* in flight now */
     subscribe(bus, "order.>", &seen, NULL);
     turn_all(bus);
-    sync_error = 0;
-    for (int i = 0; i < 20; i++, ticks_ns += HL_SECOND, manual_now_ns += HL_SECOND)
+    manual_disk.sync_error = 0;
+    for (int i = 0; i < 20; i++, manual_disk.ticks_ns += HL_SECOND, manual_now_ns += HL_SECOND)
         turn_all(bus);
     assert_values_follow(&seen, 5, 4);
     manual_stop(bus);
@@ -439,7 +413,7 @@ Test(journals, two_buses_cannot_have_one_journal)
     hl_error error;
     config.domains = domains;
     config.journal_dir = directory;
-    config.journal_io = &disk;
+    config.journal_io = &manual_disk.io;
     cr_assert_eq(hl_bus_create(&config, &other, &error), HL_LOCKED);
     cr_assert_not_null(strstr(error.text, "writes this journal"), "%s", error.text);
     manual_stop(bus);
