@@ -7,6 +7,9 @@
 
 /* ---- queues that are not what they should be ---- */
 
+/* Sent before the producer first looks at the time, however busy the machine. */
+#define FAULTY 100u
+
 /* Of one producer and the consumer, each for itself behind a lock: right, but for `fault`. */
 typedef enum fault { NO_FAULT, LOSES, DAMAGES, SWAPS, NEVER_HAS_ROOM } fault;
 
@@ -40,14 +43,14 @@ static void *locked_create(void)
 static void put(locked_queue *queue, uint64_t number)
 {
     peer_message *const slot = &queue->slots[queue->sent % PEER_SLOTS];
-    const bool faulty = number == 1000;
+    const bool faulty = number == FAULTY;
     if (fault_wanted == LOSES && faulty)
         return;
     peer_fill(slot->payload, number);
     if (fault_wanted == DAMAGES && faulty)
         slot->payload[7]++;
-    if (fault_wanted == SWAPS && (number == 1000 || number == 1001))
-        peer_fill(slot->payload, 2001 - number);
+    if (fault_wanted == SWAPS && (number == FAULTY || number == FAULTY + 1))
+        peer_fill(slot->payload, 2 * FAULTY + 1 - number);
     queue->sent++;
 }
 
