@@ -139,6 +139,21 @@ static void compare_rows(const json_t *before, const json_t *after, perf_compari
     }
 }
 
+static double round_trip(const json_t *result)
+{
+    return json_number_value(
+        json_object_get(json_object_get(result, "floor"), "round_trip_1_line_ns"));
+}
+
+/* Whether both have a floor, and that of another pace: of a machine whose CPUs are moved, two runs
+ * of one build are such. */
+static bool paces_differ(const json_t *before, const json_t *after)
+{
+    const double was = round_trip(before);
+    const double is = round_trip(after);
+    return was > 0 && is > 0 && (was > is * PERF_PACE_WITHIN || is > was * PERF_PACE_WITHIN);
+}
+
 /* What makes two results hard to compare. */
 static void compare_environments(const json_t *before, const json_t *after,
                                  perf_comparison *comparison)
@@ -154,6 +169,9 @@ static void compare_environments(const json_t *before, const json_t *after,
         if (was != is && !json_equal(was, is)) /* NULL, of both, is not equal to itself */
             comparison->differences[comparison->difference_count++] = members[i];
     }
+    static char floor[] = "the floor";
+    if (paces_differ(before, after))
+        comparison->differences[comparison->difference_count++] = floor;
 }
 
 hl_status perf_compare(const json_t *before, const json_t *after, perf_comparison *ret_comparison,

@@ -35,7 +35,8 @@ typedef struct perf_comparison {
     perf_change *changes; /* the rows of `before`, then those only in `after` */
     uint32_t count;
     uint32_t counts[PERF_VERDICTS];
-    char *differences[PERF_COMPARED]; /* what differs in the environments; static names */
+    /* What differs in the environments, or "the floor" of another pace (repeat.h); static. */
+    char *differences[PERF_COMPARED + 1];
     uint32_t difference_count;
 } perf_comparison;
 

@@ -69,20 +69,24 @@ INLINE bool try_claim(ring_producer *self, bool spsc, uint32_t run, uint64_t *re
                 : hl_mpsc_try_claim(&self->mpsc, run, ret_position);
 }
 
+/* The first of them with this number. */
 INLINE void fill_and_commit(ring_producer *self, bool spsc, uint32_t slot_size, uint32_t run,
-                            uint64_t position)
+                            uint64_t position, uint64_t number)
 {
-    const uint64_t sender = (uint64_t)self->number << SENDER_SHIFT;
     for (uint32_t i = 0; i < run; i++) {
         char *const slot = spsc ? hl_spsc_slot(&self->spsc, position + i)
                                 : hl_mpsc_slot(&self->mpsc, position + i);
-        perf_payload_fill(slot + STAMP_BYTES, slot_size - STAMP_BYTES, sender | self->sent, 0);
-        self->sent++;
+        perf_payload_fill(slot + STAMP_BYTES, slot_size - STAMP_BYTES, number + i, 0);
     }
     if (spsc)
         hl_spsc_commit(&self->spsc, position, run);
     else
         hl_mpsc_commit(&self->mpsc, position, run);
+}
+
+INLINE uint64_t first_number(const ring_producer *self)
+{
+    return (uint64_t)self->number << SENDER_SHIFT;
 }
 
 INLINE void finish(ring_producer *self, uint64_t start)
@@ -92,11 +96,13 @@ INLINE void finish(ring_producer *self, uint64_t start)
     hl_store_release_u32(&self->finished, 1);
 }
 
-INLINE void produce(ring_producer *self, bool spsc, uint32_t slot_size)
+/* The number in a local variable, which no store to a slot makes it read again. */
+INLINE void produce_runs(ring_producer *self, bool spsc, uint32_t slot_size, uint32_t run)
 {
     const ring_bench *const bench = self->bench;
     const perf_timer *const timer = bench->work->timer;
-    const uint32_t run = bench->work->run;
+    const uint64_t first = first_number(self);
+    uint64_t number = first;
     const uint64_t start = perf_timer_ticks(timer);
     const uint64_t end = start + perf_timer_ticks_of(timer, bench->work->seconds * 1e9);
     uint32_t tries = 0;
@@ -109,17 +115,29 @@ INLINE void produce(ring_producer *self, bool spsc, uint32_t slot_size)
                     wait_a_moment(bench, &tries);
                 self->full_ticks += perf_timer_ticks(timer) - since;
             }
-            fill_and_commit(self, spsc, slot_size, run, position);
+            fill_and_commit(self, spsc, slot_size, run, position, number);
+            number += run;
         }
     }
+    self->sent = number - first;
     finish(self, start);
 }
 
-/* Takes one run; 0 when nothing is there. */
-INLINE uint32_t take_run(ring_bench *bench, uint32_t slot_size)
+/* A run of one is a constant, so that the loops over it are none, as in an application. */
+INLINE void produce(ring_producer *self, bool spsc, uint32_t slot_size)
+{
+    const uint32_t run = self->bench->work->run;
+    if (run == 1)
+        produce_runs(self, spsc, slot_size, 1);
+    else
+        produce_runs(self, spsc, slot_size, run);
+}
+
+/* Takes at most `run`; 0 when nothing is there. */
+INLINE uint32_t take_run(ring_bench *bench, uint32_t slot_size, uint32_t run)
 {
     void *first;
-    const uint32_t n = hl_ring_peek(&bench->consumer, bench->work->run, &first);
+    const uint32_t n = hl_ring_peek(&bench->consumer, run, &first);
     if (n == 0)
         return 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -147,13 +165,13 @@ static bool all_finished(const ring_bench *bench)
     return true;
 }
 
-INLINE void consume(ring_bench *bench, uint32_t slot_size)
+INLINE void consume_runs(ring_bench *bench, uint32_t slot_size, uint32_t run)
 {
     const perf_timer *const timer = bench->work->timer;
     const uint64_t start = perf_timer_ticks(timer);
     uint32_t tries = 0;
     for (;;) {
-        if (take_run(bench, slot_size) != 0)
+        if (take_run(bench, slot_size, run) != 0)
             continue;
         const uint64_t since = perf_timer_ticks(timer);
         bool finished = false;
@@ -169,27 +187,39 @@ INLINE void consume(ring_bench *bench, uint32_t slot_size)
     bench->elapsed_ticks = perf_timer_ticks(timer) - start;
 }
 
-/* A producer that empties the ring between its own messages. */
+INLINE void consume(ring_bench *bench, uint32_t slot_size)
+{
+    const uint32_t run = bench->work->run;
+    if (run == 1)
+        consume_runs(bench, slot_size, 1);
+    else
+        consume_runs(bench, slot_size, run);
+}
+
+/* A producer that empties the ring between its own messages, one at a time. */
 INLINE void produce_and_consume(ring_producer *self, uint32_t slot_size)
 {
     ring_bench *const bench = self->bench;
     const perf_timer *const timer = bench->work->timer;
+    const uint64_t first = first_number(self);
+    uint64_t number = first;
     const uint64_t start = perf_timer_ticks(timer);
     const uint64_t end = start + perf_timer_ticks_of(timer, bench->work->seconds * 1e9);
     while (perf_timer_ticks(timer) < end) {
         for (uint32_t claims = 0; claims < CLAIMS_A_LOOK; claims++) {
             uint64_t position;
-            if (try_claim(self, false, bench->work->run, &position))
-                fill_and_commit(self, false, slot_size, bench->work->run, position);
+            if (try_claim(self, false, 1, &position))
+                fill_and_commit(self, false, slot_size, 1, position, number++);
             /* Two, for the other producer's as well; more is there only when it was the faster. */
-            if (take_run(bench, slot_size) != 0)
-                take_run(bench, slot_size);
+            if (take_run(bench, slot_size, 1) != 0)
+                take_run(bench, slot_size, 1);
         }
     }
+    self->sent = number - first;
     finish(self, start);
     while (!all_finished(bench))
-        take_run(bench, slot_size);
-    while (take_run(bench, slot_size) != 0)
+        take_run(bench, slot_size, 1);
+    while (take_run(bench, slot_size, 1) != 0)
         continue;
     bench->elapsed_ticks = perf_timer_ticks(timer) - start;
 }

@@ -278,5 +278,6 @@ hl_status perf_scenario_bus(perf_run *run, hl_error *error)
                      "slots of 128 bytes: a header of 64, a payload of 64; the publisher on CPU "
                      "%u, the executor on CPU %u; the floor is the plain copy of 128 bytes",
                      run->cores.publisher, run->cores.consumer);
+    perf_result_note(run->result, "an event's instructions: `hotlane perf instructions`");
     return perf_run_tasks(run, tasks, BUS_CASES, error);
 }

@@ -102,6 +102,26 @@ Test(perf_compare, says_what_differs_in_the_environments)
     perf_compare_free(&comparison);
 }
 
+Test(perf_compare, says_that_the_floor_is_of_another_pace)
+{
+    const char *const near = "{\"floor\": {\"round_trip_1_line_ns\": 120.0}, \"rows\": []}";
+    const char *const as_near = "{\"floor\": {\"round_trip_1_line_ns\": 140.0}, \"rows\": []}";
+    const char *const far = "{\"floor\": {\"round_trip_1_line_ns\": 490.0}, \"rows\": []}";
+    perf_comparison comparison = compare(near, far);
+    cr_assert_eq(comparison.difference_count, 1);
+    cr_assert_str_eq(comparison.differences[0], "the floor");
+    perf_compare_free(&comparison);
+    comparison = compare(far, near);
+    cr_assert_eq(comparison.difference_count, 1);
+    perf_compare_free(&comparison);
+    comparison = compare(near, as_near);
+    cr_assert_eq(comparison.difference_count, 0);
+    perf_compare_free(&comparison);
+    comparison = compare(near, "{\"rows\": []}");
+    cr_assert_eq(comparison.difference_count, 0);
+    perf_compare_free(&comparison);
+}
+
 Test(perf_compare, refuses_two_scenarios_and_a_row_that_is_none)
 {
     perf_comparison unused;
