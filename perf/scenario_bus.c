@@ -90,21 +90,28 @@ static hl_status count_event(const hl_event *event, hl_publisher *out, void *con
     return HL_OK;
 }
 
-static bool claim_run(bus_bench *self, hl_topic topic, hl_claim *ret_claim)
+#define INLINE static inline __attribute__((always_inline))
+
+/* One event by the call that is for one. `run` is a constant where it is 1. */
+INLINE hl_status try_claim(const bus_bench *self, hl_topic topic, uint32_t run, hl_claim *ret_claim)
 {
     hl_publisher *const publisher = self->bus.publisher;
-    const uint32_t run = self->asked->run;
-    hl_status status =
-        hl_try_claim_run(publisher, topic, 0, PERF_BUS_PAYLOAD_BYTES, run, ret_claim);
+    return run == 1 ? hl_try_claim(publisher, topic, 0, PERF_BUS_PAYLOAD_BYTES, ret_claim)
+                    : hl_try_claim_run(publisher, topic, 0, PERF_BUS_PAYLOAD_BYTES, run, ret_claim);
+}
+
+INLINE bool claim(bus_bench *self, hl_topic topic, uint32_t run, hl_claim *ret_claim)
+{
+    hl_status status = try_claim(self, topic, run, ret_claim);
     if (status == HL_FULL) {
         const uint64_t since = perf_timer_ticks(&self->run->timer);
-        while ((status = hl_try_claim_run(publisher, topic, 0, PERF_BUS_PAYLOAD_BYTES, run,
-                                          ret_claim)) == HL_FULL)
+        while ((status = try_claim(self, topic, run, ret_claim)) == HL_FULL)
             for (uint32_t i = 0; i < PAUSES_WHEN_FULL; i++)
                 hl_pause();
         self->full_ticks += perf_timer_ticks(&self->run->timer) - since;
     }
-    self->failed = status;
+    if (status != HL_OK)
+        self->failed = status;
     return status == HL_OK;
 }
 
@@ -129,10 +136,24 @@ static bool copy_one(bus_bench *self)
     return self->failed == HL_OK;
 }
 
-static void publish_run(bus_bench *self, const hl_claim *claim)
+/* CLAIMS_A_LOOK times a run, the topics in turn from *topic on. */
+INLINE void publish_claims(bus_bench *self, uint32_t run, uint32_t *topic)
 {
-    for (uint32_t k = 0; k < self->asked->run; k++)
-        perf_payload_fill(hl_claim_event(claim, k) + 1, PERF_BUS_PAYLOAD_BYTES, self->sent++, 0);
+    hl_claim claimed;
+    for (uint32_t i = 0; i < CLAIMS_A_LOOK && claim(self, self->topics[*topic], run, &claimed);
+         i++) {
+        for (uint32_t k = 0; k < run; k++)
+            perf_payload_fill(run == 1 ? claimed.payload : hl_claim_event(&claimed, k) + 1,
+                              PERF_BUS_PAYLOAD_BYTES, self->sent++, 0);
+        hl_commit(&claimed);
+        *topic = *topic + 1 == self->asked->topics ? 0 : *topic + 1;
+    }
+}
+
+static void publish_copies(bus_bench *self)
+{
+    for (uint32_t i = 0; i < CLAIMS_A_LOOK && copy_one(self); i++)
+        continue;
 }
 
 static void publish(void *context)
@@ -142,20 +163,16 @@ static void publish(void *context)
     const uint64_t start = perf_timer_ticks(timer);
     const uint64_t end = start + perf_timer_ticks_of(timer, self->run->options->seconds * 1e9);
     uint32_t topic = 0;
-    hl_claim claim;
     while (perf_timer_ticks(timer) < end && self->failed == HL_OK) {
-        for (uint32_t i = 0; self->asked->way != BY_CLAIM && i < CLAIMS_A_LOOK && copy_one(self);
-             i++) {
-        }
-        for (uint32_t i = 0; self->asked->way == BY_CLAIM && i < CLAIMS_A_LOOK &&
-                             claim_run(self, self->topics[topic], &claim);
-             i++) {
-            publish_run(self, &claim);
-            hl_commit(&claim);
-            topic = topic + 1 == self->asked->topics ? 0 : topic + 1;
-        }
+        if (self->asked->way != BY_CLAIM)
+            publish_copies(self);
+        else if (self->asked->run == 1)
+            publish_claims(self, 1, &topic);
+        else
+            publish_claims(self, self->asked->run, &topic);
     }
-    const uint64_t patience = perf_timer_after(timer, PERF_BUS_DRAIN_NS);
+    const uint64_t patience =
+        perf_timer_ticks(timer) + perf_timer_ticks_of(timer, PERF_BUS_DRAIN_NS);
     /* Relaxed: a number. */
     while (hl_load_relaxed_u64(&self->handled) < self->sent && perf_timer_ticks(timer) < patience)
         hl_pause();
