@@ -26,6 +26,7 @@
 /* A mark on a quiet journal: until then a bad last record could be taken for a torn tail. */
 #define MARK_DELAY_NS   10000000ull
 #define REST_NS         50000000ull /* nothing synced for so long: zeros go on ahead of their time */
+#define REST_STEP_NS    1000000ull  /* from one step at them to the next, then */
 #define LOOK_AGAIN_NS   200000ull   /* after a sync that runs */
 #define FLUSH_AHEAD_MIN (256u << 10)
 #define GROUP_ROOM      (ALIGNMENT_MAX + sizeof(hl_group))
@@ -64,6 +65,7 @@ struct hl_journal_writer {
     hl_dictionary dictionary;
     uint8_t *seal_buffer;
     hl_spare spare;
+    uint64_t stepped_at_ticks; /* the last step at it */
 
     /* The buffer: one group, from its padding on. */
     uint8_t *buffer;
@@ -698,8 +700,18 @@ static void step_spare(hl_journal_writer *writer, uint64_t ticks_now)
 {
     if (ticks_now < writer->retry_at_ticks)
         return;
+    writer->stepped_at_ticks = ticks_now;
     if (hl_spare_step(&writer->spare) < 0)
         writer->retry_at_ticks = ticks_now + writer->options.retry_ns;
+}
+
+/* When zeros go on, if nothing is synced any more. Not all at once: what comes then would find the
+ * disk busy with them. */
+static uint64_t rest_step_at(const hl_journal_writer *writer)
+{
+    const uint64_t rest_at = writer->synced_at_ticks + REST_NS;
+    const uint64_t step_at = writer->stepped_at_ticks + REST_STEP_NS;
+    return rest_at > step_at ? rest_at : step_at;
 }
 
 static hl_status do_due(hl_journal_writer *writer, bool idle)
@@ -721,9 +733,9 @@ static hl_status do_due(hl_journal_writer *writer, bool idle)
          ticks_now - writer->unsynced_since_ticks >= options->commit_interval_ns))
         status = begin_sync(writer);
     if (status == HL_OK && idle && mark_is_wanted(writer) &&
-        ticks_now - writer->synced_at_ticks >= MARK_DELAY_NS)
+        ticks_now >= writer->synced_at_ticks + MARK_DELAY_NS)
         status = put_mark(writer);
-    const bool at_rest = idle && ticks_now - writer->synced_at_ticks >= REST_NS;
+    const bool at_rest = idle && ticks_now >= rest_step_at(writer);
     if (status == HL_OK && (at_rest || spare_is_due(writer, idle)))
         step_spare(writer, ticks_now);
     return status;
@@ -757,7 +769,7 @@ uint64_t hl_journal_writer_due(const hl_journal_writer *writer)
         due = writer->unsynced_since_ticks + options->commit_interval_ns;
     if (mark_is_wanted(writer) && writer->synced_at_ticks + MARK_DELAY_NS < due)
         due = writer->synced_at_ticks + MARK_DELAY_NS;
-    uint64_t step_at = writer->synced_at_ticks + REST_NS;
+    uint64_t step_at = rest_step_at(writer);
     if (step_at < writer->retry_at_ticks || !writer->spare.is_ready)
         step_at = writer->retry_at_ticks;
     if (!hl_spare_is_whole(&writer->spare) && step_at < due)

@@ -393,6 +393,33 @@ Test(writer, a_sync_that_runs_makes_durable_what_was_written_before_it_began)
     sim_destroy(disk);
 }
 
+/* A clock that does not stand still during a turn. */
+static uint64_t running_ticks(void *context)
+{
+    static uint64_t now_ns = 1000000000u;
+    (void)context;
+    return now_ns += 100;
+}
+
+Test(writer, a_sync_that_ends_in_an_idle_turn_is_not_marked_at_once)
+{
+    sim_disk *const disk = sim_create();
+    journal_story story = {0};
+    hl_io io = *sim_io(disk);
+    io.ticks = running_ticks;
+    hl_journal_writer *const writer = open_overlapping(&io);
+    const hl_journal_progress *const progress = hl_journal_writer_progress(writer);
+    append(&story, writer, 1, 5);
+    cr_assert_eq(hl_journal_writer_turn(writer, false), HL_OK);
+    const uint64_t written = progress->written_bytes;
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(hl_journal_writer_turn(writer, true), HL_OK);
+    cr_assert_eq(hl_journal_durable(progress), 5);
+    cr_assert_eq(progress->written_bytes, written, "more may come: a mark would delay it");
+    cr_assert_eq(hl_journal_writer_close(writer, NULL), HL_OK);
+    sim_destroy(disk);
+}
+
 Test(writer, a_sync_that_runs_and_fails_acknowledges_nothing)
 {
     sim_disk *const disk = sim_create();
