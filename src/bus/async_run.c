@@ -6,6 +6,7 @@
 #include "bus/bus.h"
 #include "bus/guard.h"
 #include "bus/hold.h"
+#include "bus/output.h"
 
 #define NOBODY              0
 #define MEASURED_EVERY      8         /* calls of handlers: one in so many, as in dispatch.c */
@@ -68,7 +69,7 @@ static hl_status call(hl_worker *worker, const hl_async *async, uint64_t id,
         note_when_slow(worker, subscription, id, events[0], began_ns);
     const bool published = out->staged != NULL || out->batch_taken != 0;
     if (out->staged != NULL)
-        hl_publisher_settle(out, status == HL_OK);
+        hl_output_settle(out, status == HL_OK);
     /* Relaxed: HELD tells the next holder. */
     if (published && !async->is_shared)
         hl_store_relaxed_u32(&worker->strand->published_by, worker->index + 1);

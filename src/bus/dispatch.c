@@ -5,6 +5,7 @@
 #include "bus/guard.h"
 #include "bus/hold.h"
 #include "bus/intake.h"
+#include "bus/output.h"
 #include "bus/past.h"
 #include "bus/recorder.h"
 #include "ring/conflate.h"
@@ -51,7 +52,7 @@ static __attribute__((noinline, cold)) void failed(hl_partition *partition, hl_c
 static inline void settle(hl_partition *partition, hl_status status)
 {
     if (partition->out->staged != NULL)
-        hl_publisher_settle(partition->out, status == HL_OK);
+        hl_output_settle(partition->out, status == HL_OK);
 }
 
 void hl_dispatch_finish(hl_partition *partition, hl_cell *cell, hl_status status,

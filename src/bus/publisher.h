@@ -47,10 +47,6 @@ struct hl_shared_publisher {
     struct hl_shared_publisher *next;
 };
 
-/* Makes the events that a handler has committed visible, or takes them all back. The partition's
- * thread, after the handler has returned. */
-void hl_publisher_settle(hl_publisher *out, bool keep);
-
 /* A partition's `out`, with no lanes yet. NULL: no memory. */
 hl_publisher *hl_publisher_make_out(hl_bus *bus, const char *name);
 

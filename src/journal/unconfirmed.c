@@ -2,6 +2,8 @@
 
 #include <search.h>
 
+#include "bus/output.h"
+
 /* One that the journal has not shown. */
 typedef struct output {
     struct output *next;
@@ -211,7 +213,7 @@ static void publish(hl_unconfirmed *unconfirmed, const output *one)
         hl_commit(&claim);
         unconfirmed->count++;
     }
-    hl_publisher_settle(out, true);
+    hl_output_settle(out, true);
     hl_dispatch_clear_cause(out->partition);
 }
 
