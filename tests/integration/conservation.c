@@ -2,7 +2,6 @@
  * partition's sequences have no gaps, with publishers and subscribers coming and going. */
 #include <limits.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "own_bus.h"
 
@@ -124,24 +123,9 @@ static hl_status forward_to_account(const hl_event *event, hl_publisher *out, vo
 
 /* ---- who comes and goes, and who looks on ---- */
 
-typedef struct guest {
-    uint64_t alive;
-    uint64_t calls;
-} guest;
-
-static hl_status visit(const hl_event *event, hl_publisher *out, void *context)
-{
-    (void)event;
-    (void)out;
-    guest *const self = context;
-    cr_assert_eq(self->alive, 0xa11fe);
-    self->calls++;
-    return HL_OK;
-}
-
 static hl_status visit_together(const hl_batch *batch, hl_publisher *out, void *context)
 {
-    return visit(batch->events[0], out, context);
+    return own_visit(batch->events[0], out, context);
 }
 
 static void *come_and_go(void *context)
@@ -149,21 +133,20 @@ static void *come_and_go(void *context)
     scene *const of = ((actor *)context)->of;
     static const char *const patterns[] = {"market_data.trade", "order.*", ">", "account.>"};
     for (uint32_t i = 0; hl_load_acquire_u64(&of->done) == 0; i++) {
-        guest *const self = calloc(1, sizeof *self);
-        self->alive = 0xa11fe;
+        own_guest *const self = own_guest_make();
         hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
         hl_subscription *subscription;
         options.concurrent = true;
         options.batch = i % 3 == 0 ? visit_together : NULL;
         options.batch_events = 7;
-        cr_assert_eq(hl_subscribe(of->bus, patterns[i % 4], options.batch != NULL ? NULL : visit,
-                                  self, &options, &subscription),
+        cr_assert_eq(hl_subscribe(of->bus, patterns[i % 4],
+                                  options.batch != NULL ? NULL : own_visit, self, &options,
+                                  &subscription),
                      HL_OK);
         if (i % 2 == 0)
             sched_yield();
         cr_assert_eq(hl_unsubscribe(subscription, 60 * HL_SECOND, NULL), HL_OK);
-        memset(self, 0xdd, sizeof *self);
-        free(self);
+        own_guest_free(self);
     }
     return NULL;
 }

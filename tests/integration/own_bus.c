@@ -1,5 +1,7 @@
 #include "own_bus.h"
 
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "bus/bus.h"
@@ -140,4 +142,32 @@ void own_await(const uint64_t *word, uint64_t value)
         cr_assert_lt(time(NULL) - begin, 60, "%lu of %lu", hl_load_acquire_u64(word), value);
         sched_yield();
     }
+}
+
+#define ALIVE 0xa11fe
+
+own_guest *own_guest_make(void)
+{
+    own_guest *const guest = calloc(1, sizeof *guest);
+    cr_assert_not_null(guest);
+    guest->alive = ALIVE;
+    return guest;
+}
+
+uint64_t own_guest_free(own_guest *guest)
+{
+    const uint64_t calls = guest->calls;
+    memset(guest, 0xdd, sizeof *guest);
+    free(guest);
+    return calls;
+}
+
+hl_status own_visit(const hl_event *event, hl_publisher *out, void *context)
+{
+    (void)event;
+    (void)out;
+    own_guest *const self = context;
+    cr_assert_eq(self->alive, ALIVE);
+    hl_store_release_u64(&self->calls, self->calls + 1);
+    return HL_OK;
 }

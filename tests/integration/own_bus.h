@@ -42,6 +42,16 @@ hl_lane_stats own_lane(const hl_bus *bus, const char *domain);
 pthread_t own_thread(void *(*body)(void *context), void *context);
 void own_join(pthread_t thread);
 
+/* A handler's context that must not be touched once its subscription has ended: a call behind
+ * own_guest_free fails the test. `calls` is exact where one partition calls it. */
+typedef struct own_guest {
+    uint64_t alive;
+    uint64_t calls;
+} own_guest;
+own_guest *own_guest_make(void);
+uint64_t own_guest_free(own_guest *guest); /* how many calls there were */
+hl_status own_visit(const hl_event *event, hl_publisher *out, void *context);
+
 /* Until *word is `value` or more, or 60 s are over, which fails the test. */
 void own_await(const uint64_t *word, uint64_t value);
 

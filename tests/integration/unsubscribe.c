@@ -24,34 +24,16 @@ static void *publish_without_pause(void *context)
     return NULL;
 }
 
-typedef struct guest {
-    uint64_t alive;
-    uint64_t calls;
-} guest;
-
-static hl_status visit(const hl_event *event, hl_publisher *out, void *context)
-{
-    (void)event;
-    (void)out;
-    guest *const self = context;
-    cr_assert_eq(self->alive, 0xa11fe);
-    hl_store_release_u64(&self->calls, self->calls + 1);
-    return HL_OK;
-}
-
 static uint64_t subscribe_and_unsubscribe(scene *of, uint32_t rounds)
 {
     uint64_t calls = 0;
     for (uint32_t i = 0; i < rounds; i++) {
-        guest *const self = malloc(sizeof *self);
-        *self = (guest){0xa11fe, 0};
-        hl_subscription *const s = own_subscribe(of->bus, "market_data.trade", visit, self);
+        own_guest *const self = own_guest_make();
+        hl_subscription *const s = own_subscribe(of->bus, "market_data.trade", own_visit, self);
         if (i % 256 == 0) /* so that events do flow, however little time the publisher gets */
             own_await(&self->calls, 1);
         cr_assert_eq(hl_unsubscribe(s, 60 * HL_SECOND, NULL), HL_OK);
-        calls += self->calls;
-        memset(self, 0xdd, sizeof *self);
-        free(self);
+        calls += own_guest_free(self);
     }
     return calls;
 }
