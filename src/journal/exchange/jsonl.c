@@ -130,8 +130,10 @@ static void parse_partition(parsing *this, hl_jsonl_event *event)
 {
     const json_t *const value = json_object_get(this->object, "partition");
     if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value) ||
-        !hl_partition_directory_parse(json_string_value(value), &event->partition))
+        !hl_partition_directory_parse(json_string_value(value), &event->partition)) {
         refuse(this, "partition", "a domain's name, or with its shard \"order.3\"");
+        return;
+    }
     event->partition_number = (uint16_t)number(this, "partition_number", 1023);
     event->shards = (uint16_t)number(this, "shards", UINT16_MAX);
     if (event->shards == 0 || event->partition.shard >= event->shards ||
