@@ -256,7 +256,7 @@ static hl_status read_lock(reading *this, uint64_t file_size)
     if (status != HL_OK)
         return status;
     if (hl_crc32c(0, lock, offsetof(snapshot_lock, crc)) != lock->crc || lock->frame_size == 0 ||
-        lock->frame_size > FRAME_SIZE_MAX || lock->key_id == 0)
+        lock->frame_size > FRAME_SIZE_MAX || lock->key_id == 0 || lock->reserved != 0)
         return damaged(this, "the snapshot's second head is damaged");
     if (lock->cipher != HL_CRYPT_XCHACHA)
         return hl_error_set(this->error, HL_UNSUPPORTED,

@@ -298,6 +298,19 @@ Test(snapshot, of_any_size_comes_back_and_shows_nothing)
     }
 }
 
+static void put_crc(uint8_t *bytes, size_t at, size_t from, size_t size)
+{
+    const uint32_t crc = hl_crc32c(0, bytes + from, size);
+    memcpy(bytes + at, &crc, sizeof crc);
+}
+
+/* Makes the head's CRCs right. */
+static void mend(uint8_t *bytes, size_t size)
+{
+    put_crc(bytes, 116, 128, size - 128);
+    put_crc(bytes, 124, 0, 124);
+}
+
 /* Two files of the same snapshot differ in nonce: what was locked for one does not pass in the
  * other, though all CRCs are made right. */
 Test(snapshot, a_frame_or_head_of_another_file_does_not_pass)
@@ -315,10 +328,7 @@ Test(snapshot, a_frame_or_head_of_another_file_does_not_pass)
         uint8_t *const mixed = malloc(size);
         memcpy(mixed, after, size);
         memcpy(mixed + from, before + from, size - from);
-        const uint32_t body = hl_crc32c(0, mixed + 128, size - 128);
-        memcpy(mixed + 116, &body, sizeof body);
-        const uint32_t head = hl_crc32c(0, mixed, 124);
-        memcpy(mixed + 124, &head, sizeof head);
+        mend(mixed, size);
         written_write_file(path, mixed, size);
         uint32_t passed_over = 0;
         /* From byte 128 on it is the other file, whole. */
@@ -326,6 +336,33 @@ Test(snapshot, a_frame_or_head_of_another_file_does_not_pass)
         free(mixed);
     }
     free(before), free(after);
+}
+
+/* What stands before the payload is not encrypted, and yet nobody without the key can change it:
+ * not even who can compute a CRC. */
+Test(snapshot, nothing_before_the_payload_can_be_forged)
+{
+    char path[HL_JOURNAL_PATH_SIZE];
+    size_t size;
+    use_keys(KEY_A);
+    store(10, 2);
+    snprintf(path, sizeof path, "%.3000s/snapshots.d/book-00000000000000000010.hls", directory);
+    uint8_t *const bytes = written_read_file(path, &size);
+    for (size_t at = 0; at < 128 + 64 + 2 * sizeof(hl_cursor_position); at++) {
+        hl_snapshot snapshot;
+        bytes[at] ^= 1;
+        put_crc(bytes, 188, 128, 60);
+        mend(bytes, size);
+        written_write_file(path, bytes, size);
+        const bool is_crc =
+            (at >= 116 && at < 120) || (at >= 124 && at < 128) || (at >= 188 && at < 192);
+        const hl_status status = hl_snapshot_file_read(hl_io_posix(), path, keys, &snapshot, NULL);
+        cr_assert_eq(status == HL_OK, is_crc, "byte %zu: %s", at, hl_status_name(status));
+        if (status == HL_OK)
+            hl_snapshot_release(&snapshot);
+        bytes[at] ^= 1;
+    }
+    free(bytes);
 }
 
 Test(snapshot, of_a_newer_format_is_refused_and_not_taken_for_damage)
@@ -339,8 +376,7 @@ Test(snapshot, of_a_newer_format_is_refused_and_not_taken_for_damage)
     snprintf(path, sizeof path, "%.3000s/snapshots.d/book-00000000000000000020.hls", directory);
     uint8_t *const bytes = written_read_file(path, &size);
     bytes[8] = 3;
-    const uint32_t crc = hl_crc32c(0, bytes, 124);
-    memcpy(bytes + 124, &crc, sizeof crc);
+    mend(bytes, size);
     written_write_file(path, bytes, size);
     cr_assert_eq(hl_snapshot_load(hl_io_posix(), directory, "book", NULL, UINT64_MAX, UINT64_MAX,
                                   &snapshot, NULL, &error),
@@ -392,10 +428,7 @@ Test(snapshot, what_retention_needs_is_read_without_the_key)
     bytes[size - 1] ^= 1;
     written_write_file(path, bytes, size);
     cr_assert_eq(look_at_all().damaged, 1, "its CRC tells");
-    const uint32_t body = hl_crc32c(0, bytes + 128, size - 128);
-    memcpy(bytes + 116, &body, sizeof body);
-    const uint32_t head = hl_crc32c(0, bytes, 124);
-    memcpy(bytes + 124, &head, sizeof head);
+    mend(bytes, size);
     written_write_file(path, bytes, size);
     cr_assert_eq(look_at_all().whole, 1, "somebody has made the CRCs right");
     use_keys(KEY_A);
