@@ -233,8 +233,10 @@ static void *keeper_main(void *argument)
     hl_error ignored; /* where it runs is a matter of taste */
     pthread_setname_np(pthread_self(), "hl-keeper");
     (void)hl_pin_self((uint32_t)keeper->bus->plan->housekeeping_cpu, &ignored);
-    /* Of this thread alone; the disk's queues go by it too. Not SCHED_IDLE: where others keep the
-     * CPU busy it would remove nothing, and the disk would fill up. */
+    /* Whatever it has from who started the process. Not SCHED_IDLE: where others keep the CPU busy
+     * it would remove nothing, and the disk would fill up. */
+    (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){0});
+    /* Of this thread alone; the disk's queues go by it too. */
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
     pthread_mutex_lock(&keeper->lock);
     while (!is_halted(keeper)) {
