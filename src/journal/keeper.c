@@ -70,20 +70,13 @@ static bool is_halted(const hl_keeper *keeper)
     return hl_load_relaxed_u32(&keeper->halt) != 0; /* Relaxed: a wish; joining orders the rest. */
 }
 
-static uint64_t monotonic_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
-}
-
 /* Between two files, or frames of one. */
 static bool goes_on(void *context)
 {
     hl_keeper *const keeper = context;
     if (keeper->bus->config.threads == HL_THREADS_MANUAL)
         return true;
-    const uint64_t worked_ns = monotonic_ns() - keeper->resumed_ns;
+    const uint64_t worked_ns = hl_monotonic_ns() - keeper->resumed_ns;
     if (worked_ns < REST_AFTER_NS || is_halted(keeper))
         return !is_halted(keeper);
     for (uint64_t left_ns = worked_ns; left_ns > 0 && !is_halted(keeper);) {
@@ -91,7 +84,7 @@ static bool goes_on(void *context)
         nanosleep(&(struct timespec){.tv_nsec = (long)piece_ns}, NULL);
         left_ns -= piece_ns;
     }
-    keeper->resumed_ns = monotonic_ns();
+    keeper->resumed_ns = hl_monotonic_ns();
     return !is_halted(keeper);
 }
 
@@ -207,14 +200,14 @@ static void look(hl_keeper *keeper)
     hl_error error = {.status = HL_OK};
     for (uint32_t i = 0; i < bus->partition_count; i++)
         keeper->partitions[i].held_now = false;
-    keeper->resumed_ns = monotonic_ns();
+    keeper->resumed_ns = hl_monotonic_ns();
     keeper->not_packed = (hl_error){.status = HL_OK};
     const bool put_off = options.pack && hl_bus_now(bus) < keeper->pack_again_ns;
     options.pack &= !put_off;
     options.now_ns = io->now(io->context);
     hl_status status = hl_retention_apply(io, &options, &result, &error);
     /* Who packs by hand does it for us. */
-    if (status == HL_LOCKED)
+    if (result.another_packs)
         status = error.status = HL_OK;
     for (uint32_t i = 0; status == HL_OK && i < bus->partition_count; i++)
         if (!keeper->partitions[i].held_now)

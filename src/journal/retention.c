@@ -568,6 +568,7 @@ static hl_status do_all(keeping *this)
         return status;
     if (this->error != NULL)
         *this->error = why;
+    this->result->another_packs = this->lock_status == HL_LOCKED;
     return this->result->packing;
 }
 

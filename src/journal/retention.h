@@ -72,6 +72,7 @@ typedef struct hl_retention_result {
     uint64_t removed, packed, held;
     uint64_t bytes_before, bytes_after; /* of all segments that were looked at */
     hl_status packing;                  /* how far that went: HL_OK, or why not to its end */
+    bool another_packs;                 /* and that is all that went wrong */
     uint64_t pack_due_ns; /* when the next one may be packed, ns since the Unix epoch, maybe over;
                              UINT64_MAX: none that is there now, or nothing is to be packed */
 } hl_retention_result;

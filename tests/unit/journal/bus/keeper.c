@@ -243,6 +243,9 @@ Test(keeper, a_failure_is_said_once_and_tried_again)
     kept_disk.unlink_error = -EIO;
     kept_tick(bus, HOUR_NS);
     cr_assert_eq(kept_stats(bus).keep_failures, 1);
+    cr_assert(kept_stats(bus).keep_failing);
+    cr_assert_not_null(strstr(kept_stats(bus).keep_reason, "remove"), "%s",
+                       kept_stats(bus).keep_reason);
     kept_tick(bus, 60 * HL_SECOND - 1);
     cr_assert_eq(kept_stats(bus).keep_failures, 1);
     kept_tick(bus, 1);
@@ -256,6 +259,7 @@ Test(keeper, a_failure_is_said_once_and_tried_again)
     kept_tick(bus, 60 * HL_SECOND);
     cr_assert_eq(kept_stats(bus).removed_segments, before - 1);
     cr_assert_eq(kept_stats(bus).keep_failures, 2);
+    cr_assert_not(kept_stats(bus).keep_failing);
     manual_stop(bus);
 }
 

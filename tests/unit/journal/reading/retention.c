@@ -258,6 +258,7 @@ Test(retention, one_packs_at_a_time)
     cr_assert_eq(hl_retention_apply(hl_io_posix(), &packing, &result, &error), HL_LOCKED);
     cr_assert_not_null(strstr(error.text, "packs this journal"), "%s", error.text);
     cr_assert_eq(result.packing, HL_LOCKED);
+    cr_assert(result.another_packs);
     cr_assert_eq(result.packed, 0);
     cr_assert_gt(result.removed, 0);
     hl_io_posix()->unlock(NULL, lock);
