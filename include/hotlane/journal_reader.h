@@ -24,7 +24,8 @@
  * event was published first goes first, and an event never before the one that caused it, as far as
  * both are in the journal and read. While following, "first" is among what has been published.
  *
- * What a reader never shows: an event above its writer's written_sequence while that writer lives.
+ * What a reader never shows while the writer lives: of an `async` domain an event above its
+ * written_sequence, of a `sync` domain one above its durable_sequence.
  */
 #ifndef HOTLANE_JOURNAL_READER_H
 #define HOTLANE_JOURNAL_READER_H

@@ -25,6 +25,7 @@
 #include "bus/bus.h"
 #include "bus/recorder.h"
 #include "journal/io_uring.h"
+#include "journal/tail.h"
 #include "journal/writer.h"
 
 typedef struct hl_scribe hl_scribe;
@@ -63,6 +64,7 @@ typedef struct hl_feed {
     uint64_t refused;           /* others may read: events that no journal can hold */
     hl_journal_writer *writer;  /* NULL: closed */
     hl_io_uring *uring;         /* what it writes through; NULL: another table */
+    hl_tail *tail;              /* what readers in other processes go by; NULL: closed */
     hl_journal_writer_options options;
     hl_journal_state told;    /* the state that was last announced */
     pthread_mutex_t lock;     /* of the reason, which others read */

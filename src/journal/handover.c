@@ -73,6 +73,7 @@ static hl_status open_stream(hl_past_run *run, const char *pattern, hl_error *er
     const hl_status status = hl_stream_open(&run->stream, run->packed, journal->directory, &name,
                                             &run->filter, true, error);
     run->stream.names.pattern = pattern;
+    hl_tail_view_init(&run->stream.tail, NULL); /* limit_of is its limit */
     return status;
 }
 

@@ -106,6 +106,25 @@ static void options_of(hl_feed *feed)
     options->overlap_syncs = !feed->is_sync;
 }
 
+/* The last sequence that a crash the domain cares about takes from nobody. */
+static uint64_t safe_sequence(const hl_feed *feed)
+{
+    return feed->is_sync ? hl_journal_durable(&feed->progress)
+                         : hl_journal_written(&feed->progress);
+}
+
+static hl_status open_tail(hl_feed *feed, hl_error *error)
+{
+    const hl_journal_writer_options *const options = &feed->options;
+    if (options->io->open != hl_io_posix()->open) /* a disk of a test's own: no file to map */
+        return HL_OK;
+    const hl_status status =
+        hl_tail_create(options->directory, feed->partition->out->name, true, &feed->tail, error);
+    if (status == HL_OK)
+        hl_tail_tell(feed->tail, safe_sequence(feed));
+    return status;
+}
+
 hl_status hl_scribe_open(hl_feed *feed, hl_error *error)
 {
     options_of(feed);
@@ -116,7 +135,7 @@ hl_status hl_scribe_open(hl_feed *feed, hl_error *error)
     feed->last_sequence = feed->recovery.next_sequence - 1;
     feed->partition->sequence = feed->partition->sequence_base = feed->last_sequence;
     feed->reserved_seen = hl_journal_reserved(&feed->progress);
-    return HL_OK;
+    return open_tail(feed, error);
 }
 
 static uint64_t ticks(const hl_feed *feed)
@@ -236,8 +255,7 @@ static bool append_run(hl_feed *feed, uint64_t filled)
 /* Frees the slots whose events are safe. */
 static void release(hl_feed *feed)
 {
-    const uint64_t safe =
-        feed->is_sync ? hl_journal_durable(&feed->progress) : hl_journal_written(&feed->progress);
+    const uint64_t safe = safe_sequence(feed);
     /* Where sequences are missing it is more than there are: those wait a little longer. */
     const uint64_t unsafe = feed->last_sequence > safe ? feed->last_sequence - safe : 0;
     if (unsafe >= feed->appended - feed->done)
@@ -289,13 +307,15 @@ bool hl_scribe_turn(hl_feed *feed, bool commit)
     release(feed);
     if (feed->is_sync && feed->scribe != NULL && hl_journal_durable(&feed->progress) != durable)
         hl_executor_wake(feed->partition->executor);
+    if (feed->tail != NULL)
+        hl_tail_tell(feed->tail, safe_sequence(feed));
     if (hl_journal_state_of(&feed->progress) == HL_JOURNAL_FAILED)
         give_up_writer(feed);
     tell_state(feed);
     return moved;
 }
 
-hl_status hl_scribe_close(hl_feed *feed, hl_error *error)
+static hl_status close_writer(hl_feed *feed, hl_error *error)
 {
     if (feed->writer == NULL && feed->reopen_at_ticks != 0)
         try_to_reopen(feed); /* a last time */
@@ -321,6 +341,14 @@ hl_status hl_scribe_close(hl_feed *feed, hl_error *error)
             feed->partition->out->name, (unsigned long long)(feed->filled - feed->appended));
     feed->writer = NULL;
     feed->reopen_at_ticks = 0;
+    return status;
+}
+
+hl_status hl_scribe_close(hl_feed *feed, hl_error *error)
+{
+    const hl_status status = close_writer(feed, error);
+    hl_tail_close(feed->tail);
+    feed->tail = NULL;
     return status;
 }
 

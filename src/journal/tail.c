@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/io.h"
 #include "journal/progress.h"
 
 #define TAIL_MAGIC 0x6c696174656e6c68u /* "hlnetail" as it lies in memory */
@@ -19,20 +20,19 @@
 typedef struct hl_tail_page {
     uint64_t magic;
     uint64_t reserved[7];
-    hl_journal_progress progress; /* a cache line of its own */
-    uint64_t poked;               /* written, not mapped: what wakes the readers */
+    uint64_t shown; /* JOURNALED: the last sequence that may be shown; a cache line of its own */
+    uint64_t padding[7];
+    uint64_t poked; /* written, not mapped: what wakes the readers */
 } hl_tail_page;
 
-_Static_assert(sizeof(hl_journal_progress) == 64, "one cache line");
-_Static_assert(offsetof(hl_tail_page, progress) == 64, "one cache line");
+_Static_assert(offsetof(hl_tail_page, shown) == 64, "one cache line");
+_Static_assert(offsetof(hl_tail_page, poked) == 128, "one cache line");
 
 struct hl_tail {
     int file;
     hl_tail_page *page;
     uint64_t pokes;
-    uint64_t written; /* at the last poke */
-    uint64_t durable;
-    uint64_t state;
+    uint64_t told;
 };
 
 static hl_status failed(hl_error *error, const char *path, const char *what)
@@ -64,7 +64,7 @@ static hl_status make_directories(const char *directory, const char *partition, 
 static hl_status prepare(hl_tail *tail, const char *path, hl_error *error)
 {
     struct flock lock;
-    tail->file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    tail->file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     if (tail->file < 0)
         return failed(error, path, "open");
     if (lock_command(tail->file, F_OFD_SETLK, F_WRLCK, &lock) != 0)
@@ -80,18 +80,13 @@ static hl_status prepare(hl_tail *tail, const char *path, hl_error *error)
         tail->page = NULL;
         return failed(error, path, "map");
     }
-    memset(&tail->page->progress, 0, sizeof tail->page->progress);
+    hl_progress_publish(&tail->page->shown, 0);
     hl_progress_publish(&tail->page->magic, TAIL_MAGIC);
     return HL_OK;
 }
 
-hl_status hl_tail_create(const char *directory, const char *partition, hl_tail **ret_tail,
-                         hl_error *error)
+static hl_status make(const char *path, hl_tail **ret_tail, hl_error *error)
 {
-    char path[4096];
-    const hl_status made = make_directories(directory, partition, path, error);
-    if (made != HL_OK)
-        return made;
     hl_tail *const tail = calloc(1, sizeof *tail);
     if (tail == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "%s: out of memory", path);
@@ -104,25 +99,33 @@ hl_status hl_tail_create(const char *directory, const char *partition, hl_tail *
     return status;
 }
 
-hl_journal_progress *hl_tail_progress(hl_tail *tail)
+hl_status hl_tail_create(const char *directory, const char *partition, bool owns_partition,
+                         hl_tail **ret_tail, hl_error *error)
 {
-    return &tail->page->progress;
+    char path[4096];
+    hl_status status = make_directories(directory, partition, path, error);
+    if (status == HL_OK)
+        status = make(path, ret_tail, error);
+    /* A child that a dead writer forked has it open still: its name is given to a new file. */
+    if (status == HL_LOCKED && owns_partition && unlink(path) == 0)
+        status = make(path, ret_tail, error);
+    return status;
 }
 
-void hl_tail_poke(hl_tail *tail)
+static void poke(hl_tail *tail)
 {
-    const hl_journal_progress *const progress = &tail->page->progress;
-    const uint64_t written = hl_progress_read(&progress->written_sequence);
-    const uint64_t durable = hl_progress_read(&progress->durable_sequence);
-    const uint64_t state = hl_progress_read(&progress->state);
-    if (written == tail->written && durable == tail->durable && state == tail->state)
-        return;
-    tail->written = written;
-    tail->durable = durable;
-    tail->state = state;
     tail->pokes++;
     /* A reader that is not woken now is woken by the next one: nothing to do about a failure. */
     (void)!pwrite(tail->file, &tail->pokes, sizeof tail->pokes, offsetof(hl_tail_page, poked));
+}
+
+void hl_tail_tell(hl_tail *tail, uint64_t last_sequence)
+{
+    if (last_sequence == tail->told)
+        return;
+    tail->told = last_sequence;
+    hl_progress_publish(&tail->page->shown, last_sequence);
+    poke(tail);
 }
 
 void hl_tail_close(hl_tail *tail)
@@ -134,8 +137,7 @@ void hl_tail_close(hl_tail *tail)
     if (tail->file >= 0) {
         struct flock lock;
         lock_command(tail->file, F_OFD_SETLK, F_UNLCK, &lock);
-        tail->pokes++;
-        (void)!pwrite(tail->file, &tail->pokes, sizeof tail->pokes, offsetof(hl_tail_page, poked));
+        poke(tail);
         close(tail->file);
     }
     free(tail);
@@ -144,15 +146,30 @@ void hl_tail_close(hl_tail *tail)
 void hl_tail_view_init(hl_tail_view *view, const char *partition_directory)
 {
     *view = (hl_tail_view){.file = -1};
-    snprintf(view->path, sizeof view->path, "%s/" HL_TAIL_NAME, partition_directory);
+    if (partition_directory != NULL)
+        snprintf(view->path, sizeof view->path, "%s/" HL_TAIL_NAME, partition_directory);
 }
 
-/* A writer uses the same file again, so that one that is open stays the right one. */
+/* A writer uses the same file again, but for one that another holds (hl_tail_create). */
+static bool is_open(hl_tail_view *view)
+{
+    struct stat named, opened;
+    if (view->page == NULL)
+        return false;
+    if (stat(view->path, &named) != 0 || fstat(view->file, &opened) != 0 ||
+        (named.st_ino == opened.st_ino && named.st_dev == opened.st_dev))
+        return true;
+    hl_tail_view_close(view);
+    return false;
+}
+
 static bool open_view(hl_tail_view *view)
 {
     struct stat about;
-    if (view->page != NULL)
+    if (is_open(view))
         return true;
+    if (view->path[0] == '\0')
+        return false;
     const int file = open(view->path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return false;
@@ -176,7 +193,7 @@ uint64_t hl_tail_view_limit(hl_tail_view *view)
     struct flock lock;
     const bool lives =
         lock_command(view->file, F_OFD_GETLK, F_RDLCK, &lock) == 0 && lock.l_type != F_UNLCK;
-    return lives ? hl_progress_read(&view->page->progress.written_sequence) : UINT64_MAX;
+    return lives ? hl_progress_read(&view->page->shown) : UINT64_MAX;
 }
 
 void hl_tail_view_close(hl_tail_view *view)

@@ -141,6 +141,53 @@ Test(journals, of_a_sync_domain_handlers_see_only_what_is_durable)
     assert_journal("order", 1, 60, 1);
 }
 
+/* The last sequence that a process beside the bus is shown. */
+static uint64_t last_shown(const char *partition)
+{
+    hl_journal_reader_options reading = HL_JOURNAL_READER_OPTIONS_INIT;
+    hl_journal_reader *reader;
+    hl_journal_entry entry;
+    uint64_t last = 0;
+    reading.directory = directory;
+    reading.partition = partition;
+    cr_assert_eq(hl_journal_reader_open(&reading, &reader, NULL), HL_OK);
+    while (hl_journal_reader_next(reader, &entry, NULL) == HL_OK)
+        last = entry.last_sequence;
+    hl_journal_reader_close(reader);
+    return last;
+}
+
+static hl_bus *watched;
+static uint64_t looks;
+
+static int look_and_sync(void *context, hl_io_file file)
+{
+    if (watched != NULL) {
+        cr_assert_leq(last_shown("order"), journal_of(watched, "order").durable_sequence);
+        looks++;
+    }
+    return hl_io_posix()->sync(context, file);
+}
+
+Test(journals, readers_beside_the_bus_are_shown_what_is_safe)
+{
+    manual_disk.io.sync = look_and_sync;
+    hl_bus *const bus = start(HL_DURABILITY_SYNC, HL_DURABILITY_ASYNC, HL_JOURNAL_WAIT);
+    watched = bus;
+    for (uint64_t i = 0; i < 20; i += 2) {
+        publish_many(bus, "order.new", i, 2);
+        publish_many(bus, "fill.done", i, 2);
+        turn_all(bus);
+        cr_assert_eq(last_shown("order"), journal_of(bus, "order").durable_sequence);
+        cr_assert_eq(last_shown("fill"), journal_of(bus, "fill").written_sequence);
+    }
+    cr_assert_gt(looks, 0);
+    watched = NULL;
+    manual_stop(bus);
+    cr_assert_eq(last_shown("order"), 20);
+    cr_assert_eq(last_shown("fill"), 20);
+}
+
 Test(journals, a_sync_group_is_taken_before_it_is_handed_out)
 {
     static recorder seen;
@@ -312,6 +359,7 @@ Test(journals, a_failed_sync_is_never_believed_and_the_journal_opened_anew)
     turn_all(check.bus);
     cr_assert_eq(check.count, 5);
     cr_assert_eq(journal_of(check.bus, "order").state, HL_JOURNAL_FAILED);
+    cr_assert_eq(last_shown("order"), 5, "what was written and could not be synced");
     const hl_partition_journal_stats failed = journal_of(check.bus, "order");
     cr_assert_not_null(strstr(failed.reason, "Input/output error"), "%s", failed.reason);
     manual_disk.sync_error = 0;

@@ -416,14 +416,13 @@ static void write_live(void)
     const written_options options = {.segment_bytes = 1 << 20};
     hl_tail *tail = NULL;
     hl_error error = {0};
-    if (hl_tail_create(directory, "order", &tail, &error) != HL_OK)
-        _exit(1);
     uint64_t next;
-    hl_journal_writer *const writer =
-        written_open(directory, &options, hl_tail_progress(tail), &next);
+    hl_journal_writer *const writer = written_open(directory, &options, NULL, &next);
+    if (hl_tail_create(directory, "order", true, &tail, &error) != HL_OK)
+        _exit(1);
     for (uint64_t sequence = next; sequence <= LIVE_EVENTS; sequence += 500) {
         written_append(writer, 0, sequence, sequence + 499);
-        hl_tail_poke(tail);
+        hl_tail_tell(tail, hl_journal_written(hl_journal_writer_progress(writer)));
         if (sequence % 20000 < 500)
             usleep(1000);
     }
@@ -479,7 +478,7 @@ Test(journal_reader, nothing_above_the_published_mark_is_shown)
     const written_options options = {.count = 1000};
     hl_tail *tail = NULL;
     uint64_t next;
-    cr_assert_eq(hl_tail_create(directory, "order", &tail, NULL), HL_OK);
+    cr_assert_eq(hl_tail_create(directory, "order", false, &tail, NULL), HL_OK);
     /* The events are in the file, but their writer has published only some of them. */
     hl_journal_writer *const writer = written_open(directory, &options, NULL, &next);
     written_append(writer, 0, 1, 1000);
@@ -487,11 +486,11 @@ Test(journal_reader, nothing_above_the_published_mark_is_shown)
     hl_journal_reader_options reading = {.follow = true};
     hl_journal_reader *const reader = open_reader(&reading, directory);
     cr_assert_eq(read_run(reader, 1), 0);
-    hl_tail_progress(tail)->written_sequence = 300;
+    hl_tail_tell(tail, 300);
     cr_assert_eq(read_run(reader, 1), 300);
     cr_assert_eq(read_run(reader, 301), 0);
-    hl_tail_progress(tail)->written_sequence = 301;
-    hl_tail_poke(tail);
+    hl_journal_reader_wait(reader, 0);
+    hl_tail_tell(tail, 301);
     cr_assert_eq(hl_journal_reader_wait(reader, 10000000000u), HL_OK);
     cr_assert_eq(read_run(reader, 301), 1);
     hl_tail_close(tail); /* its writer is gone: all that is whole is to be had */
@@ -583,11 +582,31 @@ Test(journal_reader, one_tail_has_one_writer)
 {
     hl_tail *tail = NULL, *second = NULL;
     hl_error error = {0};
-    cr_assert_eq(hl_tail_create(directory, "order", &tail, NULL), HL_OK);
-    cr_assert_eq(hl_tail_create(directory, "order", &second, &error), HL_LOCKED);
+    cr_assert_eq(hl_tail_create(directory, "order", false, &tail, NULL), HL_OK);
+    cr_assert_eq(hl_tail_create(directory, "order", false, &second, &error), HL_LOCKED);
     hl_tail_close(tail);
-    cr_assert_eq(hl_tail_create(directory, "order", &second, NULL), HL_OK);
+    cr_assert_eq(hl_tail_create(directory, "order", false, &second, NULL), HL_OK);
     hl_tail_close(second);
+}
+
+Test(journal_reader, a_tail_that_a_dead_writers_child_holds_is_replaced)
+{
+    const written_options options = {.count = 100};
+    hl_tail *dead = NULL, *tail = NULL;
+    written_journal(directory, &options);
+    /* As a fork's child has it after its parent's death: locked, and told no more. */
+    cr_assert_eq(hl_tail_create(directory, "order", true, &dead, NULL), HL_OK);
+    hl_tail_tell(dead, 10);
+    hl_journal_reader_options reading = {.follow = true};
+    hl_journal_reader *const reader = open_reader(&reading, directory);
+    cr_assert_eq(read_run(reader, 1), 10);
+    cr_assert_eq(hl_tail_create(directory, "order", true, &tail, NULL), HL_OK);
+    hl_tail_tell(tail, 30);
+    cr_assert_eq(read_run(reader, 11), 20);
+    hl_tail_close(tail);
+    hl_tail_close(dead);
+    cr_assert_eq(read_run(reader, 31), 70);
+    hl_journal_reader_close(reader);
 }
 
 Test(journal_reader, waiting_without_news_times_out)
