@@ -52,7 +52,8 @@ extern "C" {
 /*
  * Checks the configuration (NULL: defaults), reads the machine's topology, makes the plan and the
  * partitions. No thread starts. HL_OK: `ret_bus` is the caller's, hl_bus_destroy. HL_INVALID,
- * HL_NO_MEMORY, HL_SYSTEM with a sentence. Any thread.
+ * HL_NO_MEMORY, HL_SYSTEM with a sentence; HL_BAD_INPUT, HL_UNSUPPORTED: the journal's keys that
+ * the environment names (hl_journal_keys_load). Any thread.
  */
 HL_API hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *error);
 
