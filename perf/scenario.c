@@ -23,7 +23,7 @@ static const perf_metric counted_metrics[COUNTED_VALUES] = {
 static const perf_scenario scenarios[] = {
     {"floor", "the hardware: a line between two cores and back, copies, the timer, gaps", false,
      perf_scenario_floor},
-    {"ring", "the rings alone: messages a second by kind, slot, capacity and run", true,
+    {"ring", "the rings alone: messages a second by kind, slot, capacity and run", false,
      perf_scenario_ring},
     {"hop", "publish to handler on an open-loop schedule, one way and round trip", true,
      perf_scenario_hop},

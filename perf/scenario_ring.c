@@ -1,8 +1,8 @@
 /*
  * ring: the rings alone. SPSC and MPSC with slots of 64, 128, 256 bytes, capacities of 64, 4,096,
  * 65,536, one message at a time and in runs of 32; the MPSC ring contended, and rings with more
- * threads than CPUs; and MPMC,
- * beside ck_ring's, which was the other choice for it.
+ * threads than CPUs (all that is left where there is one CPU); and MPMC, beside ck_ring's, which
+ * was the other choice for it.
  */
 #include "scenario.h"
 
@@ -74,14 +74,11 @@ static void add_all_mpmc(ring_tasks *all, const perf_run *run)
     }
 }
 
-hl_status perf_scenario_ring(perf_run *run, hl_error *error)
+/* By slot, capacity and run, between two cores. */
+static void add_plain(ring_tasks *all, perf_ring_work work)
 {
     static const uint32_t slot_sizes[] = {64, 128, 256};
     static const uint32_t capacities[] = {64, 4096, 65536};
-    static ring_tasks all;
-    all.count = 0;
-    perf_ring_work work = {
-        .timer = &run->timer, .cores = &run->cores, .seconds = run->options->seconds};
     for (uint32_t shape = PERF_RING_SPSC; shape <= PERF_RING_MPSC; shape++) {
         for (uint32_t size = 0; size < 3; size++) {
             for (uint32_t capacity = 0; capacity < 3; capacity++) {
@@ -90,30 +87,45 @@ hl_status perf_scenario_ring(perf_run *run, hl_error *error)
                 work.capacity = capacities[capacity];
                 const char *const name = shape == PERF_RING_SPSC ? "spsc" : "mpsc";
                 work.run = 1;
-                add(&all, name, &work, "single");
+                add(all, name, &work, "single");
                 work.run = 32;
-                add(&all, name, &work, "run32");
+                add(all, name, &work, "run32");
             }
         }
     }
+}
+
+/* Two producers, and more threads than CPUs; with one CPU what needs no second one. */
+static void add_contended(ring_tasks *all, perf_ring_work work)
+{
+    static const struct {
+        perf_ring_shape shape;
+        bool on_one;
+        const char *ring, *suffix;
+    } contended[] = {
+        {PERF_RING_MPSC_2P, false, "mpsc", "2p"},     {PERF_RING_MPSC_3ON2, false, "mpsc", "3on2"},
+        {PERF_RING_MPSC_8ON2, false, "mpsc", "8on2"}, {PERF_RING_SPSC_2ON1, true, "spsc", "2on1"},
+        {PERF_RING_MPSC_3ON1, true, "mpsc", "3on1"},  {PERF_RING_MPSC_8ON1, true, "mpsc", "8on1"}};
     work.slot_size = PERF_MESSAGE_BYTES;
     work.capacity = PERF_MESSAGE_SLOTS;
     work.run = 1;
-    work.shape = PERF_RING_MPSC_2P;
-    add(&all, "mpsc", &work, "2p");
-    static const struct {
-        perf_ring_shape shape;
-        const char *ring, *suffix;
-    } oversubscribed[] = {{PERF_RING_MPSC_3ON2, "mpsc", "3on2"},
-                          {PERF_RING_MPSC_8ON2, "mpsc", "8on2"},
-                          {PERF_RING_SPSC_2ON1, "spsc", "2on1"},
-                          {PERF_RING_MPSC_3ON1, "mpsc", "3on1"},
-                          {PERF_RING_MPSC_8ON1, "mpsc", "8on1"}};
-    for (size_t i = 0; i < sizeof oversubscribed / sizeof *oversubscribed; i++) {
-        work.shape = oversubscribed[i].shape;
-        add(&all, oversubscribed[i].ring, &work, oversubscribed[i].suffix);
+    for (size_t i = 0; i < sizeof contended / sizeof *contended; i++) {
+        work.shape = contended[i].shape;
+        if (contended[i].on_one || perf_cores_are_two(work.cores))
+            add(all, contended[i].ring, &work, contended[i].suffix);
     }
-    add_all_mpmc(&all, run);
+}
+
+static void add_notes(perf_run *run)
+{
+    if (!perf_cores_are_two(&run->cores)) {
+        perf_result_note(
+            run->result,
+            "all threads on CPU %u; skipped, because they need a second one: all cases "
+            "but on1",
+            run->cores.consumer);
+        return;
+    }
     perf_result_note(
         run->result,
         "2p: a producer on CPU %u, one on CPU %u that also consumes; NonM: N threads, one "
@@ -126,5 +138,20 @@ hl_status perf_scenario_ring(perf_run *run, hl_error *error)
                      "through ck_ring, filled "
                      "in place or copied in",
                      run->cores.publisher, run->cores.consumer);
+}
+
+hl_status perf_scenario_ring(perf_run *run, hl_error *error)
+{
+    static ring_tasks all;
+    all.count = 0;
+    const perf_ring_work work = {
+        .timer = &run->timer, .cores = &run->cores, .seconds = run->options->seconds};
+    const bool two_cores = perf_cores_are_two(&run->cores);
+    if (two_cores)
+        add_plain(&all, work);
+    add_contended(&all, work);
+    if (two_cores)
+        add_all_mpmc(&all, run);
+    add_notes(run);
     return perf_run_tasks(run, all.tasks, all.count, error);
 }

@@ -153,6 +153,20 @@ def check_refusals():
                f"{arguments}: exit {run.returncode}: {run.stderr}")
 
 
+def check_one_cpu():
+    """With one CPU the rings' cases that need no second run, and the rest is said to be skipped."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    result = run_json("ring", *SHORT)
+    refused = perf("hop", *SHORT)
+    os.sched_setaffinity(0, before)
+    cases = {row["case"].split(".")[0] for row in result["rows"]}
+    expect(cases == {"spsc_128_4096_2on1", "mpsc_128_4096_3on1", "mpsc_128_4096_8on1"},
+           f"on one CPU: {cases}")
+    expect(any("skipped" in note for note in result["notes"]), f"skips in silence: {result['notes']}")
+    expect(refused.returncode == 1 and "need a CPU each" in refused.stderr, refused.stderr)
+
+
 def main():
     first = perf("floor", "--seconds", "0.01", "--repeats", "1")
     if "this build" in first.stderr:
@@ -166,6 +180,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         check_comparison(folder, check_files(folder))
     check_stall()
+    check_one_cpu()
     check_refusals()
 
 
