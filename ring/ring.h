@@ -200,6 +200,13 @@ static inline void *hl_ring_slot_at(char *slots, uint32_t slot_size, uint32_t ca
     return slots + (position & (capacity - 1)) * slot_size;
 }
 
+/* Says "filled" of the slot of one position; for spsc.h and mpsc.h. */
+static inline void hl_ring_stamp_slot(void *slot, uint64_t position)
+{
+    /* READY: release, so that whoever sees the stamp sees the slot filled. */
+    hl_store_release_u64(slot, position + 1);
+}
+
 /*
  * Says "filled" of the slots of n positions from `position` on; for spsc.h and mpsc.h.
  *
@@ -209,11 +216,8 @@ static inline void *hl_ring_slot_at(char *slots, uint32_t slot_size, uint32_t ca
 static inline void hl_ring_stamp(char *slots, uint32_t slot_size, uint32_t capacity,
                                  uint64_t position, uint32_t n)
 {
-    while (n-- > 0) {
-        uint64_t *const stamp = hl_ring_slot_at(slots, slot_size, capacity, position + n);
-        /* READY: release, so that whoever sees the stamp sees the slot filled. */
-        hl_store_release_u64(stamp, position + n + 1);
-    }
+    while (n-- > 0)
+        hl_ring_stamp_slot(hl_ring_slot_at(slots, slot_size, capacity, position + n), position + n);
 }
 
 /*
@@ -233,16 +237,33 @@ static inline uint32_t hl_ring_rewritten_bytes(uint32_t slot_size)
     return slot_size < HL_RING_REWRITTEN_BYTES ? slot_size : HL_RING_REWRITTEN_BYTES;
 }
 
-/* For a consumer: makes the lines of a slot this core's own, for the sake of the producer that
- * fills it next. */
-static inline void hl_ring_rewrite(void *slot, uint32_t bytes)
+/* For a consumer: makes the lines of released slots this core's own, for the sake of the producer
+ * that fills them next. */
+static inline void hl_ring_rewrite(char *lines, size_t bytes)
 {
-    for (uint32_t offset = 0; offset < bytes; offset += HL_RING_LINE) {
-        uint64_t *const word = (uint64_t *)(void *)((char *)slot + offset);
+#pragma GCC unroll 4
+    for (const char *const end = lines + bytes; lines != end; lines += HL_RING_LINE) {
+        uint64_t *const word = (uint64_t *)(void *)lines;
         /* Relaxed: the value that is there, in a slot that is still the consumer's; what gives it
          * back puts it before the producer's next. */
         hl_store_relaxed_u64(word, hl_load_relaxed_u64(word));
     }
+}
+
+/* The slots of the positions from `position` up to `end`, of a slot `bytes`. */
+static inline void hl_ring_rewrite_slots(char *slots, uint32_t slot_size, uint32_t capacity,
+                                         uint32_t bytes, uint64_t position, uint64_t end)
+{
+    if (bytes == slot_size) { /* in one piece, up to the ring's end */
+        const uint32_t index = (uint32_t)(position & (capacity - 1));
+        const uint64_t count = end - position;
+        const uint64_t before_end = count < capacity - index ? count : capacity - index;
+        hl_ring_rewrite(slots + (size_t)index * slot_size, before_end * slot_size);
+        hl_ring_rewrite(slots, (count - before_end) * slot_size);
+        return;
+    }
+    for (; position != end; position++)
+        hl_ring_rewrite(hl_ring_slot_at(slots, slot_size, capacity, position), bytes);
 }
 
 /* ------- The consumer's thread only, from here on. ------- */
@@ -268,10 +289,10 @@ static inline void hl_ring_rewrite_released(hl_ring_consumer *consumer)
 {
     if (consumer->is_far_behind)
         consumer->rewritten = consumer->position;
-    for (; consumer->rewritten != consumer->position; consumer->rewritten++)
-        hl_ring_rewrite(hl_ring_slot_at(consumer->slots, consumer->slot_size, consumer->capacity,
-                                        consumer->rewritten),
-                        consumer->rewritten_bytes);
+    const uint64_t end = consumer->position;
+    hl_ring_rewrite_slots(consumer->slots, consumer->slot_size, consumer->capacity,
+                          consumer->rewritten_bytes, consumer->rewritten, end);
+    consumer->rewritten = end;
 }
 
 /* Whether the producer is half the ring ahead. */
@@ -305,19 +326,22 @@ static inline void hl_ring_release_publish(hl_ring_consumer *consumer)
  */
 static inline uint32_t hl_ring_peek(hl_ring_consumer *consumer, uint32_t max, void **ret_first_slot)
 {
-    if (consumer->position - consumer->rewritten >= HL_RING_REWRITTEN_TOGETHER)
+    const uint64_t position = consumer->position;
+    if (position - consumer->rewritten >= HL_RING_REWRITTEN_TOGETHER)
         hl_ring_rewrite_released(consumer);
-    const uint32_t index = (uint32_t)(consumer->position & (consumer->capacity - 1));
+    const uint32_t slot_size = consumer->slot_size;
+    const uint32_t index = (uint32_t)(position & (consumer->capacity - 1));
     const uint32_t before_end = consumer->capacity - index;
-    const uint32_t most = max < before_end ? max : before_end;
-    char *const first = consumer->slots + (size_t)index * consumer->slot_size;
+    /* One always lies before the end; where the caller says 1 the rest is not compiled. */
+    const uint32_t most = max == 1 || max < before_end ? max : before_end;
+    char *const first = consumer->slots + (size_t)index * slot_size;
     const char *slot = first;
     uint32_t n = 0;
     while (n < most) {
         /* READY: acquire, so that the slot is read as it was when it was stamped. */
-        if (hl_load_acquire_u64((const uint64_t *)(const void *)slot) != consumer->position + n + 1)
+        if (hl_load_acquire_u64((const uint64_t *)(const void *)slot) != position + n + 1)
             break;
-        slot += consumer->slot_size;
+        slot += slot_size;
         n++;
     }
     if (n == 0) {
@@ -341,11 +365,13 @@ static inline void *hl_ring_slot(const hl_ring_consumer *consumer, uint32_t i)
  */
 static inline void hl_ring_release(hl_ring_consumer *consumer, uint32_t n)
 {
-    consumer->position += n;
+    const uint64_t position = consumer->position + n;
+    const uint64_t published = consumer->published;
+    consumer->position = position;
     /* WANTED: relaxed. One look a call is enough: the line is written only when a ring is full, so
      * that until then it is read from this core's own cache. */
-    if (consumer->position - consumer->published >= consumer->publish_after ||
-        hl_load_relaxed_u64(&consumer->ring->room_wanted) == consumer->published)
+    if (position - published >= consumer->publish_after ||
+        hl_load_relaxed_u64(&consumer->ring->room_wanted) == published)
         hl_ring_release_publish(consumer);
 }
 

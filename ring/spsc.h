@@ -120,6 +120,13 @@ static inline void hl_spsc_commit(hl_spsc_producer *producer, uint64_t position,
     hl_ring_stamp(producer->slots, producer->slot_size, producer->capacity, position, n);
 }
 
+/* The same of one claimed slot, for who still has its address: it need not be found again. */
+static inline void hl_spsc_commit_slot(hl_spsc_producer *producer, void *slot, uint64_t position)
+{
+    hl_spsc_check_owner(producer);
+    hl_ring_stamp_slot(slot, position);
+}
+
 /* Gives back all that was claimed from `position` on, none of it committed. */
 static inline void hl_spsc_rollback(hl_spsc_producer *producer, uint64_t position)
 {

@@ -60,6 +60,12 @@ PEER_INLINE uint32_t spsc_send(void *memory, uint32_t producer, uint32_t n, uint
     uint64_t position;
     if (!hl_spsc_try_claim(&queue->spsc, n, &position))
         return 0;
+    if (n == 1) {
+        char *const slot = hl_spsc_slot(&queue->spsc, position);
+        peer_fill(slot + STAMP_BYTES, number);
+        hl_spsc_commit_slot(&queue->spsc, slot, position);
+        return 1;
+    }
     for (uint32_t i = 0; i < n; i++)
         peer_fill((char *)hl_spsc_slot(&queue->spsc, position + i) + STAMP_BYTES, number + i);
     hl_spsc_commit(&queue->spsc, position, n);

@@ -140,6 +140,18 @@ Test(spsc, claims_committed_out_of_order_are_seen_in_the_order_of_their_position
     cr_assert_eq(take(8), 3);
 }
 
+Test(spsc, a_slot_committed_by_its_address_is_seen_at_its_position)
+{
+    make_ring(128, 4, UINT64_MAX - 1); /* across the counter's end */
+    const uint64_t first = claim(1), second = claim(1);
+    fill(first);
+    fill(second);
+    hl_spsc_commit_slot(&producer, hl_spsc_slot(&producer, second), second);
+    cr_assert_eq(take(2), 0, "the first is not there yet");
+    hl_spsc_commit_slot(&producer, hl_spsc_slot(&producer, first), first);
+    cr_assert_eq(take(2), 2);
+}
+
 Test(spsc, what_is_rolled_back_can_be_claimed_again_and_was_never_seen)
 {
     make_ring(64, 8, UINT64_MAX - 3);
