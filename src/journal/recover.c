@@ -234,12 +234,11 @@ static void conclude(hl_recovery *recovery)
     recovery->last_sequence = findings->next_sequence > recovery->newest_header.first_sequence
                                   ? last
                                   : recovery->newest_header.previous_last_sequence;
-    /* After a clean end no sequence beyond the last was given out. An empty segment keeps its name,
-     * so that the next one must begin with another sequence even then. */
-    const bool goes_on =
-        recovery->was_clean && findings->next_sequence > recovery->newest_header.first_sequence;
+    /* After a clean end no sequence beyond the last was given out. One that holds nothing is then
+     * replaced by the next, which has its name; but not where there was damage in it. */
+    const bool keeps_name = findings->damages > 0 && last < recovery->newest_header.first_sequence;
     const uint64_t reserved = findings->reserved_through > last ? findings->reserved_through : last;
-    recovery->next_sequence = (goes_on ? last : reserved) + 1;
+    recovery->next_sequence = (recovery->was_clean && !keeps_name ? last : reserved) + 1;
 }
 
 hl_status hl_journal_recover(const hl_io *io, const char *directory, hl_damage_policy policy,

@@ -26,7 +26,8 @@ typedef struct hl_recovery {
     bool was_clean;                  /* it had been closed, or there was none */
     uint64_t torn_bytes;             /* cut and zeroed */
     uint64_t last_sequence;          /* of all that is recovered; 0: none */
-    uint64_t next_sequence;          /* that the next segment begins with */
+    uint64_t next_sequence;          /* that the next segment begins with; that of the newest where
+                                        it was closed clean and holds nothing: then in its place */
     uint64_t reserved_through;       /* the mark found; 0: none */
 } hl_recovery;
 

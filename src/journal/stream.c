@@ -189,9 +189,27 @@ static step check_link(stepping *this, uint64_t previous_first, bool has_previou
     return STEP_ON;
 }
 
+/* The current segment held nothing: the writer's next run may have put its own in its place. Then
+ * it is entered anew, and linked to what that one was linked to. */
+static bool is_replaced(stepping *this)
+{
+    hl_stream *const stream = this->stream;
+    const uint64_t salt = stream->salt;
+    if (!stream->has_current || stream->has_yielded || stream->in_damage)
+        return false;
+    if (hl_stream_enter(stream, stream->current, NULL) == HL_OK && stream->salt != salt)
+        return true;
+    hl_stream_leave(stream);
+    return false;
+}
+
 static step next_segment(stepping *this)
 {
     hl_stream *const stream = this->stream;
+    if (is_replaced(this)) {
+        hl_stream_use_index(stream);
+        return STEP_ON;
+    }
     const bool has_previous = stream->has_current;
     const uint64_t previous_first = stream->current.first_sequence;
     hl_status status = HL_NOT_FOUND;
@@ -248,6 +266,7 @@ static step take_event(stepping *this, const hl_event *event)
 {
     hl_stream *const stream = this->stream;
     stream->expected = event->sequence + 1;
+    stream->has_yielded = true;
     if (event->sequence < stream->from)
         return STEP_ON;
     const hl_status status = hl_stream_find_names(stream, event, this->error);
@@ -269,6 +288,7 @@ static step take_gap(stepping *this, const hl_gap *gap)
 {
     hl_stream *const stream = this->stream;
     stream->expected = gap->last_sequence + 1;
+    stream->has_yielded = true;
     if (gap->last_sequence < stream->from)
         return STEP_ON;
     *this->item = (hl_stream_item){.kind = HL_JOURNAL_GAP,

@@ -46,6 +46,8 @@ typedef struct hl_stream {
     bool open;
     bool has_current;
     hl_segment_name current;
+    uint64_t salt;    /* of the current one: tells it from another with its name */
+    bool has_yielded; /* an event or gap was met in it */
     hl_segment_walk walk;
     const hl_footer *footer; /* the cache's; NULL: none, or not asked for yet */
     hl_footer_cache footers;

@@ -113,6 +113,8 @@ hl_status hl_stream_enter(hl_stream *stream, hl_segment_name name, hl_error *err
         status = hl_footer_cache_get(&stream->footers, &source, &stream->footer, error);
     stream->has_current = true;
     stream->current = name;
+    stream->salt = stream->walk.header.salt;
+    stream->has_yielded = false;
     stream->partition = stream->walk.header.partition;
     stream->shards = stream->walk.header.shards;
     stream->named_through = HL_JOURNAL_HEADER_SIZE;

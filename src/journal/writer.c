@@ -53,6 +53,7 @@ struct hl_journal_writer {
 
     /* The segment. */
     hl_segment_header header;
+    bool takes_place; /* the next one has the name of the empty one that was found */
     uint32_t seed;
     bool is_open;
     hl_io_file file;
@@ -324,7 +325,8 @@ static void next_header(hl_journal_writer *writer)
     header->number++;
     header->salt = writer->io->random(writer->io->context);
     header->created_ns = now_ns;
-    header->day = day_of(now_ns);
+    if (!writer->takes_place)
+        header->day = day_of(now_ns);
     header->reserved_through = writer->reserve_wanted;
     header->size_limit = writer->options.segment_bytes;
     /* What a segment behind a rotation follows is known to be whole. */
@@ -392,6 +394,7 @@ static hl_status succeed(hl_journal_writer *writer)
     writer->reserve_written = writer->reserve_wanted;
     writer->reserved_through = writer->reserve_wanted;
     writer->rotation = NOT_ROTATING;
+    writer->takes_place = false;
     hl_index_clear(&writer->index);
     hl_dictionary_clear(&writer->dictionary);
     hl_progress_publish(&writer->progress->reserved_through, writer->reserved_through);
@@ -898,6 +901,17 @@ static bool is_zero(const uint8_t uuid[16])
     return memcmp(uuid, zero, sizeof zero) == 0;
 }
 
+/* A run that was closed clean and held nothing has left a segment without a record. This run's
+ * first one would have to be named by the same sequence: it replaces that one, in one rename, name
+ * with its date and all, and is what that one was to those around it: as if one run had gone on. */
+static void take_place(hl_journal_writer *writer, const hl_segment_header *empty)
+{
+    writer->takes_place = true;
+    writer->header.day = empty->day;
+    writer->header.number = empty->number - 1;
+    writer->header.first_sequence = empty->previous_first_sequence;
+}
+
 /* What the headers of this run have in common, and where the sequences go on. */
 static hl_status begin_run(hl_journal_writer *writer, const hl_recovery *recovery, hl_error *error)
 {
@@ -946,6 +960,8 @@ static hl_status begin_run(hl_journal_writer *writer, const hl_recovery *recover
     writer->durable_sequence = recovery->last_sequence;
     writer->next_sequence =
         options->first_sequence != 0 ? options->first_sequence : recovery->next_sequence;
+    if (found && writer->next_sequence == newest->first_sequence)
+        take_place(writer, newest);
     writer->reserve_wanted = writer->next_sequence - 1 + options->reserve_block;
     return HL_OK;
 }

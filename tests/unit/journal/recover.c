@@ -112,12 +112,11 @@ Test(recover, empty_segments_of_runs_without_events_do_no_harm)
 {
     sim_disk *const disk = sim_create();
     journal_story story = {0};
-    uint64_t next = 1;
+    static const uint64_t next[] = {1, 1, 201, 201, 401}; /* each second one crashes */
     for (int run = 0; run < 5; run++) {
         hl_recovery recovery;
         hl_journal_writer *const writer = open_on(disk, HL_DAMAGE_STRICT, &recovery, NULL);
-        cr_assert_geq(recovery.next_sequence, next);
-        next = recovery.next_sequence + 1;
+        cr_assert_eq(recovery.next_sequence, next[run]);
         if (run % 2 == 0)
             cr_assert_eq(hl_journal_writer_close(writer, NULL), HL_OK);
         else
@@ -125,6 +124,51 @@ Test(recover, empty_segments_of_runs_without_events_do_no_harm)
         sim_power_cut(disk, (uint64_t)run);
     }
     cr_assert_null(story_compare(&story, sim_io(disk), 0, NULL));
+    sim_destroy(disk);
+}
+
+/* Runs that are closed clean and have had nothing, on several days. */
+static void idle_runs(sim_disk *disk, uint64_t expected)
+{
+    for (uint64_t run = 0; run < 4; run++) {
+        hl_recovery recovery;
+        sim_set_now(disk, (1750000000ull + run * 100000) * 1000000000ull);
+        hl_journal_writer *const writer = open_on(disk, HL_DAMAGE_STRICT, &recovery, NULL);
+        cr_assert_eq(recovery.next_sequence, expected, "run %" PRIu64 ": %" PRIu64, run,
+                     recovery.next_sequence);
+        cr_assert_eq(hl_journal_writer_close(writer, NULL), HL_OK);
+        sim_power_cut(disk, run);
+    }
+}
+
+Test(recover, runs_without_events_that_end_clean_take_no_sequence)
+{
+    sim_disk *const disk = sim_create();
+    journal_story story = {0};
+    hl_recovery recovery;
+    idle_runs(disk, 1);
+    hl_journal_writer *writer = open_on(disk, HL_DAMAGE_STRICT, &recovery, NULL);
+    append(&story, writer, 1, 7);
+    cr_assert_eq(hl_journal_writer_close(writer, NULL), HL_OK);
+    idle_runs(disk, 8);
+    writer = open_on(disk, HL_DAMAGE_STRICT, &recovery, NULL);
+    cr_assert_eq(recovery.last_sequence, 7);
+    cr_assert_eq(recovery.segments, 2);
+    append(&story, writer, 8, 9);
+    cr_assert_eq(hl_journal_writer_close(writer, NULL), HL_OK);
+    cr_assert_null(story_compare(&story, sim_io(disk), 9, NULL));
+    sim_destroy(disk);
+}
+
+Test(recover, a_run_without_events_that_crashes_takes_what_it_had_reserved)
+{
+    sim_disk *const disk = sim_create();
+    hl_recovery recovery;
+    idle_runs(disk, 1);
+    hl_journal_writer *const writer = open_on(disk, HL_DAMAGE_STRICT, &recovery, NULL);
+    hl_journal_writer_abandon(writer);
+    sim_power_cut(disk, 3);
+    idle_runs(disk, 201);
     sim_destroy(disk);
 }
 

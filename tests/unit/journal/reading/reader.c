@@ -473,6 +473,29 @@ Test(journal_reader, readers_follow_a_writer_in_another_process, .timeout = 120)
     cr_assert_eq(outcome, 0);
 }
 
+Test(journal_reader, who_follows_a_run_without_events_sees_those_of_the_next)
+{
+    const written_options idle = {.count = 0}, busy = {.count = 2000, .segment_bytes = 65536};
+    written_journal(directory, &idle);
+    hl_journal_reader_options reading = {.follow = true};
+    hl_journal_reader *const reader = open_reader(&reading, directory);
+    hl_journal_entry entry;
+    hl_error error = {0};
+    for (uint64_t run = 0, last = 0; run < 3; run++) {
+        cr_assert_eq(hl_journal_reader_next(reader, &entry, &error), HL_NOT_FOUND);
+        written_journal(directory, &idle);
+        cr_assert_eq(hl_journal_reader_next(reader, &entry, &error), HL_NOT_FOUND);
+        cr_assert_eq(written_journal(directory, &busy), last + 2000);
+        for (const uint64_t end = last + 2000; last < end; last++) {
+            const hl_status status = hl_journal_reader_next(reader, &entry, &error);
+            cr_assert_eq(status, HL_OK, "%s", error.text);
+            cr_assert_eq(entry.kind, HL_JOURNAL_EVENT, "%s", entry.detail);
+            cr_assert_eq(entry.event->sequence, last + 1);
+        }
+    }
+    hl_journal_reader_close(reader);
+}
+
 Test(journal_reader, nothing_above_the_published_mark_is_shown)
 {
     const written_options options = {.count = 1000};
