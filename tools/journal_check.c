@@ -55,7 +55,9 @@ static void see_partition(void *context, const hl_verified_partition *partition)
                " to %" PRIu64 "%s",
                partition->name.text, partition->segments, partition->records,
                partition->first_sequence, partition->last_sequence,
-               partition->clean ? "" : ", not closed");
+               partition->being_written ? ", a writer is at it"
+               : partition->clean       ? ""
+                                        : ", not closed");
         if (partition->torn_bytes > 0)
             printf(", torn tail of %" PRIu64 " bytes", partition->torn_bytes);
         printf(", %s\n", partition->damages == 0 ? "sound" : "DAMAGED");
@@ -63,8 +65,8 @@ static void see_partition(void *context, const hl_verified_partition *partition)
     }
     json_object_set_new(
         this->domains, partition->name.text,
-        json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "domain",
-                  partition->name.domain, "shard", (int)partition->name.shard, "records",
+        json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b}",
+                  "domain", partition->name.domain, "shard", (int)partition->name.shard, "records",
                   (json_int_t)partition->records, "segments", (json_int_t)partition->segments,
                   "packed_segments", (json_int_t)partition->packed_segments, "gaps",
                   (json_int_t)partition->gaps, "first_sequence",
@@ -72,7 +74,7 @@ static void see_partition(void *context, const hl_verified_partition *partition)
                   (json_int_t)partition->last_sequence, "first_ns", (json_int_t)partition->first_ns,
                   "last_ns", (json_int_t)partition->last_ns, "torn_bytes",
                   (json_int_t)partition->torn_bytes, "damages", (json_int_t)partition->damages,
-                  "clean", partition->clean));
+                  "clean", partition->clean, "being_written", partition->being_written));
 }
 
 hl_exit journal_verify(const journal_options *options)

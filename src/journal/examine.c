@@ -271,6 +271,9 @@ static bool pass_bad(examination *this, hl_record_verdict verdict)
     hl_segment_walk *const walk = this->walk;
     const uint64_t offset = walk->offset;
     this->findings.records_end = offset;
+    if (this->options->is_being_written &&
+        this->findings.next_sequence > this->options->told_sequence)
+        return false;
     if (!this->durable_is_known)
         learn_durable(this, offset);
     if (walk->read_error != 0 || offset >= this->durable_end)
@@ -347,6 +350,7 @@ hl_status hl_segment_examine(hl_segment_walk *walk, const hl_examine_options *op
     look_for_seal(&this);
     hl_status status = walk_records(&this, error);
     if (status == HL_OK && !this.findings.sealed && options->is_last &&
+        !options->is_being_written &&
         !count_torn(walk, this.findings.records_end, &this.findings.torn_bytes))
         status = read_failed(walk, error);
     if (status == HL_OK)

@@ -44,6 +44,11 @@ typedef struct hl_segment_findings {
 
 typedef struct hl_examine_options {
     bool is_last; /* of its directory: only then can its tail be torn */
+    /* A writer lives, and has told readers of no sequence above `told_sequence` (tail.h) before
+     * this was asked for: a bad record behind that is one that is just being written, neither torn
+     * nor damage. The examination ends there, and finds no torn bytes. */
+    bool is_being_written;
+    uint64_t told_sequence;
     /* Called for each good record but group, rotation, footer and trailer, in order; may be NULL. A
      * status other than HL_OK ends the examination with it. */
     hl_status (*each)(void *context, const void *record, uint32_t length, uint64_t offset);

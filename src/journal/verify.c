@@ -11,6 +11,7 @@
 #include "journal/examine.h"
 #include "journal/packed.h"
 #include "journal/snapshot.h"
+#include "journal/tail.h"
 
 typedef struct verification {
     const hl_io *io;
@@ -20,6 +21,7 @@ typedef struct verification {
     const hl_verify_visitor *visitor;
     uint64_t damages;
     hl_verified_partition *partition; /* the one looked at */
+    uint64_t told_sequence;           /* by its writer, where one lives; else UINT64_MAX */
     char directory[HL_JOURNAL_PATH_SIZE];
     hl_error *error;
 } verification;
@@ -112,10 +114,29 @@ static void add_findings(hl_verified_partition *partition, const hl_segment_find
     partition->last_sequence = findings->last_sequence;
 }
 
+/* What the partition's writer has told readers of must have been written, in the newest segment
+ * that there was then or a later one. */
+static void check_told(verification *this, const hl_segment_walk *walk,
+                       const hl_segment_findings *findings)
+{
+    if (!this->partition->being_written || findings->next_sequence > this->told_sequence)
+        return;
+    const hl_verified_damage damage = {
+        .path = walk->path,
+        .offset = findings->records_end,
+        .first_sequence = findings->next_sequence,
+        .last_sequence = this->told_sequence,
+        .what = "its writer, who is at work, has told readers of sequences that are not there"};
+    tell(this, &damage);
+}
+
 static hl_status examine(verification *this, hl_segment_walk *walk, bool is_last, chain *after)
 {
     const uint64_t damaged_frames = hl_packed_io_damage(this->packed, NULL);
-    const hl_examine_options options = {.is_last = is_last};
+    const hl_examine_options options = {.is_last = is_last,
+                                        .is_being_written =
+                                            is_last && this->partition->being_written,
+                                        .told_sequence = this->told_sequence};
     hl_segment_findings findings = {0};
     const hl_status status = hl_segment_examine(walk, &options, &findings, this->error);
     if (status != HL_OK)
@@ -132,6 +153,8 @@ static hl_status examine(verification *this, hl_segment_walk *walk, bool is_last
         tell_about(this, walk->path, findings.footer_lie);
     if (findings.sealed && !findings.finished && !is_last)
         tell_about(this, walk->path, "there is something behind its end");
+    if (is_last && findings.damages == 0)
+        check_told(this, walk, &findings);
     add_findings(this->partition, &findings);
     this->partition->bytes += walk->file_size;
     this->partition->packed_segments += hl_segment_is_packed(&walk->header);
@@ -180,6 +203,12 @@ static hl_status verify_partition(verification *this, const hl_partition_directo
     hl_verified_partition partition = {.name = *name, .clean = true};
     chain chained = {0};
     snprintf(directory, sizeof directory, "%s/%s", this->directory, name->text);
+    /* Before the list: the segment that holds what was told of is then in it. */
+    hl_tail_view tail;
+    hl_tail_view_init(&tail, directory);
+    this->told_sequence = hl_tail_view_limit(&tail);
+    partition.being_written = this->told_sequence != UINT64_MAX;
+    hl_tail_view_close(&tail);
     hl_status status = hl_segment_list(this->io, directory, &names, &count, this->error);
     this->partition = &partition;
     for (size_t i = 0; status == HL_OK && i < count; i++)

@@ -1,8 +1,9 @@
 /*
  * Is a journal sound? Reads all of it: every record of every segment (unpacked where it is packed),
  * the names, headers and links of the segments, the cursors, the snapshots and the audit log.
- * Changes nothing, and may run beside a writer. A torn tail is what a crash may leave: it is told,
- * and is no damage.
+ * Changes nothing, and may run beside a writer: while one lives, what it has told readers of
+ * (tail.h) must be there, and what is not whole behind that is not judged. A torn tail is what a
+ * crash may leave: it is told, and is no damage.
  */
 #ifndef HL_JOURNAL_VERIFY_H
 #define HL_JOURNAL_VERIFY_H
@@ -31,7 +32,8 @@ typedef struct hl_verified_partition {
     uint64_t payload_bytes;
     uint64_t torn_bytes;
     uint64_t damages;
-    bool clean; /* the last segment was closed by its writer */
+    bool clean;         /* the last segment was closed by its writer */
+    bool being_written; /* a writer lived when it was looked at; torn_bytes is then 0 */
 } hl_verified_partition;
 
 typedef struct hl_verify_visitor {

@@ -43,6 +43,7 @@ static void sum(void *context, const hl_verified_partition *partition)
     total->torn_bytes += partition->torn_bytes;
     total->gaps += partition->gaps;
     total->clean = partition->clean;
+    total->being_written = partition->being_written;
     if (total->first_sequence == 0)
         total->first_sequence = partition->first_sequence;
     total->last_sequence = partition->last_sequence;
@@ -93,6 +94,43 @@ Test(verify, a_torn_tail_is_told_and_no_damage)
     cr_assert_gt(total.torn_bytes, 0);
     cr_assert_lt(total.records, 500);
     cr_assert_not(total.clean);
+}
+
+Test(verify, what_a_writer_that_lives_is_just_writing_is_neither_torn_nor_damage)
+{
+    const written_options options = {.segment_bytes = 65536};
+    char path[HL_JOURNAL_PATH_SIZE];
+    hl_verified_partition total;
+    hl_tail *tail;
+    hl_error error = {0};
+    uint64_t next;
+    hl_journal_writer *const writer = written_open(directory, &options, NULL, &next);
+    cr_assert_eq(hl_tail_create(directory, "order", true, &tail, &error), HL_OK, "%s", error.text);
+    written_append(writer, 0, 1, 200);
+    cr_assert_eq(hl_journal_writer_commit(writer), HL_OK);
+    hl_tail_tell(tail, 200);
+    cr_assert_eq(verify(&total), 0);
+    cr_assert(total.being_written);
+    cr_assert_eq(total.records, 200);
+
+    size_t size;
+    cr_assert(written_segment(directory, "order", 0, path));
+    uint8_t *const bytes = written_read_file(path, &size);
+    size_t end = size;
+    while (end > 0 && bytes[end - 1] == 0)
+        end--;
+    memset(bytes + (end + 7) / 8 * 8, 0xee, 60); /* half a record */
+    written_write_file(path, bytes, size);
+    free(bytes);
+    cr_assert_eq(verify(&total), 0);
+    cr_assert_eq(total.torn_bytes, 0);
+    hl_tail_tell(tail, 203); /* as if it had written them */
+    cr_assert_eq(verify(&total), 1);
+    hl_tail_close(tail);
+    cr_assert_eq(verify(&total), 0);
+    cr_assert_not(total.being_written);
+    cr_assert_gt(total.torn_bytes, 0);
+    hl_journal_writer_abandon(writer);
 }
 
 /* Of two segments, the second the newest. */
