@@ -424,13 +424,6 @@ static void set_state(hl_executor *executor, hl_executor_state state)
         hl_store_relaxed_u32(&executor->state, state);
 }
 
-static uint64_t monotonic_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
-}
-
 /* How long it may sleep: until the next thing is due. */
 static uint64_t sleep_limit_ns(hl_executor *executor)
 {
@@ -496,9 +489,9 @@ static void wait_for_work(hl_executor *executor, uint32_t idle, uint64_t *idle_s
             return;
         }
         if (idle == 1)
-            *idle_since_ns = monotonic_ns();
+            *idle_since_ns = hl_monotonic_ns();
         else if (idle % 16 == 0 &&
-                 monotonic_ns() - *idle_since_ns >= executor->bus->config.spin_before_park_ns)
+                 hl_monotonic_ns() - *idle_since_ns >= executor->bus->config.spin_before_park_ns)
             park(executor);
         else if (idle > LOOKS_BEFORE_PAUSE)
             hl_pause();

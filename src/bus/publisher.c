@@ -16,13 +16,11 @@
 /* Waits a little longer each time; false when `deadline_ns` is over. */
 static bool wait_for_room(uint32_t *tries, uint64_t *deadline_ns, uint64_t timeout_ns)
 {
-    struct timespec now;
     if (++*tries < WAIT_POLLS) {
         hl_pause();
         return true;
     }
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    const uint64_t now_ns = (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
+    const uint64_t now_ns = hl_monotonic_ns();
     if (*deadline_ns == 0)
         *deadline_ns = timeout_ns < UINT64_MAX - now_ns ? now_ns + timeout_ns : UINT64_MAX;
     if (now_ns >= *deadline_ns)

@@ -13,20 +13,13 @@
 
 #define NAP_NS 200000
 
-static uint64_t monotonic_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
-}
-
 /* What a handler that has just begun gets to end in peace. */
 #define GRACE_NS (HL_SECOND / 10)
 
 /* The end of a wait that begins now; UINT64_MAX: never. */
 static uint64_t deadline_after(uint64_t timeout_ns)
 {
-    const uint64_t now_ns = monotonic_ns();
+    const uint64_t now_ns = hl_monotonic_ns();
     return timeout_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + timeout_ns;
 }
 
@@ -146,7 +139,7 @@ static void drain(hl_bus *bus, uint64_t deadline_ns)
             return;
         before = now;
         let_move(bus);
-        if (monotonic_ns() >= deadline_ns || ends_now(bus))
+        if (hl_monotonic_ns() >= deadline_ns || ends_now(bus))
             return;
     }
 }
@@ -160,7 +153,7 @@ static bool join_until(hl_executor *executor, uint64_t *deadline_ns)
     const struct timespec nap = {0, NAP_NS};
     /* ENDED: acquire, all that it did is seen. */
     while (hl_load_acquire_u32(&executor->ended) == 0) {
-        const uint64_t now_ns = monotonic_ns();
+        const uint64_t now_ns = hl_monotonic_ns();
         if (now_ns >= *deadline_ns)
             return false;
         if (ends_now(executor->bus) && *deadline_ns - now_ns > GRACE_NS)
@@ -363,7 +356,7 @@ static hl_status settle(hl_bus *bus, uint64_t begin_ns)
     control->state = HL_BUS_STOPPED;
     hl_bus_reap(bus);
     const hl_status sums = hl_check_conservation_locked(bus, &report->conservation);
-    report->elapsed_ns = monotonic_ns() - begin_ns;
+    report->elapsed_ns = hl_monotonic_ns() - begin_ns;
     if (sums != HL_OK)
         return hl_bus_fail(bus, sums, "%s", report->conservation.text);
     report->conservation.status = HL_OK;
@@ -392,7 +385,7 @@ static hl_status tell_stuck(hl_bus *bus, const hl_executor *stuck)
 
 hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns)
 {
-    const uint64_t begin_ns = monotonic_ns();
+    const uint64_t begin_ns = hl_monotonic_ns();
     const uint64_t deadline_ns = deadline_after(timeout_ns);
     if (hl_bus_is_detached(bus))
         return HL_DETACHED;
@@ -405,7 +398,7 @@ hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns)
         return status;
     make_gate_seen();
     drain(bus, deadline_ns);
-    const uint64_t now_ns = monotonic_ns();
+    const uint64_t now_ns = hl_monotonic_ns();
     const uint64_t left_ns = (now_ns < deadline_ns ? deadline_ns - now_ns : 0);
     const hl_executor *const stuck = hl_executors_end(bus, left_ns > GRACE_NS ? left_ns : GRACE_NS);
     if (stuck == NULL) {

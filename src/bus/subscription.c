@@ -422,13 +422,6 @@ static bool link_is_quiet(const hl_link *link)
            hl_load_acquire_u32(&link->executor->online) == 0;
 }
 
-static uint64_t monotonic_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
-}
-
 /* Its links, and behind them who reads its past. */
 static bool user_is_quiet(const hl_subscription *subscription, uint32_t user)
 {
@@ -439,14 +432,14 @@ static bool user_is_quiet(const hl_subscription *subscription, uint32_t user)
 /* The name of the first thread that does not let go in time; NULL: all have. */
 static const char *wait_for_users(const hl_subscription *subscription, uint64_t timeout_ns)
 {
-    const uint64_t begin_ns = monotonic_ns();
+    const uint64_t begin_ns = hl_monotonic_ns();
     for (uint32_t i = 0; i <= subscription->link_count; i++) {
         for (uint32_t tries = 0; !user_is_quiet(subscription, i); tries++) {
             if (tries < POLLS_BEFORE_YIELD) {
                 hl_pause();
                 continue;
             }
-            if (monotonic_ns() - begin_ns >= timeout_ns)
+            if (hl_monotonic_ns() - begin_ns >= timeout_ns)
                 return i < subscription->link_count ? subscription->links[i].executor->name
                                                     : "hand-over";
             const struct timespec nap = {0, NAP_NS};

@@ -248,26 +248,19 @@ static void turn_as(replay *self, hl_executor *executor)
         hl_executor_go_online(executor);
 }
 
-static uint64_t monotonic_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * HL_SECOND + (uint64_t)now.tv_nsec;
-}
-
 static void keep_pace(replay *self, uint64_t event_ns)
 {
     if (self->options->speed <= 0.0)
         return;
     if (self->began_ns == 0) {
-        self->began_ns = monotonic_ns();
+        self->began_ns = hl_monotonic_ns();
         self->first_ns = event_ns;
     }
     const double since_ns = event_ns > self->first_ns ? (double)(event_ns - self->first_ns) : 0.0;
     const uint64_t at_ns = self->began_ns + (uint64_t)(since_ns / self->options->speed);
     const struct timespec until = {.tv_sec = (time_t)(at_ns / HL_SECOND),
                                    .tv_nsec = (long)(at_ns % HL_SECOND)};
-    if (at_ns > monotonic_ns())
+    if (at_ns > hl_monotonic_ns())
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
 }
 
