@@ -307,6 +307,8 @@ static bool is_published(replay *self, const hl_partition *partition, const hl_e
     const uint32_t from = hl_id_partition(event->causation_id);
     if (!wants_outputs(self) || event->causation_id == 0 || from >= self->bus->partition_count)
         return true; /* nobody asks */
+    if (event->source != self->bus->partitions[from].out->source)
+        return true; /* a worker has, for an async handler: none of those runs here */
     if (self->plan != NULL)
         return hl_unconfirmed_confirm(self->plan->unconfirmed, partition, event);
     return queue_of(self, from, partition->number, event->priority)->first != NULL;
