@@ -26,48 +26,84 @@ typedef struct segment_line {
     const char *partition, *path, *state;
     hl_segment_header header;
     hl_footer footer; /* events, sequences and times: 0 where it has none */
+    bool is_locked;   /* the footer is encrypted, and its key is not there */
     uint64_t bytes, plain_bytes;
 } segment_line;
 
+/* null where it is behind a key that is not there. */
+static json_t *of_footer(const segment_line *line, uint64_t value)
+{
+    return line->is_locked ? json_null() : json_integer((json_int_t)value);
+}
+
 static void print_segment(const listing *this, const segment_line *line)
 {
+    const hl_segment_header *const header = &line->header;
+    const hl_footer *const footer = &line->footer;
+    const bool is_encrypted = (header->flags & HL_SEGMENT_ENCRYPTED) != 0;
+    char key[24] = "", events[24] = "-";
+    if (is_encrypted)
+        snprintf(key, sizeof key, "%016" PRIx64, header->key_id);
+    if (!line->is_locked)
+        snprintf(events, sizeof events, "%" PRIu64, footer->events);
     if (this->segments != NULL) {
         json_array_append_new(
             this->segments,
-            json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:b}",
+            json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:i, s:b, s:b, "
+                      "s:s?}",
                       "path", line->path, "partition", line->partition, "state", line->state,
-                      "first_sequence", (json_int_t)line->header.first_sequence, "last_sequence",
-                      (json_int_t)line->footer.last_sequence, "events",
-                      (json_int_t)line->footer.events, "gaps", (json_int_t)line->footer.gaps,
-                      "first_ns", (json_int_t)line->footer.first_ns, "last_ns",
-                      (json_int_t)line->footer.last_ns, "bytes", (json_int_t)line->bytes,
-                      "unpacked_bytes", (json_int_t)line->plain_bytes, "epoch",
-                      (int)line->header.epoch, "compressed",
-                      (line->header.flags & HL_SEGMENT_COMPRESSED) != 0, "encrypted",
-                      (line->header.flags & HL_SEGMENT_ENCRYPTED) != 0));
+                      "first_sequence", (json_int_t)header->first_sequence, "created_ns",
+                      (json_int_t)header->created_ns, "last_sequence",
+                      of_footer(line, footer->last_sequence), "events",
+                      of_footer(line, footer->events), "gaps", of_footer(line, footer->gaps),
+                      "first_ns", of_footer(line, footer->first_ns), "last_ns",
+                      of_footer(line, footer->last_ns), "bytes", (json_int_t)line->bytes,
+                      "unpacked_bytes", (json_int_t)line->plain_bytes, "epoch", (int)header->epoch,
+                      "compressed", (header->flags & HL_SEGMENT_COMPRESSED) != 0, "encrypted",
+                      is_encrypted, "key_id", is_encrypted ? key : NULL));
         return;
     }
-    printf("%-9s %12" PRIu64 " %10" PRIu64 "  %s%s%s\n", line->state, line->bytes,
-           line->footer.events, line->path,
-           (line->header.flags & HL_SEGMENT_COMPRESSED) != 0 ? "  compressed" : "",
-           (line->header.flags & HL_SEGMENT_ENCRYPTED) != 0 ? "  encrypted" : "");
+    printf("%-9s %12" PRIu64 " %10s  %s%s%s%s%s\n", line->state, line->bytes, events, line->path,
+           (header->flags & HL_SEGMENT_COMPRESSED) != 0 ? "  compressed" : "",
+           is_encrypted ? "  encrypted with key " : "", key,
+           line->is_locked ? ", which is not there" : "");
+}
+
+/* What can be read of a packed segment without its key: header block, and size when unpacked. */
+static void look_without_key(segment_line *line, const hl_io *io)
+{
+    _Alignas(8) uint8_t block[HL_JOURNAL_HEADER_SIZE];
+    hl_pack_tail tail;
+    const hl_io_file file = io->open(io->context, line->path, HL_IO_READ);
+    if (file < 0)
+        return;
+    line->bytes = line->plain_bytes = (uint64_t)io->size(io->context, file);
+    if (hl_io_read_all(io, file, block, sizeof block, 0) == (int64_t)sizeof block &&
+        hl_segment_header_decode(block, line->path, &line->header, NULL) == HL_OK &&
+        hl_segment_is_packed(&line->header) && line->bytes >= sizeof block + sizeof tail &&
+        hl_io_read_all(io, file, &tail, sizeof tail, line->bytes - sizeof tail) ==
+            (int64_t)sizeof tail &&
+        tail.mark == (HL_PACK_TAIL_MARK ^ line->header.salt))
+        line->plain_bytes = tail.plain_size;
+    io->close(io->context, file);
 }
 
 /* What the header and the footer say; the records are not read. */
 static void list_segment(listing *this, const char *partition, const char *path)
 {
     const hl_io *const io = hl_packed_io_table(this->packed);
-    const hl_io *const plain = hl_io_posix();
     _Alignas(8) uint8_t block[HL_JOURNAL_HEADER_SIZE];
     segment_line line = {.partition = partition, .path = path, .state = "unknown"};
-    hl_io_file file = plain->open(plain->context, path, HL_IO_READ);
-    if (file >= 0) {
-        line.bytes = line.plain_bytes = (uint64_t)plain->size(plain->context, file);
-        plain->close(plain->context, file);
-    }
-    file = io->open(io->context, path, HL_IO_READ);
+    look_without_key(&line, hl_io_posix());
+    const hl_io_file file = io->open(io->context, path, HL_IO_READ);
     if (file < 0) {
+        const hl_crypt_key *key;
         hl_packed_io_take_error(this->packed, NULL);
+        line.is_locked =
+            (line.header.flags & HL_SEGMENT_ENCRYPTED) != 0 &&
+            hl_crypt_find(this->options->keys, line.header.key_id, path, &key, NULL) != HL_OK;
+        if (line.is_locked)
+            line.state = "encrypted";
         print_segment(this, &line);
         return;
     }

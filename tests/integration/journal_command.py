@@ -174,6 +174,34 @@ def check_damage(target):
     expect(salvaged["count"] == 2 * EVENTS, "one event is lost, and one line tells it")
 
 
+def check_locked(directory):
+    """What ls tells of encrypted segments to who has no key."""
+    target = os.path.join(directory, "locked")
+    for first in (1, 101):
+        path = os.path.join(directory, "locked.jsonl")
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines(line("order", 1, s) + "\n" for s in range(first, first + 100))
+        run_json("import", target, path)
+    keys = os.path.join(directory, "keys")
+    with open(keys, "w", encoding="utf-8") as file:
+        file.write("5a" * 32 + "\n")
+    os.chmod(keys, 0o600)
+    packed = journal("compact", target, "--encrypt", "--key-file", keys)
+    if packed.returncode != 0 and "built without" in packed.stderr:
+        print("hotlane journal ls: this build cannot encrypt, not tried without the key")
+        return
+    expect(packed.returncode == 0, packed.stderr)
+    known = run_json("ls", target, "--key-file", keys)["segments"][0]
+    unknown = run_json("ls", target)["segments"][0]
+    expect(known["state"] == "sealed" and known["events"] == 100, known)
+    expect(unknown["state"] == "encrypted" and unknown["events"] is None and
+           unknown["last_sequence"] is None and unknown["encrypted"], unknown)
+    for same in ("key_id", "first_sequence", "created_ns", "bytes", "unpacked_bytes", "compressed"):
+        expect(unknown[same] == known[same] and known[same], f"{same}: {known} {unknown}")
+    shown = journal("ls", target).stdout
+    expect(known["key_id"] in shown and "not there" in shown, shown)
+
+
 def check_usage(target):
     for wrong in ([], ["cat"], ["cta", target], ["cat", target, "--topic", "a..b"],
                   ["cat", target, "--from", "yesterday"], ["cat", target, "--from", "2026-02-30"],
@@ -203,6 +231,7 @@ def main():
         expect(repaired["partitions"]["order"]["was_clean"], repaired)
         compacted = run_json("compact", target, "--keep", "1d")
         expect(compacted["removed"] == 0 and compacted["packed"] == 0, "the newest stays as it is")
+        check_locked(directory)
         check_usage(target)
         check_damage(target)
     finally:
