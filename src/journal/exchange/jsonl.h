@@ -59,9 +59,10 @@ typedef struct hl_export_result {
 } hl_export_result;
 
 /*
- * Writes events_YYYY-MM-DD.jsonl by the UTC day of published_ns. With a cursor lines are added to
- * files that are there; a crash before the cursor is stored repeats some at the next time, and
- * leaves none out.
+ * Writes events_YYYY-MM-DD.jsonl by the UTC day of published_ns, each as NAME.tmp until all are
+ * whole: what ends before that leaves no file short under its name, and what it leaves is written
+ * over by the next. With a cursor lines are added to files that are there; a crash before the
+ * cursor is stored repeats some at the next time, and leaves none out.
  * - HL_OK; HL_EXISTS: a file is there, and neither `replace` nor a cursor; HL_UNSUPPORTED: no zstd;
  *   HL_NO_SPACE, HL_SYSTEM; as hl_journal_reader_next.
  */

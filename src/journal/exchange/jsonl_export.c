@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "journal/durable_file.h"
 #include "journal/segment.h"
 
 #define BUFFER_SIZE   (1u << 20)
@@ -102,24 +103,37 @@ static bool has_begun(const exporting *this, uint64_t day)
     return false;
 }
 
-static hl_status open_file(exporting *this, uint64_t day)
+/* With a cursor lines are added to the files themselves; else each is made beside, and gets its
+ * name when all are whole. */
+static bool makes_anew(const exporting *this)
 {
-    const hl_jsonl_export_options *const options = this->options;
+    return this->options->reading.cursor == NULL;
+}
+
+static void path_of(const exporting *this, uint64_t day, const char *suffix,
+                    char ret_path[HL_JOURNAL_PATH_SIZE])
+{
     const time_t seconds = (time_t)(day * 86400);
     struct tm date;
     char text[16];
     gmtime_r(&seconds, &date);
     strftime(text, sizeof text, "%Y-%m-%d", &date);
-    snprintf(this->path, sizeof this->path, "%.3900s/events_%s.jsonl%s", options->output, text,
-             options->compress ? ".zst" : "");
-    const bool add = has_begun(this, day) || options->reading.cursor != NULL;
-    const int how = add ? O_APPEND : options->replace ? O_TRUNC : O_EXCL;
-    this->file = open(this->path, O_WRONLY | O_CREAT | O_CLOEXEC | how, 0666);
-    if (this->file < 0 && errno == EEXIST)
+    snprintf(ret_path, HL_JOURNAL_PATH_SIZE, "%.3900s/events_%s.jsonl%s%s", this->options->output,
+             text, this->options->compress ? ".zst" : "", suffix);
+}
+
+static hl_status open_file(exporting *this, uint64_t day)
+{
+    path_of(this, day, "", this->path);
+    if (makes_anew(this) && !this->options->replace && access(this->path, F_OK) == 0)
         return hl_error_set(this->error, HL_EXISTS,
                             "%s: it is there already: replace it (--replace), or export only what "
                             "is new (--cursor NAME)",
                             this->path);
+    if (makes_anew(this))
+        path_of(this, day, HL_DURABLE_TEMPORARY, this->path);
+    const int how = makes_anew(this) && !has_begun(this, day) ? O_TRUNC : O_APPEND;
+    this->file = open(this->path, O_WRONLY | O_CREAT | O_CLOEXEC | how, 0666);
     if (this->file < 0)
         return failed(this, "make");
     this->day = day;
@@ -131,6 +145,19 @@ static hl_status open_file(exporting *this, uint64_t day)
     this->days = days;
     this->days[this->day_count++] = day;
     this->result.files++;
+    return HL_OK;
+}
+
+/* All are whole and synced. */
+static hl_status name_files(exporting *this)
+{
+    char path[HL_JOURNAL_PATH_SIZE];
+    for (size_t i = 0; makes_anew(this) && i < this->day_count; i++) {
+        path_of(this, this->days[i], HL_DURABLE_TEMPORARY, path);
+        path_of(this, this->days[i], "", this->path);
+        if (rename(path, this->path) != 0)
+            return failed(this, "rename what was written to");
+    }
     return HL_OK;
 }
 
@@ -211,6 +238,8 @@ static hl_status export_all(exporting *this, hl_journal_reader *reader)
         status = HL_OK;
     if (status == HL_OK)
         status = close_file(this);
+    if (status == HL_OK)
+        status = name_files(this);
     const hl_io *const io = hl_io_posix();
     const int synced = io->sync_directory(io->context, this->options->output);
     if (status == HL_OK && synced < 0)
@@ -230,7 +259,7 @@ hl_status hl_jsonl_export(const hl_jsonl_export_options *options, hl_export_resu
         status = prepare(&this);
     if (status == HL_OK)
         status = export_all(&this, reader);
-    if (this.file >= 0) { /* what came before the failure stays */
+    if (this.file >= 0) { /* what came before the failure stays, under its temporary name if new */
         this.error = NULL;
         close_file(&this);
     }

@@ -165,6 +165,41 @@ Test(exchange, a_file_a_day)
     }
 }
 
+Test(exchange, an_export_that_ends_early_leaves_no_short_file_under_its_name)
+{
+    const written_options options = {.count = 20000, .segment_bytes = 1u << 20};
+    char pattern[HL_JOURNAL_PATH_SIZE + 16], path[HL_JOURNAL_PATH_SIZE];
+    hl_export_result exported;
+    glob_t found;
+    size_t size, whole_size, left_size;
+    written_journal(journal, &options);
+    cr_assert(written_segment(journal, "order", 1, path));
+    uint8_t *const bytes = written_read_file(path, &size);
+    bytes[size / 2] ^= 1;
+    written_write_file(path, bytes, size);
+    cr_assert_eq(export_jsonl(NULL, false, &exported), HL_DAMAGED);
+    cr_assert_gt(exported.events, 1000);
+    snprintf(pattern, sizeof pattern, "%s/events_*.jsonl", output);
+    cr_assert_eq(glob(pattern, 0, NULL, &found), GLOB_NOMATCH);
+
+    /* One that is there stays as it is until the new one is whole. */
+    bytes[size / 2] ^= 1;
+    written_write_file(path, bytes, size);
+    cr_assert_eq(export_jsonl(NULL, false, &exported), HL_OK);
+    cr_assert_eq(glob(pattern, 0, NULL, &found), 0);
+    cr_assert_eq(found.gl_pathc, 1);
+    uint8_t *const whole = written_read_file(found.gl_pathv[0], &whole_size);
+    bytes[size / 2] ^= 1;
+    written_write_file(path, bytes, size);
+    free(bytes);
+    cr_assert_eq(export_jsonl(NULL, true, &exported), HL_DAMAGED);
+    uint8_t *const left = written_read_file(found.gl_pathv[0], &left_size);
+    cr_assert(left_size == whole_size && memcmp(left, whole, whole_size) == 0);
+    globfree(&found);
+    free(whole);
+    free(left);
+}
+
 Test(exchange, with_a_cursor_only_what_is_new_is_added)
 {
     const written_options options = {.count = 500, .segment_bytes = 65536};
