@@ -33,8 +33,8 @@ static const journal_option table[] = {
     {'a', "from", "TIME", "published then or later: 2026-11-21, 2026-11-21T09:30:00.5, ns"},
     {'b', "to", "TIME", "published then or earlier (a day: to its end)"},
     {'A', "from-sequence", "N", "from this sequence of each partition"},
-    {'B', "to-sequence", "N", "to this sequence of each partition"},
-    {'n', "limit", "N", "at most N events (tail: begin with the last N; default 10)"},
+    {'B', "to-sequence", "N", "to this sequence of each partition; 1 or more"},
+    {'n', "limit", "N", "at most N events, 1 or more (tail: begin with the last N; default 10)"},
     {'f', "follow", NULL, "go on as events come"},
     {'u', "cursor", "NAME", "begin where this cursor stands, store it at the end"},
     {'s', "salvage", NULL, "go on behind damage, and tell it"},
@@ -173,10 +173,10 @@ static bool take(parsing *this, char letter, const char *value)
         return moment_parse(value, true, &filter->to_ns);
     case 'A':
         return parse_number(value, &filter->from_sequence);
-    case 'B':
-        return parse_number(value, &filter->to_sequence);
+    case 'B': /* the options' 0 is no bound, which nobody means who writes it */
+        return parse_number(value, &filter->to_sequence) && filter->to_sequence > 0;
     case 'n':
-        return parse_number(value, &options->limit);
+        return parse_number(value, &options->limit) && options->limit > 0;
     case 'f':
         options->reading.follow = true;
         return true;

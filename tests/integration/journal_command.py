@@ -206,6 +206,7 @@ def check_usage(target):
     for wrong in ([], ["cat"], ["cta", target], ["cat", target, "--topic", "a..b"],
                   ["cat", target, "--from", "yesterday"], ["cat", target, "--from", "2026-02-30"],
                   ["cat", target, "--to", "2600-01-01"], ["ls", target, "--key", "1"],
+                  ["cat", target, "--limit", "0"], ["cat", target, "--to-sequence", "0"],
                   ["export", target], ["cat", target, "--key", "x"], ["compact", target,
                                                                      "--keep", "30"]):
         result = journal(*wrong)
