@@ -221,6 +221,7 @@ static bool take_seal(examination *this, hl_record_kind kind)
         ((const hl_trailer *)walk->record)->footer_offset != footer_offset)
         return false;
     findings->sealed = true;
+    findings->has_next = kind == HL_RECORD_ROTATION;
     findings->sealed_size = walk->next;
     findings->finished = walk->next == walk->file_size;
     findings->footer_flags = footer.flags;

@@ -25,6 +25,7 @@ typedef struct hl_damaged_range {
 typedef struct hl_segment_findings {
     bool sealed;          /* a good trailer, the footer before it good */
     bool finished;        /* sealed, and the file ends with the trailer */
+    bool has_next;        /* sealed as one that another follows */
     uint64_t sealed_size; /* behind the trailer, when sealed */
     uint64_t records_end; /* behind the last good record before any seal: the cut of a torn tail */
     uint64_t torn_bytes;  /* behind records_end up to the last byte that is not zero; 0 if sealed */

@@ -241,18 +241,26 @@ static void conclude(hl_recovery *recovery)
     recovery->next_sequence = (recovery->was_clean && !keeps_name ? last : reserved) + 1;
 }
 
-hl_status hl_journal_recover(const hl_io *io, const char *directory, hl_damage_policy policy,
-                             hl_recovery *ret_recovery, hl_error *error)
+/* What was to be the next segment. Not where the newest says that one follows: there it says that
+ * this one is not missing, until the next one has its name. */
+static hl_status remove_spare(const hl_io *io, const char *directory, hl_error *error)
 {
     char path[HL_JOURNAL_PATH_SIZE];
     if (snprintf(path, sizeof path, "%s/%s", directory, HL_SEGMENT_SPARE) >= (int)sizeof path)
         return hl_error_set(error, HL_INVALID, "%.200s...: the path is too long", directory);
-    int result = io->unlink(io->context, path);
-    if (result < 0 && result != -ENOENT)
-        return hl_io_error(error, result, path, "remove the half-made segment");
+    const int result = io->unlink(io->context, path);
+    return result < 0 && result != -ENOENT
+               ? hl_io_error(error, result, path, "remove the half-made segment")
+               : HL_OK;
+}
+
+hl_status hl_journal_recover(const hl_io *io, const char *directory, hl_damage_policy policy,
+                             hl_recovery *ret_recovery, hl_error *error)
+{
+    char path[HL_JOURNAL_PATH_SIZE];
     /* The names that are there may be so in memory only: the next segment's header will say that it
      * follows one of them. */
-    result = io->sync_directory(io->context, directory);
+    const int result = io->sync_directory(io->context, directory);
     if (result < 0)
         return hl_io_error(error, result, directory, "sync the directory");
     hl_segment_name *names = NULL;
@@ -284,6 +292,8 @@ hl_status hl_journal_recover(const hl_io *io, const char *directory, hl_damage_p
         free(walk);
     }
     free(names);
+    if (status == HL_OK && !recovery.findings.has_next)
+        status = remove_spare(io, directory, error);
     if (status == HL_OK)
         *ret_recovery = recovery;
     return status;

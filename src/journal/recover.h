@@ -32,8 +32,10 @@ typedef struct hl_recovery {
 } hl_recovery;
 
 /*
- * `directory` is the partition's (DIR/domain[.shard]) and its lock is held. Removes half-made
- * segments (HL_SEGMENT_SPARE). Every segment's header and the links between them are checked.
+ * `directory` is the partition's (DIR/domain[.shard]) and its lock is held. Removes a half-made
+ * segment (HL_SEGMENT_SPARE), unless the newest is sealed as one that another follows: beside that
+ * it tells a crash in the midst of a rotation from a segment that is missing. Every segment's
+ * header and the links between them are checked.
  * - HL_OK: *ret_recovery says what was found and done.
  * - HL_DAMAGED: strict, and there is damage; the sentence names file, bytes and sequences.
  * - HL_NO_SPACE, HL_SYSTEM, HL_NO_MEMORY, HL_UNSUPPORTED: try again when the cause is gone.

@@ -1,5 +1,6 @@
 #include "journal/verify.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "journal/cursor.h"
 #include "journal/examine.h"
 #include "journal/packed.h"
+#include "journal/recover.h"
 #include "journal/snapshot.h"
 #include "journal/tail.h"
 
@@ -31,6 +33,7 @@ typedef struct chain {
     bool known;
     uint64_t first_sequence;
     uint64_t last_sequence; /* that the next one must name */
+    bool has_next;          /* it says that one follows */
     uint64_t number;
 } chain;
 
@@ -130,6 +133,24 @@ static void check_told(verification *this, const hl_segment_walk *walk,
     tell(this, &damage);
 }
 
+/* The newest segment is sealed as one that another follows. A crash before that had its name has
+ * left it half-made (recover.h); a writer may have named it since the list was read. */
+static bool next_is_missing(const verification *this, const char *directory, hl_segment_name newest)
+{
+    char path[HL_JOURNAL_PATH_SIZE + HL_PARTITION_DIRECTORY_SIZE + 16];
+    hl_segment_name *names = NULL;
+    size_t count = 0;
+    snprintf(path, sizeof path, "%s/" HL_SEGMENT_SPARE, directory);
+    const hl_io_file spare = this->io->open(this->io->context, path, HL_IO_READ);
+    if (spare >= 0)
+        this->io->close(this->io->context, spare);
+    if (spare != -ENOENT || hl_segment_list(this->io, directory, &names, &count, NULL) != HL_OK)
+        return false;
+    const bool is_there = count > 0 && names[count - 1].first_sequence > newest.first_sequence;
+    free(names);
+    return !is_there;
+}
+
 static hl_status examine(verification *this, hl_segment_walk *walk, bool is_last, chain *after)
 {
     const uint64_t damaged_frames = hl_packed_io_damage(this->packed, NULL);
@@ -165,6 +186,7 @@ static hl_status examine(verification *this, hl_segment_walk *walk, bool is_last
                      .first_sequence = walk->header.first_sequence,
                      .last_sequence = is_empty ? walk->header.previous_last_sequence
                                                : findings.next_sequence - 1,
+                     .has_next = findings.has_next,
                      .number = walk->header.number};
     return HL_OK;
 }
@@ -191,6 +213,8 @@ static hl_status verify_segment(verification *this, const char *directory, hl_se
     }
     check_link(this, &walk, name, chained);
     status = examine(this, &walk, is_last, chained);
+    if (status == HL_OK && is_last && chained->has_next && next_is_missing(this, directory, name))
+        tell_about(this, path, "the segment that follows it is missing");
     hl_segment_walk_close(&walk);
     return status;
 }

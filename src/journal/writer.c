@@ -433,9 +433,14 @@ static hl_status rotate(hl_journal_writer *writer)
         if (status != HL_OK)
             return status;
         /* Blocks first: a segment that is sealed without a next one could take nothing more. */
-        const int result = hl_spare_make(&writer->spare);
+        int result = hl_spare_make(&writer->spare);
         if (result < 0)
             return stopped_by_io(writer, result, writer->spare_path, "take blocks for");
+        /* And their name: after a crash it says that the segment which the seal promises was still
+         * to come, and is not missing. */
+        result = writer->io->sync_directory(writer->io->context, writer->directory);
+        if (result < 0)
+            return sync_failed(writer, result, writer->directory, "sync the directory");
         writer->rotation = SEALING;
     }
     if (writer->rotation == SEALING) {
@@ -1075,7 +1080,8 @@ hl_status hl_journal_writer_close(hl_journal_writer *writer, hl_error *error)
         status = end_run(writer);
     if (status != HL_OK)
         hl_error_set(error, status, "%s", writer->error.text);
-    hl_spare_drop(&writer->spare);
+    if (writer->rotation != SUCCEEDING) /* else it is what says that none is missing */
+        hl_spare_drop(&writer->spare);
     hl_progress_publish(&writer->progress->state, HL_JOURNAL_CLOSED);
     destroy(writer);
     return status;

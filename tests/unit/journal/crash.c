@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "journal/verify.h"
 #include "story.h"
 
 #define STEPS 40
@@ -93,9 +94,24 @@ static void forget_lost(run *this)
 
 static void crash_here(void *context);
 
+/* No crash may look like damage, or like a segment that somebody took away. */
+static void verify(run *after)
+{
+    const hl_verify_options options = {.directory = "root/journal", .partition = "order"};
+    const hl_verify_visitor visitor = {0};
+    uint64_t damages = 0;
+    if (hl_journal_verify(sim_io(after->disk), &options, &visitor, &damages, NULL) == HL_OK &&
+        damages > 0)
+        snprintf(after->wrong, sizeof after->wrong, "%" PRIu64 " damages", damages);
+}
+
 /* On a disk that has just lost its power or its process: what must be there is; it goes on. */
 static void live_on(run *after, uint64_t kept)
 {
+    if (draw(after, 4) == 0)
+        verify(after);
+    if (after->wrong[0] != '\0')
+        return;
     if (after->depth < DEPTH_MAX)
         sim_watch(after->disk, crash_here, after);
     const bool is_open = open_writer(after);

@@ -281,6 +281,32 @@ Test(verify, a_segment_that_is_gone_renamed_or_doubled_is_found)
     cr_assert_eq(verify(&total), 0);
 }
 
+Test(verify, the_newest_segment_is_missing_where_no_crash_explains_it)
+{
+    const written_options options = {.count = 3000, .segment_bytes = 65536};
+    char path[HL_JOURNAL_PATH_SIZE], aside[HL_JOURNAL_PATH_SIZE], spare[HL_JOURNAL_PATH_SIZE];
+    hl_verified_partition total;
+    hl_recovery recovery;
+    written_journal(directory, &options);
+    const size_t last = written_segments(directory, "order") - 1;
+    cr_assert_gt(last, 0);
+    cr_assert(written_segment(directory, "order", last, path));
+    snprintf(aside, sizeof aside, "%.4000s/aside", directory);
+    cr_assert_eq(rename(path, aside), 0);
+    cr_assert_eq(verify(&total), 1);
+    /* As a crash leaves it between the seal and the next one's name; and after a repair. */
+    snprintf(path, sizeof path, "%.4000s/order", directory);
+    snprintf(spare, sizeof spare, "%.4000s/order/" HL_SEGMENT_SPARE, directory);
+    written_write_file(spare, "", 0);
+    cr_assert_eq(verify(&total), 0);
+    cr_assert_eq(hl_journal_recover(hl_io_posix(), path, HL_DAMAGE_STRICT, &recovery, NULL), HL_OK);
+    cr_assert_eq(verify(&total), 0);
+    /* Who goes on has no half-made one left. */
+    written_journal(directory, &options);
+    cr_assert_eq(verify(&total), 0);
+    cr_assert_neq(access(spare, F_OK), 0);
+}
+
 Test(verify, damaged_cursors_snapshots_and_audit_lines_are_found)
 {
     const written_options options = {.count = 10};
