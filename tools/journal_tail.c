@@ -27,7 +27,15 @@ typedef struct last_lines {
 typedef struct last_sequences {
     uint64_t *sequences;
     uint64_t room, count;
+    uint64_t began_ns;
 } last_sequences;
+
+/* What was published since it began: beside a writer that is always ahead the end would never
+ * come. */
+static bool is_new(const hl_journal_entry *entry, uint64_t began_ns)
+{
+    return entry->event != NULL && entry->event->published_ns > began_ns;
+}
 
 static char *line_of(const hl_journal_entry *entry, bool json)
 {
@@ -83,6 +91,8 @@ static hl_status read_from(hl_journal_reader *reader, uint64_t sequence, last_se
         if (entry.first_sequence != 0)
             sequence = entry.first_sequence;
         last->sequences[last->count++ % last->room] = sequence;
+        if (is_new(&entry, last->began_ns))
+            break;
     }
     return status == HL_NOT_FOUND ? HL_OK : status;
 }
@@ -121,14 +131,15 @@ static hl_status find_last(const journal_options *options, const char *partition
 
 /* Before the last entries of each partition; a range that has a beginning is read from there. */
 static hl_status go_near_end(hl_journal_reader *reader, const journal_options *options,
-                             uint64_t count, hl_error *error)
+                             uint64_t count, uint64_t began_ns, hl_error *error)
 {
     const hl_journal_filter *const filter = &options->reading.filter;
     if (filter->from_sequence != 0 || filter->from_ns != 0)
         return HL_OK;
     hl_partition_directory *names = NULL;
     size_t partitions = 0;
-    last_sequences last = {.sequences = calloc(count, sizeof *last.sequences), .room = count};
+    last_sequences last = {
+        .sequences = calloc(count, sizeof *last.sequences), .room = count, .began_ns = began_ns};
     if (last.sequences == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "out of memory");
     hl_status status = journal_partitions(options, &names, &partitions, error);
@@ -197,13 +208,11 @@ static hl_status show_last(hl_journal_reader *reader, const journal_options *opt
     const hl_io *const io = hl_io_posix();
     const uint64_t began_ns = io->now(io->context);
     hl_journal_entry entry;
-    hl_status status = go_near_end(reader, options, last->room, error);
-    /* Beside a writer that is always ahead the end would never come. */
-    bool is_new = false;
-    while (status == HL_OK && !is_new &&
-           (status = hl_journal_reader_next(reader, &entry, error)) == HL_OK) {
+    hl_status status = go_near_end(reader, options, last->room, began_ns, error);
+    while (status == HL_OK && (status = hl_journal_reader_next(reader, &entry, error)) == HL_OK) {
         keep(last, line_of(&entry, options->json));
-        is_new = entry.event != NULL && entry.event->published_ns > began_ns;
+        if (is_new(&entry, began_ns))
+            break;
     }
     print_kept(last);
     if ((status == HL_OK || status == HL_NOT_FOUND) && options->reading.follow)

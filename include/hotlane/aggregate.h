@@ -215,8 +215,10 @@ HL_API hl_status hl_bus_snapshot(hl_bus *bus, uint64_t timeout_ns, hl_error *err
  *   journal no longer begins at its first event: what it was cannot be known.
  * - HL_NOT_ALLOWED: to a sequence or a time, but the bus has this journal and would go on from
  *   there; or a snapshot or segment that is to be read is encrypted, and its key is none of
- *   options.reading.keys (NULL: the bus's): it is not passed over; HL_WRONG_STATE: it was started; HL_UNSUPPORTED: it has async subscriptions, or
- *   a snapshot is of a format that this hotlane does not know.
+ *   options.reading.keys (NULL: the bus's): it is not passed over.
+ * - HL_WRONG_STATE: it was started.
+ * - HL_UNSUPPORTED: it has async subscriptions, or a snapshot is of a format that this hotlane does
+ *   not know.
  * - HL_INVALID: an option, or a domain has another number of shards than in the journal.
  * - HL_DAMAGED, HL_SYSTEM, HL_NO_MEMORY, what a load has answered.
  * But for HL_OK the states are not to be used. ret_report is filled in all cases.

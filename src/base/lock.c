@@ -181,6 +181,10 @@ int hl_lock_take(const char *path, hl_io_owner *ret_owner)
 int hl_lock_release(int lock)
 {
     int result = ftruncate(lock, 0) < 0 ? -errno : 0;
+    /* A child that was forked meanwhile has the file open still, and closing ours would leave it
+     * the lock for as long as it lives. */
+    if (flock(lock, LOCK_UN) < 0 && result == 0)
+        result = -errno;
     if (close(lock) < 0 && result == 0)
         result = -errno;
     return result;

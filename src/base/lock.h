@@ -13,7 +13,8 @@
  * -errno. Works between threads of one process too. */
 int hl_lock_take(const char *path, hl_io_owner *ret_owner);
 
-/* The file stays, empty. 0 or -errno. */
+/* Free for the next one, also where a child that was forked meanwhile has the file open still. The
+ * file stays, empty. 0 or -errno. */
 int hl_lock_release(int lock);
 
 /* This process. */

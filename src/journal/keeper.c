@@ -209,15 +209,19 @@ static void look(hl_keeper *keeper)
     /* Who packs by hand does it for us. */
     if (result.another_packs)
         status = error.status = HL_OK;
-    for (uint32_t i = 0; status == HL_OK && i < bus->partition_count; i++)
+    /* Halted, it has not come to all: what was wrong may be so still. */
+    const bool is_whole = status == HL_OK && !is_halted(keeper);
+    for (uint32_t i = 0; is_whole && i < bus->partition_count; i++)
         if (!keeper->partitions[i].held_now)
             hl_store_relaxed_u32(&keeper->partitions[i].held, 0); /* Relaxed: for statistics. */
     if (result.packing != HL_OK || keeper->not_packed.status != HL_OK)
         keeper->pack_again_ns = hl_bus_now(bus) + AGAIN_NS;
     note_pack_due(keeper, &result, options.now_ns);
     /* Put off, what failed is not tried: it may be as wrong as it was. */
-    if (status != HL_OK || !put_off)
-        conclude(keeper, status != HL_OK ? &error : &keeper->not_packed);
+    if (status != HL_OK)
+        conclude(keeper, &error);
+    else if (keeper->not_packed.status != HL_OK || (is_whole && !put_off))
+        conclude(keeper, &keeper->not_packed);
 }
 
 static void *keeper_main(void *argument)

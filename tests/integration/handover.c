@@ -1,6 +1,7 @@
 /*
  * Async subscribers that fall behind, are detached, come back, come late, leave and go on where
- * they were, all under load and at random: each gets every event of its partitions exactly once.
+ * they were, all under load and at random, while the journal packs itself: each gets every event of
+ * its partitions exactly once.
  *
  *     handover [SEED]
  *
@@ -17,7 +18,7 @@
 #include <hotlane/hotlane.h>
 #include <hotlane/journal_reader.h>
 
-#define EVENTS      (20000u / STRESS_SHARE) /* of each publisher */
+#define EVENTS      (STRESS_SHARE == 1 ? 20000u : 3000u) /* of each publisher */
 #define PUBLISHERS  2u
 #define PARTITIONS  4u /* feed has two shards; order, and trade, which is sync */
 #define TOPICS      4u
@@ -45,6 +46,7 @@ typedef struct letter {
     uint64_t number; /* of its sender's, from 1 */
     uint64_t sender;
     uint64_t check;
+    uint64_t filling[5]; /* so that there are segments to be packed */
 } letter;
 
 static uint64_t check_of(const letter *sent, uint64_t key)
@@ -202,7 +204,8 @@ static void make_bus(scene *of)
     config.huge_pages = config.lock_memory = false;
     config.ring_start_position = UINT64_MAX - 500;
     config.journal_dir = of->directory;
-    config.journal_segment_bytes = 256 << 10;
+    config.journal_segment_bytes = 64 << 10; /* many, which are packed under those that read them */
+    config.journal_pack_after_ns = 1;
     STRESS_CHECK(hl_bus_create(&config, &of->bus, &error) == HL_OK, "%s", error.text);
     for (uint32_t i = 0; i < TOPICS; i++)
         STRESS_CHECK(hl_topic_declare(of->bus, topic_names[i], NULL, &of->topics[i]) == HL_OK, "%s",
@@ -303,6 +306,17 @@ static uint64_t all_sequences(const scene *of)
     return all;
 }
 
+static uint64_t count_packed(const scene *of)
+{
+    hl_partition_journal_stats stats;
+    uint64_t packed = 0;
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        STRESS_CHECK(hl_bus_journal_stats(of->bus, i, &stats) == HL_OK, "statistics");
+        packed += stats.packed_segments;
+    }
+    return packed;
+}
+
 static void run_round(uint64_t seed, uint32_t round)
 {
     (void)round;
@@ -348,6 +362,7 @@ static void run_round(uint64_t seed, uint32_t round)
         for (uint32_t p = 0; p < PARTITIONS; p++)
             free(guests[i].times[p]);
     }
+    printf("%" PRIu64 " segments packed meanwhile\n", count_packed(&of));
     hl_bus_destroy(of.bus);
     temporary_directory_remove(of.directory);
 }

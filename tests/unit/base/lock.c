@@ -105,6 +105,23 @@ Test(lock, a_dead_owners_lock_is_taken_over_though_its_child_holds_the_file)
     kill(heir, SIGKILL);
 }
 
+Test(lock, what_is_released_is_free_though_a_forked_child_holds_the_file)
+{
+    hl_io_owner owner;
+    const int lock = hl_lock_take(path, &owner);
+    cr_assert_geq(lock, 0);
+    const pid_t heir = fork();
+    if (heir == 0)
+        for (;;)
+            pause();
+    const int released = hl_lock_release(lock);
+    const int again = hl_lock_take(path, &owner);
+    end(heir);
+    cr_assert_eq(released, 0);
+    cr_assert_geq(again, 0, "%s", strerror(-again));
+    hl_lock_release(again);
+}
+
 Test(lock, a_pid_that_is_used_again_is_not_the_owner)
 {
     hl_io_owner owner;

@@ -311,3 +311,54 @@ Test(keeper, nothing_waits_for_a_slow_removal_and_a_stop_ends_behind_it)
     cr_assert_eq(__atomic_load_n(&unlinks, __ATOMIC_SEQ_CST), removed, "each once");
     hl_bus_destroy(bus);
 }
+
+static uint32_t broken; /* shared with the keeper's thread */
+
+static int unlink_broken_then_slowly(void *context, const char *path)
+{
+    if (strstr(path, ".hlj") != NULL && __atomic_load_n(&broken, __ATOMIC_SEQ_CST) != 0)
+        return -EIO;
+    return unlink_slowly(context, path);
+}
+
+/* Publishes until a new segment is begun: then the keeper looks again. */
+static void begin_segment(hl_bus *bus)
+{
+    const hl_topic to = topic(bus, "order.new");
+    hl_publisher *const desk = open_publisher(bus, "desk", NULL);
+    for (const size_t before = kept_segments(); kept_segments() == before;) {
+        const uint64_t value = 1;
+        const hl_status status = hl_try_publish(desk, to, 1, &value, sizeof value);
+        cr_assert(status == HL_OK || status == HL_FULL, "%s", hl_status_name(status));
+        sched_yield();
+    }
+    hl_publisher_close(desk);
+}
+
+Test(keeper, a_look_that_a_stop_ends_does_not_say_that_all_is_well)
+{
+    hl_config config = kept_config();
+    manual_stop(kept_start(&config));
+    broken = 1;
+    kept_disk.io.unlink = unlink_broken_then_slowly;
+    kept_disk.ahead_ns = 31 * DAY_NS;
+    config.threads = HL_THREADS_OWN;
+    config.clock = NULL;
+    hl_bus *const bus = manual_start(&config);
+    while (!kept_stats(bus).keep_failing)
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    __atomic_store_n(&broken, 0, __ATOMIC_SEQ_CST);
+    begin_segment(bus);
+    while (__atomic_load_n(&unlinks, __ATOMIC_SEQ_CST) == 0)
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    pthread_t stopper;
+    void *status;
+    cr_assert_eq(pthread_create(&stopper, NULL, kept_stop, bus), 0);
+    while (kept_is_running(bus))
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    __atomic_store_n(&let_go, 1, __ATOMIC_SEQ_CST);
+    pthread_join(stopper, &status);
+    cr_assert_eq((hl_status)(intptr_t)status, HL_OK);
+    cr_assert(kept_stats(bus).keep_failing, "it has not come to all");
+    hl_bus_destroy(bus);
+}
