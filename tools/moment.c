@@ -1,10 +1,10 @@
 #include "moment.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "base/number.h"
 
 #define NS_PER_SECOND (uint64_t)1000000000
 
@@ -18,18 +18,6 @@ static int digits(const char *text, int count)
         number = number * 10 + (text[i] - '0');
     }
     return number;
-}
-
-/* Nanoseconds since the epoch as they are. */
-static bool parse_ns(const char *text, uint64_t *ret_ns)
-{
-    char *end = NULL;
-    errno = 0;
-    const unsigned long long ns = strtoull(text, &end, 10);
-    if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno != 0)
-        return false;
-    *ret_ns = ns;
-    return true;
 }
 
 /* ".5" as ns, and what follows; a fraction of up to nine digits. */
@@ -90,7 +78,7 @@ static bool parse_date(const char *text, struct tm *ret_date)
 
 bool moment_parse(const char *text, bool end, uint64_t *ret_ns)
 {
-    if (parse_ns(text, ret_ns))
+    if (hl_number_parse(text, 0, UINT64_MAX, ret_ns))
         return true;
     struct tm date;
     uint64_t fraction_ns = 0, span_ns = 86400 * NS_PER_SECOND;

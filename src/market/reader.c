@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/number.h"
 #include "market/dbn.h"
 #include "market/generator.h"
 #include "market/itch.h"
@@ -38,30 +39,16 @@ static bool has_scheme(const char *spec, const char *scheme)
     return strncmp(spec, scheme, length) == 0 && spec[length] == ':';
 }
 
-static hl_status parse_seed(const char *text, uint64_t *ret_seed, hl_error *error)
-{
-    char *end = NULL;
-    errno = 0;
-    const bool hexadecimal = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
-    const unsigned long long seed = strtoull(text, &end, hexadecimal ? 16 : 10);
-    /* strtoull would take "-1" and " 1" as well. */
-    if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno == ERANGE)
-        return hl_error_set(error, HL_INVALID,
-                            "synthetic:%.100s: not a seed: give a whole number from 0 to %llu",
-                            text, (unsigned long long)UINT64_MAX);
-    *ret_seed = seed;
-    return HL_OK;
-}
-
 static hl_status open_synthetic(market_reader *reader, const char *seed_text, hl_error *error)
 {
-    uint64_t seed = 0;
-    hl_status status = parse_seed(seed_text, &seed, error);
-    if (status != HL_OK)
-        return status;
+    uint64_t seed;
+    if (!hl_number_parse(seed_text, 0, UINT64_MAX, &seed))
+        return hl_error_set(error, HL_INVALID,
+                            "synthetic:%.100s: not a seed: give a whole number from 0 to %llu",
+                            seed_text, (unsigned long long)UINT64_MAX);
     uint8_t *bytes;
     size_t size_bytes;
-    status = market_generate(seed, NULL, &bytes, &size_bytes, error);
+    hl_status status = market_generate(seed, NULL, &bytes, &size_bytes, error);
     if (status != HL_OK)
         return status;
     char name[64];
