@@ -167,13 +167,13 @@ hl_exit hl_command_dlq(int argc, char **argv)
 {
     dlq_options options;
     switch (dlq_options_parse(argc, argv, &options)) {
-    case DLQ_PARSE_HELP:
+    case HL_PARSE_HELP:
         dlq_options_print_usage(stdout);
         return HL_EXIT_OK;
-    case DLQ_PARSE_WRONG:
+    case HL_PARSE_WRONG:
         fputs("`hotlane dlq --help` tells more\n", stderr);
         return HL_EXIT_USAGE;
-    case DLQ_PARSE_OK:
+    case HL_PARSE_OK:
         break;
     }
     dlq_result result = {.options = &options};

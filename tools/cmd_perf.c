@@ -4,11 +4,13 @@
 #include "command.h"
 
 #include <errno.h>
+#include <float.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/number.h"
 #include "perf/compare.h"
 #include "perf/hgrm.h"
 #include "perf/instructions.h"
@@ -69,31 +71,25 @@ static void show_progress(const char *case_name, uint32_t repeat, uint32_t repea
     fprintf(stderr, "\r\033[K%s, %u of %u", case_name, repeat + 1, repeats);
 }
 
-/* False: `text` is no number; a sentence was printed. */
+/* False: `text` is no number; a sentence was printed. The range is the scenario's to hold. */
 static bool read_number(const char *option, const char *text, double *ret_number)
 {
-    char *end;
-    errno = 0;
-    const double number = strtod(text, &end);
-    if (end == text || *end != '\0' || errno != 0) {
-        fprintf(stderr, "perf: --%s wants a number, not \"%s\"\n", option, text);
-        return false;
-    }
-    *ret_number = number;
-    return true;
+    if (hl_real_parse(text, -DBL_MAX, DBL_MAX, ret_number))
+        return true;
+    hl_refuse_value("perf", option, text, "it wants a number");
+    return false;
 }
 
 static bool read_repeats(const char *text, uint32_t *ret_repeats)
 {
-    double number = 0;
-    if (!read_number("repeats", text, &number))
-        return false;
-    if (!(number >= 1 && number <= PERF_REPEATS_MAX) || number != (double)(uint32_t)number) {
-        fprintf(stderr, "perf: --repeats wants a whole number in 1..%u, not \"%s\"\n",
-                PERF_REPEATS_MAX, text);
+    uint64_t repeats;
+    if (!hl_number_parse(text, 1, PERF_REPEATS_MAX, &repeats)) {
+        char wanted[64];
+        snprintf(wanted, sizeof wanted, "it wants a whole number in 1..%u", PERF_REPEATS_MAX);
+        hl_refuse_value("perf", "repeats", text, wanted);
         return false;
     }
-    *ret_repeats = (uint32_t)number;
+    *ret_repeats = (uint32_t)repeats;
     return true;
 }
 

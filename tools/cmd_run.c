@@ -444,12 +444,12 @@ hl_exit hl_command_run(int argc, char **argv)
 {
     run_options options;
     switch (run_options_parse(argc, argv, &options)) {
-    case RUN_PARSE_HELP:
+    case HL_PARSE_HELP:
         run_options_print_usage(stdout);
         return HL_EXIT_OK;
-    case RUN_PARSE_WRONG:
+    case HL_PARSE_WRONG:
         return HL_EXIT_USAGE;
-    case RUN_PARSE_OK:
+    case HL_PARSE_OK:
         break;
     }
     return run_with(&options);

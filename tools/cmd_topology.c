@@ -331,12 +331,12 @@ hl_exit hl_command_topology(int argc, char **argv)
 {
     topology_run run = {.host = NULL};
     switch (topology_options_parse(argc, argv, &run.options)) {
-    case TOPOLOGY_PARSE_HELP:
+    case HL_PARSE_HELP:
         topology_options_print_usage(stdout);
         return HL_EXIT_OK;
-    case TOPOLOGY_PARSE_WRONG:
+    case HL_PARSE_WRONG:
         return HL_EXIT_USAGE;
-    case TOPOLOGY_PARSE_OK:
+    case HL_PARSE_OK:
         break;
     }
     hl_error error = {.status = HL_OK};

@@ -1,12 +1,9 @@
 #include "dlq_options.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "command.h"
+#include "base/number.h"
 #include "moment.h"
 
 static const char *const actions[] = {"ls", "show", "redrive", "purge"};
@@ -49,17 +46,6 @@ void dlq_options_print_usage(FILE *stream)
 
 /* ------- values ------- */
 
-static bool number_parse(const char *text, uint64_t *ret_number)
-{
-    char *end = NULL;
-    errno = 0;
-    const unsigned long long number = strtoull(text, &end, 10);
-    if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno != 0)
-        return false;
-    *ret_number = number;
-    return true;
-}
-
 static int reason_parse(const char *text)
 {
 #define REASON(code, value, name, sentence) \
@@ -81,90 +67,89 @@ static int state_parse(const char *text)
 
 /* ------- the line ------- */
 
-static dlq_parse wrong(const char *what, const char *value, const char *right)
+static hl_parse wrong(const char *option, const char *value, const char *wanted)
 {
-    fprintf(stderr, "dlq: %s: \"%s\": %s\n", what, value, right);
-    return DLQ_PARSE_WRONG;
+    return hl_refuse_value("dlq", option, value, wanted);
 }
 
-static dlq_parse take_option(int option, const char *value, dlq_options *options)
+static hl_parse take_option(int option, const char *value, dlq_options *options)
 {
     hl_dlq_filter *const filter = &options->filter;
     options->filtered |= strchr("itSfTrs", option) != NULL;
     switch (option) {
     case 'i':
-        if (!number_parse(value, &filter->id) || filter->id == 0)
-            return wrong("--id", value, "use a letter's number, from 1");
-        return DLQ_PARSE_OK;
+        if (!hl_number_parse(value, 1, UINT64_MAX, &filter->id))
+            return wrong("id", value, "use a letter's number, from 1");
+        return HL_PARSE_OK;
     case 't':
         filter->topic = value;
-        return DLQ_PARSE_OK;
+        return HL_PARSE_OK;
     case 'S':
         filter->subscription = value;
-        return DLQ_PARSE_OK;
+        return HL_PARSE_OK;
     case 'f':
     case 'T':
         if (!moment_parse(value, false, option == 'f' ? &filter->from_ns : &filter->to_ns))
-            return wrong(option == 'f' ? "--from" : "--to", value,
+            return wrong(option == 'f' ? "from" : "to", value,
                          "use 2026-11-21, 2026-11-21T10:28:30Z, or ns since the epoch");
-        return DLQ_PARSE_OK;
+        return HL_PARSE_OK;
     case 'r':
         filter->reason = reason_parse(value);
-        return filter->reason != 0 ? DLQ_PARSE_OK
-                                   : wrong("--reason", value, "`hotlane dlq --help` lists them");
+        return filter->reason != 0 ? HL_PARSE_OK
+                                   : wrong("reason", value, "`hotlane dlq --help` lists them");
     case 's':
         filter->state = state_parse(value);
-        return filter->state != 0 ? DLQ_PARSE_OK
-                                  : wrong("--state", value, "use waiting, asked or redriving");
+        return filter->state != 0 ? HL_PARSE_OK
+                                  : wrong("state", value, "use waiting, asked or redriving");
     case 'a':
         options->all = true;
-        return DLQ_PARSE_OK;
+        return HL_PARSE_OK;
     case 'v':
         options->salvage = true;
-        return DLQ_PARSE_OK;
+        return HL_PARSE_OK;
     case 'j':
         options->json = true;
-        return DLQ_PARSE_OK;
+        return HL_PARSE_OK;
     case 'h':
-        return DLQ_PARSE_HELP;
+        return HL_PARSE_HELP;
     default: /* getopt has named the option */
-        return DLQ_PARSE_WRONG;
+        return HL_PARSE_WRONG;
     }
 }
 
-static dlq_parse take_action(const char *word, dlq_options *options)
+static hl_parse take_action(const char *word, dlq_options *options)
 {
     for (size_t i = 0; i < ACTIONS; i++) {
         if (strcmp(word, actions[i]) == 0) {
             options->action = (dlq_action)i;
-            return DLQ_PARSE_OK;
+            return HL_PARSE_OK;
         }
     }
     hl_refuse_unknown("hotlane dlq", "action", word, actions, ACTIONS);
-    return DLQ_PARSE_WRONG;
+    return HL_PARSE_WRONG;
 }
 
-static dlq_parse check_whole(const dlq_options *options)
+static hl_parse check_whole(const dlq_options *options)
 {
     const bool changes = options->action == DLQ_REDRIVE || options->action == DLQ_PURGE;
     if (changes && !options->filtered && !options->all) {
         fprintf(stderr, "dlq %s: which letters? Say --all, or --id, --topic, --subscription, ...\n",
                 actions[options->action]);
-        return DLQ_PARSE_WRONG;
+        return HL_PARSE_WRONG;
     }
     if (changes && options->salvage) {
         fprintf(stderr, "dlq %s: --salvage is for ls and show: a damaged file is not written to\n",
                 actions[options->action]);
-        return DLQ_PARSE_WRONG;
+        return HL_PARSE_WRONG;
     }
     if (options->all && options->filtered) {
         fputs("dlq: --all, and a filter beside it: say one of the two\n", stderr);
-        return DLQ_PARSE_WRONG;
+        return HL_PARSE_WRONG;
     }
-    return DLQ_PARSE_OK;
+    return HL_PARSE_OK;
 }
 
-dlq_parse dlq_options_parse(int argc, char **argv, dlq_options *ret_options)
+hl_parse dlq_options_parse(int argc, char **argv, dlq_options *ret_options)
 {
     static const struct option known[] = {{"id", required_argument, NULL, 'i'},
                                           {"topic", required_argument, NULL, 't'},
@@ -180,19 +165,19 @@ dlq_parse dlq_options_parse(int argc, char **argv, dlq_options *ret_options)
                                           {NULL, 0, NULL, 0}};
     dlq_options options = {.filter = HL_DLQ_FILTER_INIT};
     for (int option; (option = getopt_long(argc, argv, "h", known, NULL)) != -1;) {
-        const dlq_parse taken = take_option(option, optarg, &options);
-        if (taken != DLQ_PARSE_OK)
+        const hl_parse taken = take_option(option, optarg, &options);
+        if (taken != HL_PARSE_OK)
             return taken;
     }
     if (argc - optind != 2) {
         fputs("dlq: name what to do (ls, show, redrive, purge) and one file\n", stderr);
-        return DLQ_PARSE_WRONG;
+        return HL_PARSE_WRONG;
     }
     options.path = argv[optind + 1];
-    if (take_action(argv[optind], &options) != DLQ_PARSE_OK)
-        return DLQ_PARSE_WRONG;
-    const dlq_parse checked = check_whole(&options);
-    if (checked == DLQ_PARSE_OK)
+    if (take_action(argv[optind], &options) != HL_PARSE_OK)
+        return HL_PARSE_WRONG;
+    const hl_parse checked = check_whole(&options);
+    if (checked == HL_PARSE_OK)
         *ret_options = options;
     return checked;
 }

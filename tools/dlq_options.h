@@ -8,6 +8,8 @@
 
 #include <hotlane/dlq.h>
 
+#include "command.h"
+
 typedef enum dlq_action { DLQ_LS, DLQ_SHOW, DLQ_REDRIVE, DLQ_PURGE } dlq_action;
 
 typedef struct dlq_options {
@@ -20,14 +22,8 @@ typedef struct dlq_options {
     bool json;
 } dlq_options;
 
-typedef enum dlq_parse {
-    DLQ_PARSE_OK,
-    DLQ_PARSE_HELP, /* --help was asked for */
-    DLQ_PARSE_WRONG /* a sentence was printed to stderr */
-} dlq_parse;
-
 /* Reads the command line; argv[0] is the subcommand. */
-dlq_parse dlq_options_parse(int argc, char **argv, dlq_options *ret_options);
+hl_parse dlq_options_parse(int argc, char **argv, dlq_options *ret_options);
 
 void dlq_options_print_usage(FILE *stream);
 

@@ -1,15 +1,13 @@
 #include "journal_options.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <hotlane/event.h>
 
 #include "base/error.h"
+#include "base/number.h"
 #include "journal/crypt.h"
 #include "moment.h"
 #include "speed.h"
@@ -76,28 +74,18 @@ static void print_usage(const journal_command *command, FILE *stream)
 
 static bool parse_number(const char *text, uint64_t *ret_value)
 {
-    char *end;
-    if (!isdigit((unsigned char)*text))
-        return false;
-    errno = 0;
-    const uint64_t value = strtoull(text, &end, text[0] == '0' && text[1] == 'x' ? 16 : 10);
-    if (errno != 0 || *end != '\0')
-        return false;
-    *ret_value = value;
-    return true;
+    return hl_number_parse(text, 0, UINT64_MAX, ret_value);
 }
 
 /* An id, or "1:42": partition 1, sequence 42. */
 static bool parse_id(const char *text, uint64_t *ret_id)
 {
-    const char *const colon = strchr(text, ':');
-    uint64_t sequence;
-    if (colon == NULL)
+    uint64_t partition, sequence;
+    const char *end;
+    if (strchr(text, ':') == NULL)
         return parse_number(text, ret_id);
-    char *end;
-    const unsigned long partition = strtoul(text, &end, 10);
-    if (!isdigit((unsigned char)*text) || end != colon || partition > 1023 ||
-        !parse_number(colon + 1, &sequence) || sequence >> HL_ID_SEQUENCE_BITS != 0)
+    if (!hl_number_begin(text, &partition, &end) || *end != ':' || partition > 1023 ||
+        !hl_number_parse(end + 1, 0, ((uint64_t)1 << HL_ID_SEQUENCE_BITS) - 1, &sequence))
         return false;
     *ret_id = hl_event_id_of((uint32_t)partition, sequence);
     return true;
@@ -107,12 +95,12 @@ static bool parse_id(const char *text, uint64_t *ret_id)
 static bool parse_scaled(const char *text, const char *units, const uint64_t *scales,
                          uint64_t *ret_value)
 {
-    char *end;
-    errno = 0;
-    const uint64_t value = strtoull(text, &end, 10);
+    uint64_t value;
+    const char *end;
+    if (!hl_number_begin(text, &value, &end))
+        return false;
     const char *const unit = *end == '\0' ? NULL : strchr(units, *end);
-    if (!isdigit((unsigned char)*text) || errno != 0 || unit == NULL || end[1] != '\0' ||
-        value > UINT64_MAX / scales[unit - units])
+    if (unit == NULL || end[1] != '\0' || value > UINT64_MAX / scales[unit - units])
         return false;
     *ret_value = value * scales[unit - units];
     return true;
@@ -135,7 +123,7 @@ static bool parse_size(const char *text, uint64_t *ret_bytes)
 static bool parse_level(const char *text, int *ret_level)
 {
     uint64_t level;
-    if (!parse_number(text, &level) || level < 1 || level > 19)
+    if (!hl_number_parse(text, 1, 19, &level))
         return false;
     *ret_level = (int)level;
     return true;
@@ -174,9 +162,9 @@ static bool take(parsing *this, char letter, const char *value)
     case 'A':
         return parse_number(value, &filter->from_sequence);
     case 'B': /* the options' 0 is no bound, which nobody means who writes it */
-        return parse_number(value, &filter->to_sequence) && filter->to_sequence > 0;
+        return hl_number_parse(value, 1, UINT64_MAX, &filter->to_sequence);
     case 'n':
-        return parse_number(value, &options->limit) && options->limit > 0;
+        return hl_number_parse(value, 1, UINT64_MAX, &options->limit);
     case 'f':
         options->reading.follow = true;
         return true;
@@ -268,8 +256,10 @@ static hl_exit read_options(const journal_command *command, int argc, char **arg
             return HL_EXIT_USAGE;
         }
         if (!take(this, (char)letter, optarg)) {
-            fprintf(stderr, "journal %s: --%s %s: no %s; %s\n", command->name, option->name, optarg,
-                    option->value, option->help);
+            char name[32], wanted[128];
+            snprintf(name, sizeof name, "journal %s", command->name);
+            snprintf(wanted, sizeof wanted, "use %s: %s", option->value, option->help);
+            hl_refuse_value(name, option->name, optarg, wanted);
             return HL_EXIT_USAGE;
         }
     }

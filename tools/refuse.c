@@ -18,3 +18,10 @@ hl_exit hl_refuse_unknown(const char *command, const char *what, const char *wor
         fprintf(stderr, ": `%s --help` lists them\n", command);
     return HL_EXIT_USAGE;
 }
+
+hl_parse hl_refuse_value(const char *command, const char *option, const char *value,
+                         const char *wanted)
+{
+    fprintf(stderr, "%s: --%s: \"%s\" is not right: %s\n", command, option, value, wanted);
+    return HL_PARSE_WRONG;
+}

@@ -1,12 +1,12 @@
 #include "run_options.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "speed.h"
 
 #define MOST_SECONDS 1e9
@@ -138,7 +138,7 @@ void run_options_print_usage(FILE *stream)
         stream);
 }
 
-static __attribute__((format(printf, 1, 2))) run_parse refuse(const char *format, ...)
+static __attribute__((format(printf, 1, 2))) hl_parse refuse(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -146,21 +146,7 @@ static __attribute__((format(printf, 1, 2))) run_parse refuse(const char *format
     vfprintf(stderr, format, arguments);
     fputs("\n", stderr);
     va_end(arguments);
-    return RUN_PARSE_WRONG;
-}
-
-/* A whole decimal number. */
-static bool parse_count(const char *text, uint64_t *ret_count)
-{
-    if (!isdigit((unsigned char)text[0]))
-        return false;
-    errno = 0;
-    char *end;
-    const unsigned long long count = strtoull(text, &end, 10);
-    if (errno != 0 || *end != '\0')
-        return false;
-    *ret_count = count;
-    return true;
+    return HL_PARSE_WRONG;
 }
 
 /* Seconds, or a number with its unit. */
@@ -170,11 +156,11 @@ static bool parse_duration(const char *text, uint64_t *ret_ns)
         const char *unit;
         double seconds;
     } units[] = {{"", 1.0}, {"s", 1.0}, {"ms", 1e-3}, {"us", 1e-6}, {"m", 60.0}, {"h", 3600.0}};
-    if (!isdigit((unsigned char)text[0]) && text[0] != '.')
+    double number;
+    const char *end;
+    if (!hl_real_begin(text, &number, &end))
         return false;
-    char *end;
-    const double number = strtod(text, &end);
-    for (size_t row = 0; end != text && row < sizeof units / sizeof units[0]; row++) {
+    for (size_t row = 0; row < sizeof units / sizeof units[0]; row++) {
         const double seconds = number * units[row].seconds;
         if (strcmp(end, units[row].unit) != 0)
             continue;
@@ -196,121 +182,120 @@ static const char *repeat_argument(int argc, char **argv)
     return "0";
 }
 
-static run_parse take_log_level(run_options *options, const char *word)
+static hl_parse take_log_level(run_options *options, const char *word)
 {
     for (int level = HL_LOG_INFO; level <= HL_LOG_NOTHING; level++)
         if (strcmp(word, hl_log_level_name((hl_log_level)level)) == 0) {
             options->log_level = level;
-            return RUN_PARSE_OK;
+            return HL_PARSE_OK;
         }
-    return refuse("--log: '%.40s' is no level: use nothing, error, warning or info", word);
+    return hl_refuse_value("hotlane run", "log", word, "use nothing, error, warning or info");
 }
 
-static run_parse take_input(run_options *options, const char *spec)
+static hl_parse take_input(run_options *options, const char *spec)
 {
     if (options->input_count == MARKET_INPUTS_MAX)
         return refuse("--input: more than %d inputs: name fewer", MARKET_INPUTS_MAX);
     options->inputs[options->input_count++] = spec;
-    return RUN_PARSE_OK;
+    return HL_PARSE_OK;
 }
 
-static run_parse take_count(const char *option, const char *text, uint64_t least, uint64_t *ret)
+static hl_parse take_count(const char *option, const char *text, uint64_t least, uint64_t *ret)
 {
-    uint64_t count;
-    if (!parse_count(text, &count) || count < least)
-        return refuse("%s: '%s' is not a whole number of at least %llu", option, text,
-                      (unsigned long long)least);
-    *ret = count;
-    return RUN_PARSE_OK;
+    char wanted[64];
+    snprintf(wanted, sizeof wanted, "use a whole number of at least %" PRIu64, least);
+    return hl_number_parse(text, least, UINT64_MAX, ret)
+               ? HL_PARSE_OK
+               : hl_refuse_value("hotlane run", option, text, wanted);
 }
 
-static run_parse take_speed(run_options *options, const char *text)
+static hl_parse take_speed(run_options *options, const char *text)
 {
-    if (!speed_parse(text, &options->speed))
-        return refuse("--speed: '%s' is no speed: say max, 1x, 10x or 0.5x", text);
-    return RUN_PARSE_OK;
+    return speed_parse(text, &options->speed)
+               ? HL_PARSE_OK
+               : hl_refuse_value("hotlane run", "speed", text, "use max, 1x, 10x or 0.5x");
 }
 
-static run_parse take_duration(const char *option, const char *text, uint64_t *ret_ns)
+static hl_parse take_duration(const char *option, const char *text, uint64_t *ret_ns)
 {
-    if (!parse_duration(text, ret_ns))
-        return refuse("%s: '%s' is no duration: say 10, 10s, 500ms, 2m or 1h", option, text);
-    return RUN_PARSE_OK;
+    return parse_duration(text, ret_ns)
+               ? HL_PARSE_OK
+               : hl_refuse_value("hotlane run", option, text, "use 10, 10s, 500ms, 2m or 1h");
 }
 
-static run_parse take(run_options *options, int option, int argc, char **argv)
+static hl_parse take(run_options *options, int option, int argc, char **argv)
 {
     switch (option) {
     case OPTION_INPUT:
         return take_input(options, optarg);
     case OPTION_CONFIG:
         options->config_path = optarg;
-        return RUN_PARSE_OK;
+        return HL_PARSE_OK;
     case OPTION_LCORES:
         options->lcores = optarg;
-        return RUN_PARSE_OK;
+        return HL_PARSE_OK;
     case OPTION_DLQ:
         options->dlq_path = optarg;
-        return RUN_PARSE_OK;
+        return HL_PARSE_OK;
     case OPTION_STALL_BACKTRACE:
         options->stall_backtrace = true;
-        return RUN_PARSE_OK;
+        return HL_PARSE_OK;
     case OPTION_LOG:
         return take_log_level(options, optarg);
     case OPTION_JOURNAL:
         options->journal_dir = optarg;
-        return RUN_PARSE_OK;
+        return HL_PARSE_OK;
     case OPTION_ACKNOWLEDGE:
         options->acknowledge_path = optarg;
-        return RUN_PARSE_OK;
+        return HL_PARSE_OK;
     case OPTION_KEY_FILE:
         options->key_file = optarg;
-        return RUN_PARSE_OK;
+        return HL_PARSE_OK;
     case OPTION_RECOVER:
         options->recover = true;
-        return RUN_PARSE_OK;
+        return HL_PARSE_OK;
     case OPTION_SNAPSHOT_EVENTS:
-        return take_count("--snapshot-events", optarg, 1, &options->snapshot_events);
+        return take_count("snapshot-events", optarg, 1, &options->snapshot_events);
     case OPTION_SNAPSHOT_INTERVAL:
-        return take_duration("--snapshot-interval", optarg, &options->snapshot_interval_ns);
+        return take_duration("snapshot-interval", optarg, &options->snapshot_interval_ns);
     case OPTION_REPLAY:
         options->replay_dir = optarg;
-        return RUN_PARSE_OK;
+        return HL_PARSE_OK;
     case OPTION_RECOMPUTE:
         options->recompute = true;
-        return RUN_PARSE_OK;
+        return HL_PARSE_OK;
     case OPTION_DURABILITY:
         options->durability = optarg;
-        return RUN_PARSE_OK;
+        return HL_PARSE_OK;
     case OPTION_SPEED:
         return take_speed(options, optarg);
     case OPTION_RATE:
-        return take_count("--rate", optarg, 1, &options->rate);
+        return take_count("rate", optarg, 1, &options->rate);
     case OPTION_BURST:
-        return take_count("--burst", optarg, 1, &options->burst);
+        return take_count("burst", optarg, 1, &options->burst);
     case OPTION_LADDER:
         options->ladder = true;
-        return RUN_PARSE_OK;
+        return HL_PARSE_OK;
     case OPTION_LIMIT:
-        return take_count("--limit", optarg, 1, &options->limit);
+        return take_count("limit", optarg, 1, &options->limit);
     case OPTION_DETERMINISTIC:
         options->deterministic = true;
-        return optarg == NULL ? RUN_PARSE_OK
-                              : take_count("--deterministic", optarg, 0, &options->seed);
+        return optarg == NULL ? HL_PARSE_OK
+                              : take_count("deterministic", optarg, 0, &options->seed);
     case OPTION_REPEAT:
-        return take_count("--repeat", repeat_argument(argc, argv), 0, &options->passes);
+        return take_count("repeat", repeat_argument(argc, argv), 0, &options->passes);
     case OPTION_DURATION:
-        return take_duration("--duration", optarg, &options->duration_ns);
+        return take_duration("duration", optarg, &options->duration_ns);
     case OPTION_MAX_ERRORS:
-        return take_count("--max-errors", optarg, 0, &options->max_errors);
+        return take_count("max-errors", optarg, 0, &options->max_errors);
     case OPTION_NO_HASH:
         options->audit = false;
-        return RUN_PARSE_OK;
+        return HL_PARSE_OK;
     case OPTION_JSON:
         options->json = true;
-        return RUN_PARSE_OK;
+        return HL_PARSE_OK;
     case OPTION_HELP:
-        return RUN_PARSE_HELP;
+        return HL_PARSE_HELP;
     case ':':
         return refuse("%s needs a value: see hotlane run --help", argv[optind - 1]);
     default:
@@ -318,7 +303,7 @@ static run_parse take(run_options *options, int option, int argc, char **argv)
     }
 }
 
-static run_parse check(const run_options *options)
+static hl_parse check(const run_options *options)
 {
     if (options->rate != 0 && options->speed > 0.0)
         return refuse("--rate and --speed say two paces: give one of them");
@@ -341,7 +326,7 @@ static run_parse check(const run_options *options)
         return refuse("--recover needs a journal: name it with --journal");
     if (options->deterministic && options->lcores != NULL)
         return refuse("--deterministic runs on one thread: leave out --lcores");
-    return RUN_PARSE_OK;
+    return HL_PARSE_OK;
 }
 
 void run_options_init(run_options *ret_options)
@@ -351,7 +336,7 @@ void run_options_init(run_options *ret_options)
         (run_options){.passes = 1, .seed = 1, .audit = true, .log_level = -1, .reading = reading};
 }
 
-run_parse run_options_parse(int argc, char **argv, run_options *ret_options)
+hl_parse run_options_parse(int argc, char **argv, run_options *ret_options)
 {
     run_options options;
     run_options_init(&options);
@@ -360,18 +345,18 @@ run_parse run_options_parse(int argc, char **argv, run_options *ret_options)
     int option;
     /* '+': stop at the first word that is no option; ':': tell a missing value apart. */
     while ((option = getopt_long(argc, argv, "+:h", long_options, NULL)) != -1) {
-        const run_parse parsed = take(&options, option == 'h' ? OPTION_HELP : option, argc, argv);
-        if (parsed != RUN_PARSE_OK)
+        const hl_parse parsed = take(&options, option == 'h' ? OPTION_HELP : option, argc, argv);
+        if (parsed != HL_PARSE_OK)
             return parsed;
     }
     if (optind < argc)
         return refuse("'%s' is not expected here: inputs are named with --input", argv[optind]);
     if (options.input_count == 0)
         options.inputs[options.input_count++] = RUN_DEFAULT_INPUT;
-    const run_parse checked = check(&options);
+    const hl_parse checked = check(&options);
     if (options.burst != 0 && options.speed <= 0.0)
         options.speed = 1.0;
-    if (checked == RUN_PARSE_OK)
+    if (checked == HL_PARSE_OK)
         *ret_options = options;
     return checked;
 }

@@ -47,17 +47,11 @@ typedef struct run_options {
     bool json;
 } run_options;
 
-typedef enum run_parse {
-    RUN_PARSE_OK,
-    RUN_PARSE_HELP, /* --help was asked for */
-    RUN_PARSE_WRONG /* a sentence was printed to stderr */
-} run_parse;
-
 /* What a command line without options gives, but for the input. */
 void run_options_init(run_options *ret_options);
 
 /* Reads the command line; argv[0] is the subcommand. */
-run_parse run_options_parse(int argc, char **argv, run_options *ret_options);
+hl_parse run_options_parse(int argc, char **argv, run_options *ret_options);
 
 void run_options_print_usage(FILE *stream);
 

@@ -1,9 +1,9 @@
 #include "topology_options.h"
 
-#include <errno.h>
 #include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "base/number.h"
 
 enum {
     INPUT = 256,
@@ -92,34 +92,12 @@ void topology_options_print_usage(FILE *stream)
         stream);
 }
 
-static topology_parse wrong(const char *option, const char *value, const char *wanted)
+static hl_parse wrong(const char *option, const char *value, const char *wanted)
 {
-    fprintf(stderr, "hotlane topology: --%s: \"%s\" is not right; %s\n", option, value, wanted);
-    return TOPOLOGY_PARSE_WRONG;
+    return hl_refuse_value("hotlane topology", option, value, wanted);
 }
 
-static bool read_number(const char *text, double lowest, double highest, double *ret_number)
-{
-    char *end;
-    errno = 0;
-    const double number = strtod(text, &end);
-    if (errno != 0 || end == text || *end != '\0' || !(number >= lowest && number <= highest))
-        return false;
-    *ret_number = number;
-    return true;
-}
-
-/* A whole number. */
-static bool read_count(const char *text, uint32_t highest, uint32_t *ret_count)
-{
-    double number;
-    if (!read_number(text, 0, highest, &number) || strspn(text, "0123456789") != strlen(text))
-        return false;
-    *ret_count = (uint32_t)number;
-    return true;
-}
-
-static topology_parse split_publishers(char *text, topology_options *options)
+static hl_parse split_publishers(char *text, topology_options *options)
 {
     char *rest = NULL;
     for (char *name = strtok_r(text, ", ", &rest); name; name = strtok_r(NULL, ", ", &rest)) {
@@ -127,38 +105,42 @@ static topology_parse split_publishers(char *text, topology_options *options)
             return wrong("publishers", name, "at most 64 can be named");
         options->publishers[options->publisher_count++] = name;
     }
-    return TOPOLOGY_PARSE_OK;
+    return HL_PARSE_OK;
 }
 
-static topology_parse take_number(int option, const char *name, topology_options *options)
+static hl_parse take_number(int option, const char *name, topology_options *options)
 {
     double seconds;
-    uint32_t count;
+    uint64_t count;
     switch (option) {
     case WORKERS:
-        return read_count(optarg, 1024, &options->workers) ? TOPOLOGY_PARSE_OK
-                                                           : wrong(name, optarg, "use 0 to 1024");
+        if (!hl_number_parse(optarg, 0, 1024, &count))
+            return wrong(name, optarg, "use 0 to 1024");
+        options->workers = (uint32_t)count;
+        return HL_PARSE_OK;
     case JOURNALS:
-        return read_count(optarg, 64, &options->journals) ? TOPOLOGY_PARSE_OK
-                                                          : wrong(name, optarg, "use 0 to 64");
+        if (!hl_number_parse(optarg, 0, 64, &count))
+            return wrong(name, optarg, "use 0 to 64");
+        options->journals = (uint32_t)count;
+        return HL_PARSE_OK;
     case PID:
-        if (!read_count(optarg, 1u << 22, &count) || count == 0)
+        if (!hl_number_parse(optarg, 1, 1u << 22, &count))
             return wrong(name, optarg, "use the number of a running process");
         options->pid = (int)count;
-        return TOPOLOGY_PARSE_OK;
+        return HL_PARSE_OK;
     case INTERVAL:
-        if (!read_number(optarg, 0, 60, &seconds))
+        if (!hl_real_parse(optarg, 0, 60, &seconds))
             return wrong(name, optarg, "use 0 to 60 seconds");
         options->interval_ms = (uint32_t)(seconds * 1e3);
-        return TOPOLOGY_PARSE_OK;
+        return HL_PARSE_OK;
     default:
-        return read_number(optarg, 0.01, 600, &options->seconds)
-                   ? TOPOLOGY_PARSE_OK
+        return hl_real_parse(optarg, 0.01, 600, &options->seconds)
+                   ? HL_PARSE_OK
                    : wrong(name, optarg, "use 0.01 to 600 seconds");
     }
 }
 
-static topology_parse take(int option, const char *name, topology_options *options)
+static hl_parse take(int option, const char *name, topology_options *options)
 {
     const char **const texts[] = {[INPUT - INPUT] = &options->input,
                                   [ROOT - INPUT] = &options->root,
@@ -180,57 +162,57 @@ static topology_parse take(int option, const char *name, topology_options *optio
         return split_publishers(optarg, options);
     if (at < sizeof texts / sizeof texts[0] && texts[at] != NULL) {
         *texts[at] = optarg;
-        return TOPOLOGY_PARSE_OK;
+        return HL_PARSE_OK;
     }
     if (at < sizeof flags / sizeof flags[0] && flags[at] != NULL) {
         *flags[at] = true;
-        return TOPOLOGY_PARSE_OK;
+        return HL_PARSE_OK;
     }
     return take_number(option, name, options);
 }
 
 /* Two forms cannot share stdout. */
-static topology_parse check_forms(const topology_options *options)
+static hl_parse check_forms(const topology_options *options)
 {
     if (options->json && options->svg != NULL && strcmp(options->svg, "-") == 0) {
         fputs(
             "hotlane topology: --json and --svg - both want stdout; name a file for the picture\n",
             stderr);
-        return TOPOLOGY_PARSE_WRONG;
+        return HL_PARSE_WRONG;
     }
-    return TOPOLOGY_PARSE_OK;
+    return HL_PARSE_OK;
 }
 
-static topology_parse take_words(int argc, char **argv, topology_options *options)
+static hl_parse take_words(int argc, char **argv, topology_options *options)
 {
     if (optind == argc)
         return check_forms(options);
     if (strcmp(argv[optind], "capture") != 0) {
         fprintf(stderr, "hotlane topology: \"%s\": no such word here; `capture OUT.tar` is one\n",
                 argv[optind]);
-        return TOPOLOGY_PARSE_WRONG;
+        return HL_PARSE_WRONG;
     }
     if (argc - optind != 2) {
         fputs("hotlane topology: capture: name one archive, OUT.tar\n", stderr);
-        return TOPOLOGY_PARSE_WRONG;
+        return HL_PARSE_WRONG;
     }
     options->capture = argv[optind + 1];
-    return TOPOLOGY_PARSE_OK;
+    return HL_PARSE_OK;
 }
 
-topology_parse topology_options_parse(int argc, char **argv, topology_options *ret_options)
+hl_parse topology_options_parse(int argc, char **argv, topology_options *ret_options)
 {
     *ret_options = (topology_options){.seconds = 1.0, .interval_ms = 1000, .folder = "."};
     int index = 0;
     for (int option; (option = getopt_long(argc, argv, "h", known, &index)) != -1;) {
         if (option == 'h')
-            return TOPOLOGY_PARSE_HELP;
+            return HL_PARSE_HELP;
         if (option == '?') { /* getopt has named the option */
             fputs("hotlane topology: `hotlane topology --help` lists the options\n", stderr);
-            return TOPOLOGY_PARSE_WRONG;
+            return HL_PARSE_WRONG;
         }
-        const topology_parse outcome = take(option, known[index].name, ret_options);
-        if (outcome != TOPOLOGY_PARSE_OK)
+        const hl_parse outcome = take(option, known[index].name, ret_options);
+        if (outcome != HL_PARSE_OK)
             return outcome;
     }
     return take_words(argc, argv, ret_options);

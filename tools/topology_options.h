@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "command.h"
+
 #define TOPOLOGY_PUBLISHERS_MAX 64
 
 typedef struct topology_options {
@@ -26,14 +28,8 @@ typedef struct topology_options {
     bool json, only_checks, strict, all, measure;
 } topology_options;
 
-typedef enum topology_parse {
-    TOPOLOGY_PARSE_OK,
-    TOPOLOGY_PARSE_HELP,
-    TOPOLOGY_PARSE_WRONG /* said so on stderr */
-} topology_parse;
-
 /* The texts in ret_options are argv's; that of --publishers is cut into names in place. */
-topology_parse topology_options_parse(int argc, char **argv, topology_options *ret_options);
+hl_parse topology_options_parse(int argc, char **argv, topology_options *ret_options);
 
 void topology_options_print_usage(FILE *stream);
 
