@@ -8,6 +8,10 @@
  * Topics, subscriptions and publishers may come and go at any time between create and stop. A
  * forked child sees a bus that is detached: every publish, every call of the control plane and
  * every reading of counters answers HL_DETACHED, and none waits or touches what is its parent's.
+ *
+ * NULL for a bus is HL_INVALID to start, stop, hl_bus_housekeep, and to what declares, subscribes,
+ * opens or adds something to it. Elsewhere a handle, a name or an out parameter is not NULL, unless
+ * the call says what that means: nobody looks, as nobody looks whether a handle was closed.
  */
 #ifndef HOTLANE_BUS_H
 #define HOTLANE_BUS_H
@@ -95,7 +99,8 @@ HL_API hl_status hl_bus_stop_report(const hl_bus *bus, hl_stop_report *ret_repor
  * drain) when running. No other thread may use the bus any more. NULL is nothing. */
 HL_API void hl_bus_destroy(hl_bus *bus);
 
-/* The sentence of the last control call on this bus that failed. Any thread. */
+/* The sentence of the last control call on this bus that failed (publishing, and reading counters,
+ * leaves it as it is). Any thread. */
 HL_API void hl_bus_error(hl_bus *bus, hl_error *ret_error);
 
 /* The bus clock, ns since the epoch. Any thread. */

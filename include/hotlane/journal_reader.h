@@ -66,9 +66,10 @@ typedef struct hl_journal_reader_options {
                                     replay or rebuild: the bus's journal_key_file is read) */
 } hl_journal_reader_options;
 
-#define HL_JOURNAL_READER_OPTIONS_INIT            \
-    {                                             \
-        .size = sizeof(hl_journal_reader_options) \
+#define HL_JOURNAL_READER_OPTIONS_INIT                                 \
+    {                                                                  \
+        sizeof(hl_journal_reader_options), NULL, NULL, NULL,           \
+            {NULL, false, false, 0, 0, 0, 0, 0, 0}, false, false, NULL \
     }
 
 typedef enum hl_journal_entry_kind {

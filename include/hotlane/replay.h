@@ -34,9 +34,9 @@ typedef struct hl_replay_options {
     double speed; /* of the original pace: 1, 10, ...; 0: flat out */
 } hl_replay_options;
 
-#define HL_REPLAY_OPTIONS_INIT                                                       \
-    {                                                                                \
-        .size = sizeof(hl_replay_options), .reading = HL_JOURNAL_READER_OPTIONS_INIT \
+#define HL_REPLAY_OPTIONS_INIT                                                        \
+    {                                                                                 \
+        sizeof(hl_replay_options), HL_JOURNAL_READER_OPTIONS_INIT, HL_REPLAY_STATE, 0 \
     }
 
 typedef struct hl_replay_report {
