@@ -40,8 +40,9 @@ static hl_status open_publisher(hl_bus *bus, const char *name, hl_adapter *adapt
 hl_status hl_adapter_open(hl_bus *bus, const char *name, const hl_adapter_options *options,
                           hl_adapter **ret_adapter)
 {
-    if (hl_bus_is_detached(bus))
-        return HL_DETACHED;
+    const hl_status refusal = hl_bus_refusal(bus);
+    if (refusal != HL_OK)
+        return refusal;
     if (options == NULL || options->size != sizeof *options)
         return refuse(bus, HL_INVALID,
                       "adapter: its options begin with HL_ADAPTER_OPTIONS_INIT, and its headers "

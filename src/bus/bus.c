@@ -25,8 +25,11 @@ hl_status hl_bus_fail(hl_bus *bus, hl_status status, const char *format, ...)
 
 void hl_bus_error(hl_bus *bus, hl_error *ret_error)
 {
-    if (hl_bus_is_detached(bus)) {
-        hl_error_set(ret_error, HL_DETACHED, "this is a fork's child: the bus is its parent's");
+    const hl_status refusal = hl_bus_refusal(bus);
+    if (refusal != HL_OK) {
+        hl_error_set(ret_error, refusal, "%s",
+                     refusal == HL_INVALID ? "no bus was given: use one of hl_bus_create"
+                                           : hl_status_text(refusal));
         return;
     }
     hl_bus_lock(bus);
@@ -453,17 +456,14 @@ static void undo_start(hl_bus *bus)
     hl_parts_stop(bus, &ignored);
 }
 
-hl_status hl_bus_start(hl_bus *bus)
+/* Under the lock. */
+static hl_status start_locked(hl_bus *bus)
 {
-    if (hl_bus_is_detached(bus))
-        return HL_DETACHED;
-    hl_bus_lock(bus);
     hl_control *const control = bus->control;
-    hl_status status = HL_OK;
     if (control->state != HL_BUS_CREATED)
-        status = hl_bus_fail(bus, HL_WRONG_STATE, "a bus is started once, just after its making");
-    if (status == HL_OK)
-        status = hl_reclaimer_start(bus, bus->plan != NULL ? bus->plan->housekeeping_cpu : -1);
+        return hl_bus_fail(bus, HL_WRONG_STATE, "a bus is started once, just after its making");
+    hl_status status =
+        hl_reclaimer_start(bus, bus->plan != NULL ? bus->plan->housekeeping_cpu : -1);
     if (status == HL_OK)
         status = hl_handler_lanes_make(bus, NULL);
     if (status == HL_OK && bus->config.threads == HL_THREADS_OWN) {
@@ -476,13 +476,24 @@ hl_status hl_bus_start(hl_bus *bus)
         status = hl_parts_start(bus);
     if (status == HL_OK && bus->config.threads == HL_THREADS_OWN)
         status = hl_housekeeper_start(bus);
-    if (status != HL_OK)
+    if (status != HL_OK) {
         undo_start(bus);
-    if (status == HL_OK)
-        control->state = HL_BUS_RUNNING;
-    for (uint32_t i = 0; status == HL_OK && i < bus->executor_count; i++)
+        return status;
+    }
+    control->state = HL_BUS_RUNNING;
+    for (uint32_t i = 0; i < bus->executor_count; i++)
         /* START: release, executors see a bus that was started. */
         hl_store_release_u32(&bus->executors[i].go, 1);
+    return HL_OK;
+}
+
+hl_status hl_bus_start(hl_bus *bus)
+{
+    hl_status status = hl_bus_refusal(bus);
+    if (status != HL_OK)
+        return status;
+    hl_bus_lock(bus);
+    status = start_locked(bus);
     hl_bus_unlock(bus);
     return status;
 }

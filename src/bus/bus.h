@@ -169,6 +169,15 @@ static inline bool hl_bus_is_detached(const hl_bus *bus)
     return hl_load_relaxed_u32(bus->gate) == HL_GATE_DETACHED; /* GATE: relaxed, the fork set it. */
 }
 
+/* What a call that controls a bus answers at once: HL_INVALID where there is none, HL_DETACHED in a
+ * fork's child; HL_OK: it may go on. */
+static inline hl_status hl_bus_refusal(const hl_bus *bus)
+{
+    if (bus == NULL)
+        return HL_INVALID;
+    return hl_bus_is_detached(bus) ? HL_DETACHED : HL_OK;
+}
+
 static inline void hl_bus_lock(const hl_bus *bus)
 {
     pthread_mutex_lock(&bus->control->lock);

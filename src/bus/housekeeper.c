@@ -79,8 +79,9 @@ static void *housekeeper_main(void *argument)
 
 hl_status hl_bus_housekeep(hl_bus *bus)
 {
-    if (hl_bus_is_detached(bus))
-        return HL_DETACHED;
+    const hl_status refusal = hl_bus_refusal(bus);
+    if (refusal != HL_OK)
+        return refusal;
     if (hl_turning != NULL)
         return HL_WRONG_THREAD;
     hl_bus_lock(bus);

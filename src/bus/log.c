@@ -71,8 +71,9 @@ hl_status hl_log_debug(hl_bus *bus, const char *component, bool on)
 {
     if (component == NULL || *component == '\0' || strlen(component) >= HL_LOG_COMPONENT_BYTES)
         return HL_INVALID;
-    if (hl_bus_is_detached(bus))
-        return HL_DETACHED;
+    const hl_status refusal = hl_bus_refusal(bus);
+    if (refusal != HL_OK)
+        return refusal;
     hl_log_ring *const log = bus->log;
     pthread_mutex_lock(&log->lock);
     const uint32_t place = find(log, component);

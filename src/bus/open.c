@@ -291,8 +291,9 @@ hl_status hl_publisher_open(hl_bus *bus, const char *name, const hl_publisher_op
     const hl_publisher_options defaults = HL_PUBLISHER_OPTIONS_INIT;
     if (options == NULL)
         options = &defaults;
-    if (hl_bus_is_detached(bus))
-        return HL_DETACHED;
+    const hl_status refusal = hl_bus_refusal(bus);
+    if (refusal != HL_OK)
+        return refusal;
     hl_bus_lock(bus);
     hl_bus_reap(bus);
     uint32_t *const uses = calloc(bus->config.domain_count, sizeof *uses);
@@ -350,8 +351,9 @@ hl_status hl_shared_publisher_open(hl_bus *bus, const char *name,
     const hl_publisher_options defaults = HL_PUBLISHER_OPTIONS_INIT;
     if (options == NULL)
         options = &defaults;
-    if (hl_bus_is_detached(bus))
-        return HL_DETACHED;
+    const hl_status refusal = hl_bus_refusal(bus);
+    if (refusal != HL_OK)
+        return refusal;
     hl_bus_lock(bus);
     uint32_t *const uses = calloc(bus->config.domain_count, sizeof *uses);
     hl_status status = uses == NULL ? hl_bus_fail(bus, HL_NO_MEMORY, "no memory for a publisher")

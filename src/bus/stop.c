@@ -387,8 +387,9 @@ hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns)
 {
     const uint64_t begin_ns = hl_monotonic_ns();
     const uint64_t deadline_ns = deadline_after(timeout_ns);
-    if (hl_bus_is_detached(bus))
-        return HL_DETACHED;
+    const hl_status refusal = hl_bus_refusal(bus);
+    if (refusal != HL_OK)
+        return refusal;
     if (hl_turning == NULL)
         hl_housekeeper_flush(bus); /* what was told before the stop is not lost by it */
     hl_bus_lock(bus);
@@ -428,8 +429,9 @@ static void report_so_far(const hl_bus *bus, hl_stop_report *report)
 
 hl_status hl_bus_stop_report(const hl_bus *bus, hl_stop_report *ret_report)
 {
-    if (hl_bus_is_detached(bus))
-        return HL_DETACHED;
+    const hl_status refusal = hl_bus_refusal(bus);
+    if (refusal != HL_OK)
+        return refusal;
     hl_bus_lock(bus);
     const hl_bus_state state = bus->control->state;
     if (state == HL_BUS_STOPPED)

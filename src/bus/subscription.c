@@ -325,8 +325,9 @@ hl_status hl_subscribe(hl_bus *bus, const char *pattern, hl_handler handler, voi
                        const hl_subscription_options *options, hl_subscription **ret_subscription)
 {
     const hl_subscription_options defaults = HL_SUBSCRIPTION_OPTIONS_INIT;
-    if (hl_bus_is_detached(bus))
-        return HL_DETACHED;
+    const hl_status refusal = hl_bus_refusal(bus);
+    if (refusal != HL_OK)
+        return refusal;
     hl_bus_lock(bus);
     const hl_status status = subscribe_locked(
         bus, pattern, handler, context, options != NULL ? options : &defaults, ret_subscription);

@@ -228,8 +228,9 @@ static hl_status declare_locked(hl_bus *bus, const char *name, const hl_topic_op
 hl_status hl_topic_declare(hl_bus *bus, const char *name, const hl_topic_options *options,
                            hl_topic *ret_topic)
 {
-    if (hl_bus_is_detached(bus))
-        return HL_DETACHED;
+    const hl_status refusal = hl_bus_refusal(bus);
+    if (refusal != HL_OK)
+        return refusal;
     hl_bus_lock(bus);
     const hl_status status = declare_locked(bus, name, options, ret_topic);
     hl_bus_unlock(bus);

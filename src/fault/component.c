@@ -92,11 +92,15 @@ static hl_status add(hl_components *components, const char *name,
     return HL_OK;
 }
 
-/* The answer in a fork's child. */
-static hl_status forked(hl_error *error)
+/* What a call answers at once, with its sentence: as hl_bus_refusal. */
+static hl_status refuse(const hl_bus *bus, hl_error *error)
 {
-    return hl_error_set(error, HL_DETACHED,
-                        "components: this is a fork's child: they are its parent's");
+    const hl_status refusal = hl_bus_refusal(bus);
+    if (refusal != HL_OK)
+        hl_error_set(error, refusal, "components: %s",
+                     refusal == HL_INVALID ? "no bus was given"
+                                           : "this is a fork's child: they are its parent's");
+    return refusal;
 }
 
 hl_status hl_component_add(hl_bus *bus, const char *name, const hl_component_options *options,
@@ -107,11 +111,12 @@ hl_status hl_component_add(hl_bus *bus, const char *name, const hl_component_opt
     if (options == NULL || options->size != sizeof *options)
         return hl_error_set(error, HL_INVALID,
                             "component %s: its options begin with HL_COMPONENT_OPTIONS_INIT", name);
-    if (hl_bus_is_detached(bus))
-        return forked(error);
+    hl_status status = refuse(bus, error);
+    if (status != HL_OK)
+        return status;
     hl_components *const components = bus->faults->components;
     pthread_mutex_lock(&components->lock);
-    const hl_status status = add(components, name, options, context, error);
+    status = add(components, name, options, context, error);
     pthread_mutex_unlock(&components->lock);
     return status;
 }
@@ -291,10 +296,11 @@ static void end(hl_components *components)
 
 hl_status hl_components_start(hl_bus *bus, hl_error *error)
 {
-    if (hl_bus_is_detached(bus))
-        return forked(error);
+    hl_status status = refuse(bus, error);
+    if (status != HL_OK)
+        return status;
     hl_components *const components = bus->faults->components;
-    hl_status status = begin(components, error);
+    status = begin(components, error);
     if (status != HL_OK)
         return status;
     status = start_all(components, error);

@@ -219,3 +219,19 @@ Test(stopping, destroying_a_running_bus_ends_its_threads, .timeout = 240)
         hl_bus_destroy(bus);
     }
 }
+
+Test(stopping, a_second_start_leaves_a_running_bus_alone, .timeout = 240)
+{
+    for (int wait = HL_WAIT_AUTO; wait <= HL_WAIT_PARK; wait++) {
+        hl_bus *const bus = own_start((hl_wait)wait);
+        const hl_topic trade = own_topic(bus, "market_data.trade", HL_DELTA);
+        own_guest *const guest = own_guest_make();
+        own_subscribe(bus, "market_data.trade", own_visit, guest);
+        hl_publisher *const feed = own_publisher(bus, "feed", "market_data");
+        own_publish(feed, trade, 1, 1);
+        cr_assert_eq(hl_bus_start(bus), HL_WRONG_STATE);
+        own_publish(feed, trade, 1, 2);
+        own_stop(bus);
+        cr_assert_eq(own_guest_free(guest), 2);
+    }
+}

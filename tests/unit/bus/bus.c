@@ -94,6 +94,34 @@ Test(bus, the_configuration_is_copied)
     manual_stop(bus);
 }
 
+Test(bus, who_gives_no_bus_is_told_so)
+{
+    hl_topic topic;
+    hl_publisher *publisher;
+    hl_shared_publisher *shared;
+    hl_adapter *adapter;
+    hl_stop_report report;
+    hl_error error;
+    const hl_component_options component = HL_COMPONENT_OPTIONS_INIT;
+    cr_expect_eq(hl_bus_start(NULL), HL_INVALID);
+    cr_expect_eq(hl_bus_stop(NULL, HL_SECOND), HL_INVALID);
+    cr_expect_eq(hl_bus_stop_report(NULL, &report), HL_INVALID);
+    cr_expect_eq(hl_bus_housekeep(NULL), HL_INVALID);
+    cr_expect_eq(hl_topic_declare(NULL, "order.new", NULL, &topic), HL_INVALID);
+    cr_expect_eq(hl_subscribe(NULL, "order.new", record, NULL, NULL, NULL), HL_INVALID);
+    cr_expect_eq(hl_publisher_open(NULL, "feed", NULL, &publisher), HL_INVALID);
+    cr_expect_eq(hl_shared_publisher_open(NULL, "feed", NULL, &shared), HL_INVALID);
+    cr_expect_eq(hl_adapter_open(NULL, "feed", NULL, &adapter), HL_INVALID);
+    cr_expect_eq(hl_log_debug(NULL, "venue", true), HL_INVALID);
+    cr_expect_eq(hl_component_add(NULL, "venue", &component, NULL, &error), HL_INVALID);
+    cr_expect_not_null(strstr(error.text, "no bus"), "%s", error.text);
+    cr_expect_eq(hl_components_start(NULL, &error), HL_INVALID);
+    hl_bus_error(NULL, &error);
+    cr_expect_eq(error.status, HL_INVALID);
+    cr_expect_not_null(strstr(error.text, "hl_bus_create"), "%s", error.text);
+    hl_bus_destroy(NULL);
+}
+
 Test(bus, the_defaults_are_six_domains)
 {
     hl_bus *bus;
