@@ -7,33 +7,14 @@
 #include "base/error.h"
 #include "perf/result.h"
 
+#define WANTED "a result of `hotlane perf SCENARIO --json` is wanted"
+
 typedef struct row_view {
     const char *name;
     const char *unit;
     bool lower_is_better;
     double median, min, max;
 } row_view;
-
-hl_status perf_compare_load(const char *path, json_t **ret_result, hl_error *error)
-{
-    json_error_t place;
-    json_t *const result = json_load_file(path, 0, &place);
-    if (result == NULL && place.line <= 0)
-        return hl_error_set(error, HL_SYSTEM, "%s: %s", path, place.text);
-    if (result == NULL)
-        return hl_error_set(error, HL_BAD_INPUT,
-                            "%s:%d:%d: %s; a result of `hotlane perf SCENARIO --json` is wanted",
-                            path, place.line, place.column, place.text);
-    if (!json_is_array(json_object_get(result, "rows"))) {
-        json_decref(result);
-        return hl_error_set(error, HL_BAD_INPUT,
-                            "%s: has no \"rows\"; a result of `hotlane perf SCENARIO --json` is "
-                            "wanted",
-                            path);
-    }
-    *ret_result = result;
-    return HL_OK;
-}
 
 /* A figure by its name among scenarios, or by that among peers. */
 static const json_t *figure(const json_t *row, const char *name, const char *beside_peers)
@@ -42,7 +23,8 @@ static const json_t *figure(const json_t *row, const char *name, const char *bes
     return value != NULL ? value : json_object_get(row, beside_peers);
 }
 
-static hl_status view(const json_t *row, size_t index, row_view *ret_view, hl_error *error)
+/* False: it is no row. */
+static bool view(const json_t *row, row_view *ret_view)
 {
     const json_t *const median = figure(row, "median", "hotlane");
     const json_t *const min = figure(row, "min", "hotlane_min");
@@ -51,10 +33,7 @@ static hl_status view(const json_t *row, size_t index, row_view *ret_view, hl_er
     const char *const unit = json_string_value(json_object_get(row, "unit"));
     if (name == NULL || unit == NULL || !json_is_number(median) || !json_is_number(min) ||
         !json_is_number(max))
-        return hl_error_set(error, HL_BAD_INPUT,
-                            "rows[%zu]: lacks case, unit, median, min or max; a result of "
-                            "`hotlane perf SCENARIO --json` is wanted",
-                            index);
+        return false;
     const char *const better = json_string_value(json_object_get(row, "better"));
     ret_view->name = name;
     ret_view->unit = unit;
@@ -63,22 +42,43 @@ static hl_status view(const json_t *row, size_t index, row_view *ret_view, hl_er
     ret_view->median = json_number_value(median);
     ret_view->min = json_number_value(min);
     ret_view->max = json_number_value(max);
-    return HL_OK;
+    return true;
 }
 
-/* Every row of both can be read: then the comparison need not stop halfway. */
-static hl_status check_rows(const json_t *result, hl_error *error)
+/* Every row can be read: then a comparison need not stop halfway. */
+static hl_status check_rows(const char *path, const json_t *result, hl_error *error)
 {
     size_t index;
     const json_t *row;
     row_view unused;
-    json_array_foreach(json_object_get(result, "rows"), index, row)
+    const json_t *const rows = json_object_get(result, "rows");
+    if (!json_is_array(rows))
+        return hl_error_set(error, HL_BAD_INPUT, "%s: has no \"rows\"; " WANTED, path);
+    json_array_foreach(rows, index, row)
     {
-        const hl_status status = view(row, index, &unused, error);
-        if (status != HL_OK)
-            return status;
+        if (!view(row, &unused))
+            return hl_error_set(error, HL_BAD_INPUT,
+                                "%s: rows[%zu]: lacks case, unit, median, min or max; " WANTED,
+                                path, index);
     }
     return HL_OK;
+}
+
+hl_status perf_compare_load(const char *path, json_t **ret_result, hl_error *error)
+{
+    json_error_t place;
+    json_t *const result = json_load_file(path, 0, &place);
+    if (result == NULL && place.line <= 0)
+        return hl_error_set(error, HL_SYSTEM, "%s: %s", path, place.text);
+    if (result == NULL)
+        return hl_error_set(error, HL_BAD_INPUT, "%s:%d:%d: %s; " WANTED, path, place.line,
+                            place.column, place.text);
+    const hl_status status = check_rows(path, result, error);
+    if (status == HL_OK)
+        *ret_result = result;
+    else
+        json_decref(result);
+    return status;
 }
 
 static bool find(const json_t *result, const row_view *wanted, row_view *ret_view)
@@ -87,8 +87,8 @@ static bool find(const json_t *result, const row_view *wanted, row_view *ret_vie
     const json_t *row;
     json_array_foreach(json_object_get(result, "rows"), index, row)
     {
-        if (view(row, index, ret_view, NULL) == HL_OK &&
-            strcmp(ret_view->name, wanted->name) == 0 && strcmp(ret_view->unit, wanted->unit) == 0)
+        if (view(row, ret_view) && strcmp(ret_view->name, wanted->name) == 0 &&
+            strcmp(ret_view->unit, wanted->unit) == 0)
             return true;
     }
     return false;
@@ -125,7 +125,7 @@ static void compare_rows(const json_t *before, const json_t *after, perf_compari
     row_view old, new;
     json_array_foreach(json_object_get(before, "rows"), index, row)
     {
-        view(row, index, &old, NULL);
+        view(row, &old);
         if (find(after, &old, &new))
             add(comparison, &old, &new, judge(&old, &new));
         else
@@ -133,7 +133,7 @@ static void compare_rows(const json_t *before, const json_t *after, perf_compari
     }
     json_array_foreach(json_object_get(after, "rows"), index, row)
     {
-        view(row, index, &new, NULL);
+        view(row, &new);
         if (!find(before, &new, &old))
             add(comparison, NULL, &new, PERF_ONLY_AFTER);
     }
@@ -184,11 +184,6 @@ hl_status perf_compare(const json_t *before, const json_t *after, perf_compariso
                             "the results are of different scenarios, %s and %s: compare two of "
                             "one",
                             old, new);
-    hl_status status = check_rows(before, error);
-    if (status == HL_OK)
-        status = check_rows(after, error);
-    if (status != HL_OK)
-        return status;
     const size_t rows = json_array_size(json_object_get(before, "rows")) +
                         json_array_size(json_object_get(after, "rows"));
     perf_comparison comparison = {.changes = hl_allocate(rows, sizeof *comparison.changes)};

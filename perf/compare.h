@@ -40,13 +40,14 @@ typedef struct perf_comparison {
     uint32_t difference_count;
 } perf_comparison;
 
-/* Reads a result. HL_BAD_INPUT with file, line and remedy; HL_SYSTEM: it cannot be read. */
+/* Reads a result, and whether its rows are rows. HL_BAD_INPUT with file, line or row, and remedy;
+ * HL_SYSTEM: it cannot be read. */
 hl_status perf_compare_load(const char *path, json_t **ret_result, hl_error *error);
 
 /*
- * Compares two results; rows are found by case and unit. HL_OK: `ret_comparison` is the caller's,
- * perf_compare_free, and points into both results. HL_BAD_INPUT: one has a row that is none;
- * HL_INVALID: they are of different scenarios; HL_NO_MEMORY.
+ * Compares two results of perf_compare_load; rows are found by case and unit. HL_OK:
+ * `ret_comparison` is the caller's, perf_compare_free, and points into both results. HL_INVALID:
+ * they are of different scenarios; HL_NO_MEMORY.
  */
 hl_status perf_compare(const json_t *before, const json_t *after, perf_comparison *ret_comparison,
                        hl_error *error);

@@ -1,5 +1,6 @@
 #include "cores.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,12 +9,11 @@
 #include "affinity/topology.h"
 #include "base/error.h"
 
-/* "publisher=2,consumer=4", either or both. */
+/* "publisher=2,consumer=4", either or both, each once. */
 static hl_status parse(const char *text, perf_cores *cores, bool *ret_has_publisher,
                        bool *ret_has_consumer, hl_error *error)
 {
-    const char *at = text;
-    while (*at != '\0') {
+    for (const char *at = text;;) {
         const size_t name_bytes = strcspn(at, "=,");
         const bool is_publisher = name_bytes == 9 && strncmp(at, "publisher", 9) == 0;
         const bool is_consumer = name_bytes == 8 && strncmp(at, "consumer", 8) == 0;
@@ -21,20 +21,26 @@ static hl_status parse(const char *text, perf_cores *cores, bool *ret_has_publis
             return hl_error_set(error, HL_INVALID,
                                 "cores: \"%.*s\" is not a role: say publisher=CPU,consumer=CPU",
                                 (int)name_bytes, at);
+        bool *const has = is_publisher ? ret_has_publisher : ret_has_consumer;
+        if (*has)
+            return hl_error_set(error, HL_INVALID, "cores: %.*s is named twice", (int)name_bytes,
+                                at);
+        *has = true;
         const char *const digits = at + name_bytes + 1;
         char *end = NULL;
         errno = 0;
-        const unsigned long cpu = at[name_bytes] == '=' ? strtoul(digits, &end, 10) : 0;
-        if (end == NULL || end == digits || *digits == '-' || errno != 0 || cpu > UINT32_MAX ||
-            (*end != ',' && *end != '\0'))
+        const unsigned long cpu = at[name_bytes] == '=' && isdigit((unsigned char)*digits)
+                                      ? strtoul(digits, &end, 10)
+                                      : 0;
+        if (end == NULL || errno != 0 || cpu > UINT32_MAX || (*end != ',' && *end != '\0'))
             return hl_error_set(error, HL_INVALID,
                                 "cores: \"%s\": a CPU number must follow %.*s=", at,
                                 (int)name_bytes, at);
         *(is_publisher ? &cores->publisher : &cores->consumer) = (uint32_t)cpu;
-        *(is_publisher ? ret_has_publisher : ret_has_consumer) = true;
-        at = *end == ',' ? end + 1 : end;
+        if (*end == '\0')
+            return HL_OK;
+        at = end + 1;
     }
-    return HL_OK;
 }
 
 static hl_status require_allowed(const hl_topology *topology, const char *role, uint32_t os_index,

@@ -18,7 +18,7 @@
 
 hl_status perf_environment_refuse_debug(hl_error *error)
 {
-#if !defined(__OPTIMIZE__)
+#if !defined(__OPTIMIZE__) || defined(PERF_NOT_OPTIMISED)
     return hl_error_set(error, HL_UNSUPPORTED,
                         "this build is not optimised, its figures would mean nothing: "
                         "meson setup --buildtype=release");

@@ -31,7 +31,7 @@ typedef struct perf_environment {
 } perf_environment;
 
 /* HL_OK; HL_UNSUPPORTED with a sentence in a build whose figures would mean nothing: not optimised,
- * with sanitizers, or with the rings' owner checks. */
+ * or for debugging (-Og), with sanitizers, or with the rings' owner checks. */
 hl_status perf_environment_refuse_debug(hl_error *error);
 
 /* Reads it and starts the count of stolen time. What the system does not show is left empty or

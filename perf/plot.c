@@ -1,11 +1,17 @@
 #include "plot.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/error.h"
+
+#define COLOURS 8u /* of gnuplot's lines, before the first comes again */
 
 static bool is_throughput(const perf_row *row)
 {
@@ -62,8 +68,8 @@ static void plot_distributions(const perf_result *result, FILE *stream)
           "plot ",
           stream);
     for (uint32_t i = 0; i < result->distribution_count; i++)
-        fprintf(stream, "%s$distribution%u using 1:2 with lines linewidth 2 title '%s'",
-                i == 0 ? "" : ", ", i, result->distributions[i].name);
+        fprintf(stream, "%s$distribution%u using 1:2 with lines linewidth 2 dashtype %u title '%s'",
+                i == 0 ? "" : ", ", i, i / COLOURS + 1, result->distributions[i].name);
     fputc('\n', stream);
 }
 
@@ -83,19 +89,8 @@ static void plot_throughputs(uint32_t bars, FILE *stream)
           stream);
 }
 
-/* `path` in gnuplot's single quotes, where a quote is written twice. */
-static void write_quoted(const char *path, FILE *stream)
-{
-    fputc('\'', stream);
-    for (; *path != '\0'; path++) {
-        if (*path == '\'')
-            fputc('\'', stream);
-        fputc(*path, stream);
-    }
-    fputc('\'', stream);
-}
-
-static void write_script(const perf_result *result, const char *path, FILE *stream)
+/* The picture goes to gnuplot's output. */
+static void write_script(const perf_result *result, FILE *stream)
 {
     const bool latencies = result->distribution_count != 0;
     const uint32_t bars = throughput_count(result);
@@ -107,10 +102,9 @@ static void write_script(const perf_result *result, const char *path, FILE *stre
     write_throughputs(result, stream);
     fprintf(stream,
             "set encoding utf8\nset termoption noenhanced\n"
-            "set terminal svg size %u,%u noenhanced background 'white' font 'sans,12'\nset output ",
+            "set terminal svg size %u,%u noenhanced background 'white' font 'sans,12'\n",
             width, plots * 560);
-    write_quoted(path, stream);
-    fprintf(stream, "\nset multiplot layout %u,1 title 'hotlane perf %s: %s'\n", plots,
+    fprintf(stream, "set multiplot layout %u,1 title 'hotlane perf %s: %s'\n", plots,
             result->scenario, result->environment.cpu);
     if (latencies)
         plot_distributions(result, stream);
@@ -119,22 +113,91 @@ static void write_script(const perf_result *result, const char *path, FILE *stre
     fputs("unset multiplot\n", stream);
 }
 
+hl_status perf_plot_ready(hl_error *error)
+{
+    if (system("command -v gnuplot >/dev/null 2>&1") == 0)
+        return HL_OK;
+    return hl_error_set(error, HL_UNSUPPORTED,
+                        "plot: gnuplot is not installed (Debian: gnuplot-nox): no picture can be "
+                        "drawn");
+}
+
+/* Starts gnuplot on the script; its picture is then read from *ret_picture, a file of the
+ * caller's. */
+static hl_status start_gnuplot(FILE *script, pid_t *ret_process, FILE **ret_picture,
+                               hl_error *error)
+{
+    static char *const arguments[] = {(char *)"gnuplot", NULL};
+    extern char **environ;
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return hl_error_set(error, HL_SYSTEM, "plot: pipe: %s", strerror(errno));
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, fileno(script), STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+    const int failure = posix_spawnp(ret_process, "gnuplot", &actions, NULL, arguments, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
+    if (failure == 0) {
+        *ret_picture = fdopen(ends[0], "r");
+        return HL_OK;
+    }
+    close(ends[0]);
+    return hl_error_set(error, HL_SYSTEM, "plot: gnuplot cannot be started: %s", strerror(failure));
+}
+
+/* All that gnuplot says, into the file: its own writing would not notice a full disk, and would go
+ * to our standard output where the path cannot be opened. */
+static bool copy_picture(FILE *picture, const char *path)
+{
+    FILE *const file = fopen(path, "we");
+    if (file == NULL)
+        return false;
+    char part[4096];
+    for (size_t bytes; (bytes = fread(part, 1, sizeof part, picture)) != 0;)
+        fwrite(part, 1, bytes, file);
+    const bool failed = ferror(file) != 0;
+    return fclose(file) == 0 && !failed;
+}
+
+static hl_status draw(FILE *script, const char *path, hl_error *error)
+{
+    pid_t process;
+    FILE *picture = NULL;
+    const hl_status status = start_gnuplot(script, &process, &picture, error);
+    if (status != HL_OK)
+        return status;
+    errno = 0;
+    const bool copied = picture != NULL && copy_picture(picture, path);
+    const int reason = errno;
+    if (picture != NULL)
+        fclose(picture);
+    int outcome = -1;
+    waitpid(process, &outcome, 0);
+    if (!copied)
+        return hl_error_set(error, HL_SYSTEM, "plot: %s: %s", path, strerror(reason));
+    if (!WIFEXITED(outcome) || WEXITSTATUS(outcome) != 0)
+        return hl_error_set(error, HL_SYSTEM,
+                            "plot: gnuplot failed to draw %s; what it says stands above", path);
+    return HL_OK;
+}
+
 hl_status perf_plot_write(const perf_result *result, const char *path, hl_error *error)
 {
     if (result->distribution_count == 0 && throughput_count(result) == 0)
         return hl_error_set(error, HL_NOT_FOUND,
                             "plot: %s has neither latencies nor throughputs to draw",
                             result->scenario);
-    if (system("command -v gnuplot >/dev/null 2>&1") != 0)
-        return hl_error_set(error, HL_UNSUPPORTED,
-                            "plot: gnuplot is not installed: no picture was drawn");
-    FILE *const pipe = popen("gnuplot", "we");
-    if (pipe == NULL)
-        return hl_error_set(error, HL_SYSTEM, "plot: gnuplot cannot be started");
-    write_script(result, path, pipe);
-    const int outcome = pclose(pipe);
-    if (outcome == -1 || !WIFEXITED(outcome) || WEXITSTATUS(outcome) != 0)
-        return hl_error_set(error, HL_SYSTEM,
-                            "plot: gnuplot failed to draw %s; what it says stands above", path);
-    return HL_OK;
+    hl_status status = perf_plot_ready(error);
+    if (status != HL_OK)
+        return status;
+    FILE *const script = tmpfile();
+    if (script == NULL)
+        return hl_error_set(error, HL_SYSTEM, "plot: no temporary file: %s", strerror(errno));
+    write_script(result, script);
+    rewind(script); /* and so written: gnuplot reads from the start */
+    status = draw(script, path, error);
+    fclose(script);
+    return status;
 }

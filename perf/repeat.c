@@ -21,9 +21,6 @@ perf_summary perf_summarise(double *values, uint32_t count)
 
 /* ---- the paces of a machine ---- */
 
-#define PACES_MAX 8u
-#define NO_PACE   PACES_MAX /* it changed meanwhile, or there are too many */
-
 /* What was measured so far, round by round. */
 typedef struct record {
     const perf_case *cases;
@@ -33,7 +30,7 @@ typedef struct record {
     double *values;  /* [(case * PERF_VALUES_MAX + value) * rounds + round] */
     uint8_t *paces;  /* [case * rounds + round] */
     perf_pace *pace; /* NULL: not asked for; all is of pace 0 */
-    double probes[PACES_MAX];
+    double probes[PERF_PACES_MAX];
     uint32_t pace_count;
 } record;
 
@@ -55,8 +52,8 @@ static uint32_t look_at_pace(record *all)
     for (uint32_t i = 0; i < all->pace_count; i++)
         if (probe < all->probes[i] * PERF_PACE_WITHIN && all->probes[i] < probe * PERF_PACE_WITHIN)
             return i;
-    if (all->pace_count == PACES_MAX)
-        return NO_PACE;
+    if (all->pace_count == PERF_PACES_MAX)
+        return PERF_NO_PACE;
     all->probes[all->pace_count] = probe;
     return all->pace_count++;
 }
@@ -71,7 +68,10 @@ static hl_status measure_once(record *all, uint32_t case_index, hl_error *error)
     if (status != HL_OK)
         return hl_error_set(error, status, "%s: %s", measured->name, reason.text);
     const uint32_t after = look_at_pace(all);
-    pace_of(all, case_index)[all->rounds_run] = (uint8_t)(before == after ? before : NO_PACE);
+    const uint32_t pace = before == after ? before : PERF_NO_PACE;
+    pace_of(all, case_index)[all->rounds_run] = (uint8_t)pace;
+    if (all->pace != NULL && all->pace->measured_at != NULL)
+        all->pace->measured_at(all->pace->listener, pace);
     for (uint32_t value = 0; value < measured->value_count; value++)
         place_of(all, case_index, value)[all->rounds_run] = once[value];
     return HL_OK;
@@ -89,7 +89,7 @@ static uint32_t count_of_pace(const record *all, uint32_t case_index, uint32_t p
 static uint32_t best_pace(const record *all, uint32_t *ret_pace)
 {
     uint32_t most = 0;
-    for (uint32_t pace = 0; pace < PACES_MAX; pace++) {
+    for (uint32_t pace = 0; pace < PERF_PACES_MAX; pace++) {
         uint32_t fewest = UINT32_MAX;
         for (uint32_t i = 0; i < all->case_count; i++) {
             const uint32_t count = count_of_pace(all, i, pace);
@@ -130,7 +130,7 @@ static hl_status run_rounds(record *all, uint32_t repeats, perf_progress progres
     return status;
 }
 
-/* Of one case, by what is of this pace, or by all with NO_PACE. */
+/* Of one case, by what is of this pace, or by all with PERF_NO_PACE. */
 static void summarise_case(const record *all, uint32_t case_index, uint32_t pace)
 {
     const perf_case *const measured = &all->cases[case_index];
@@ -138,7 +138,7 @@ static void summarise_case(const record *all, uint32_t case_index, uint32_t pace
         double *const values = place_of(all, case_index, value);
         uint32_t count = 0;
         for (uint32_t round = 0; round < all->rounds_run; round++)
-            if (pace == NO_PACE || pace_of(all, case_index)[round] == pace)
+            if (pace == PERF_NO_PACE || pace_of(all, case_index)[round] == pace)
                 values[count++] = values[round];
         measured->summaries[value] = perf_summarise(values, count);
     }
@@ -146,19 +146,19 @@ static void summarise_case(const record *all, uint32_t case_index, uint32_t pace
 
 static void summarise(const record *all)
 {
-    uint32_t pace = NO_PACE;
+    uint32_t pace = PERF_NO_PACE;
     best_pace(all, &pace);
     uint32_t left_out = 0;
     for (uint32_t i = 0; i < all->case_count; i++) {
         summarise_case(all, i, pace);
-        left_out += pace == NO_PACE ? 0 : all->rounds_run - count_of_pace(all, i, pace);
+        left_out += pace == PERF_NO_PACE ? 0 : all->rounds_run - count_of_pace(all, i, pace);
     }
     if (all->pace == NULL)
         return;
     all->pace->measured = all->rounds_run * all->case_count;
     all->pace->left_out = left_out;
-    all->pace->mixed = pace == NO_PACE;
-    all->pace->probed = pace == NO_PACE ? 0 : all->probes[pace];
+    all->pace->pace = pace;
+    all->pace->probed = pace == PERF_NO_PACE ? 0 : all->probes[pace];
 }
 
 hl_status perf_repeat_at_one_pace(const perf_case *cases, uint32_t case_count, uint32_t repeats,

@@ -9,7 +9,6 @@
 #ifndef HL_PERF_REPEAT_H
 #define HL_PERF_REPEAT_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include <hotlane/status.h>
@@ -54,6 +53,8 @@ hl_status perf_repeat(const perf_case *cases, uint32_t case_count, uint32_t repe
 
 #define PERF_PACE_ROUNDS 4u  /* at most so many times the repeats */
 #define PERF_PACE_WITHIN 1.6 /* probes that differ by less show the same pace */
+#define PERF_PACES_MAX   8u
+#define PERF_NO_PACE     PERF_PACES_MAX /* it changed meanwhile, or there are too many */
 
 /*
  * A machine whose hypervisor moves its CPUs has more than one pace: cores under one L3 cache now,
@@ -63,11 +64,16 @@ hl_status perf_repeat(const perf_case *cases, uint32_t case_count, uint32_t repe
 typedef struct perf_pace {
     double (*probe)(void *context); /* above 0; about proportional to the pace */
     void *context;
+    /* Told after each measurement of which pace it was: below PERF_PACES_MAX, or PERF_NO_PACE.
+     * NULL: nobody is. */
+    void (*measured_at)(void *listener, uint32_t pace);
+    void *listener;
     /* Out: */
-    double probed;     /* of the pace that the summaries are of: its first probe */
+    uint32_t pace; /* that the summaries are of; PERF_NO_PACE: no pace has a measurement of every
+                      case, and all are in, whatever their pace */
+    double probed; /* of the pace that the summaries are of: its first probe */
     uint32_t measured; /* measurements made */
     uint32_t left_out; /* of them: of another pace, or begun at one and ended at another */
-    bool mixed; /* no pace has a measurement of every case: all are in, whatever their pace */
 } perf_pace;
 
 /*

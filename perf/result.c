@@ -23,8 +23,11 @@ void perf_result_destroy(perf_result *result)
 {
     if (result == NULL)
         return;
-    for (uint32_t i = 0; i < result->distribution_count; i++)
+    for (uint32_t i = 0; i < result->distribution_count; i++) {
         free(result->distributions[i].ns);
+        for (uint32_t pace = 0; pace <= PERF_PACES_MAX; pace++)
+            free(result->distributions[i].of_pace[pace]);
+    }
     free(result->distributions);
     free(result->rows);
     json_decref(result->notes);
@@ -52,28 +55,63 @@ void perf_result_add(perf_result *result, const perf_row *row)
     result->rows[result->row_count++] = *row;
 }
 
+/* Adds `ns` to *sum, which is made when there is none; false, and the result is marked: no memory.
+ */
+static bool merge(perf_result *result, hl_histogram **sum, const hl_histogram *ns)
+{
+    if (*sum == NULL) {
+        *sum = hl_allocate(1, hl_histogram_size_bytes(PERF_HISTOGRAM_DIGITS));
+        if (*sum == NULL) {
+            result->out_of_memory = true;
+            return false;
+        }
+        hl_histogram_init(*sum, PERF_HISTOGRAM_DIGITS);
+    }
+    hl_histogram_merge(*sum, ns);
+    return true;
+}
+
 void perf_result_add_distribution(perf_result *result, const char *name, const hl_histogram *ns)
 {
     for (uint32_t i = 0; i < result->distribution_count; i++) {
         if (strcmp(result->distributions[i].name, name) == 0) {
-            hl_histogram_merge(result->distributions[i].ns, ns);
+            merge(result, &result->distributions[i].ns, ns);
             return;
         }
     }
-    hl_histogram *const copy = hl_allocate(1, hl_histogram_size_bytes(PERF_HISTOGRAM_DIGITS));
     void *all = result->distributions;
-    if (copy == NULL ||
-        !grow(result, &all, result->distribution_count, sizeof *result->distributions)) {
-        result->out_of_memory = true;
-        free(copy);
+    if (!grow(result, &all, result->distribution_count, sizeof *result->distributions))
         return;
-    }
     result->distributions = all;
-    hl_histogram_init(copy, PERF_HISTOGRAM_DIGITS);
-    hl_histogram_merge(copy, ns);
-    perf_distribution *const added = &result->distributions[result->distribution_count++];
+    perf_distribution *const added = &result->distributions[result->distribution_count];
+    *added = (perf_distribution){.ns = NULL};
     snprintf(added->name, sizeof added->name, "%s", name);
-    added->ns = copy;
+    if (merge(result, &added->ns, ns))
+        result->distribution_count++;
+}
+
+void perf_result_measured_at(void *context, uint32_t pace)
+{
+    perf_result *const result = context;
+    for (uint32_t i = 0; i < result->distribution_count; i++) {
+        perf_distribution *const distribution = &result->distributions[i];
+        if (hl_histogram_count(distribution->ns) != 0 &&
+            merge(result, &distribution->of_pace[pace], distribution->ns))
+            hl_histogram_reset(distribution->ns);
+    }
+}
+
+void perf_result_settle_pace(perf_result *result, uint32_t pace)
+{
+    for (uint32_t i = 0; i < result->distribution_count; i++) {
+        perf_distribution *const distribution = &result->distributions[i];
+        for (uint32_t of = 0; of <= PERF_PACES_MAX; of++) {
+            if (distribution->of_pace[of] != NULL && (pace == PERF_NO_PACE || of == pace))
+                hl_histogram_merge(distribution->ns, distribution->of_pace[of]);
+            free(distribution->of_pace[of]);
+            distribution->of_pace[of] = NULL;
+        }
+    }
 }
 
 void perf_result_note(perf_result *result, const char *format, ...)
@@ -92,8 +130,10 @@ void perf_figure_text(double figure, const char *unit, char *ret_text, size_t ro
     if (strstr(unit, "per_s") != NULL) {
         if (figure >= 1e6)
             snprintf(ret_text, room, "%.2f M/s", figure / 1e6);
-        else
+        else if (figure >= 1e3)
             snprintf(ret_text, room, "%.2f k/s", figure / 1e3);
+        else
+            snprintf(ret_text, room, "%.2f /s", figure);
     } else if (strncmp(unit, "ns", 2) == 0) {
         if (figure >= 1e6)
             snprintf(ret_text, room, "%.2f ms", figure / 1e6);
@@ -133,6 +173,22 @@ static void print_row(const perf_row *row, int width, FILE *stream)
     fprintf(stream, "%s%s\n", row->note[0] == '\0' ? "" : "  ", row->note);
 }
 
+/* Where the machine's pace changed, some cases have more repeats of the one that counts. */
+static void print_head(const perf_result *result, int width, FILE *stream)
+{
+    uint32_t least = UINT32_MAX, most = 0;
+    for (uint32_t i = 0; i < result->row_count; i++) {
+        const uint32_t count = result->rows[i].figure.count;
+        least = count < least ? count : least;
+        most = count > most ? count : most;
+    }
+    fprintf(stream, "\n%-*s %12s %12s %12s   (of %u", width + 2, result->scenario, "median", "min",
+            "max", least);
+    if (most != least)
+        fprintf(stream, " to %u", most);
+    fputs(" repeats)\n", stream);
+}
+
 void perf_result_print(const perf_result *result, FILE *stream)
 {
     perf_environment_print(&result->environment, stream);
@@ -140,8 +196,7 @@ void perf_result_print(const perf_result *result, FILE *stream)
     perf_floor_print(&result->floor, stream);
     const int width = name_width(result);
     if (result->row_count != 0)
-        fprintf(stream, "\n%-*s %12s %12s %12s   (of %u repeats)\n", width + 2, result->scenario,
-                "median", "min", "max", result->rows[0].figure.count);
+        print_head(result, width, stream);
     for (uint32_t i = 0; i < result->row_count; i++)
         print_row(&result->rows[i], width, stream);
     size_t index;

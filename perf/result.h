@@ -34,10 +34,12 @@ typedef struct perf_row {
     char note[160];     /* empty: none */
 } perf_row;
 
-/* The whole distribution of one case, all repeats merged; ns. */
+/* The whole distribution of one case, of all repeats that its rows are of; ns. */
 typedef struct perf_distribution {
     char name[96];
     hl_histogram *ns; /* PERF_HISTOGRAM_DIGITS; the result's */
+    /* Before it is settled which pace counts: of the measurements of each; NULL: none yet. */
+    hl_histogram *of_pace[PERF_PACES_MAX + 1];
 } perf_distribution;
 
 typedef struct perf_result {
@@ -62,6 +64,12 @@ void perf_result_add(perf_result *result, const perf_row *row);
 
 /* Copies the histogram, or adds it to the one of that name. */
 void perf_result_add_distribution(perf_result *result, const char *name, const hl_histogram *ns);
+
+/* For perf_repeat_at_one_pace: of which pace it was what the distributions got since the last call;
+ * `result` is a perf_result. And, when all are added, which pace counts: the others' are thrown
+ * away; PERF_NO_PACE: all count. */
+void perf_result_measured_at(void *result, uint32_t pace);
+void perf_result_settle_pace(perf_result *result, uint32_t pace);
 
 /* Adds a sentence that stands with the figures. */
 void perf_result_note(perf_result *result, const char *format, ...)

@@ -22,27 +22,28 @@ static const perf_metric counted_metrics[COUNTED_VALUES] = {
 
 static const perf_scenario scenarios[] = {
     {"floor", "the hardware: a line between two cores and back, copies, the timer, gaps", false,
-     perf_scenario_floor},
-    {"ring", "the rings alone: messages a second by kind, slot, capacity and run", false,
+     false, perf_scenario_floor},
+    {"ring", "the rings alone: messages a second by kind, slot, capacity and run", false, false,
      perf_scenario_ring},
-    {"hop", "publish to handler on an open-loop schedule, one way and round trip", true,
+    {"hop", "publish to handler on an open-loop schedule, one way and round trip", true, true,
      perf_scenario_hop},
-    {"bus", "the whole path: events a second by subscribers, topics, patterns", true,
+    {"bus", "the whole path: events a second by subscribers, topics, patterns", true, false,
      perf_scenario_bus},
-    {"flood", "an order's latency while market data saturates the machine", true,
+    {"flood", "an order's latency while market data saturates the machine", true, true,
      perf_scenario_flood},
     {"overload", "orders beside more market data than can be taken, and what the ladder does", true,
-     perf_scenario_overload},
+     true, perf_scenario_overload},
     {"conflated", "a lane that conflates before a slow handler: publishing, ages, memory", true,
-     perf_scenario_conflated},
+     true, perf_scenario_conflated},
     {"failing", "orders beside a million events a second that fail, in another partition", true,
-     perf_scenario_failing},
-    {"idle", "what an idle bus burns under each wait, and its wake-up", true, perf_scenario_idle},
-    {"async", "a partition to a worker: events a second by order and contract", true,
+     true, perf_scenario_failing},
+    {"idle", "what an idle bus burns under each wait, and its wake-up", true, true,
+     perf_scenario_idle},
+    {"async", "a partition to a worker: events a second by order and contract", true, false,
      perf_scenario_async},
     {"journal", "events to the disk and back: beside plain writes and syncs; replay, seeks", true,
-     perf_scenario_journal},
-    {"churn", "subscribe and unsubscribe while events flow", true, perf_scenario_churn},
+     true, perf_scenario_journal},
+    {"churn", "subscribe and unsubscribe while events flow", true, true, perf_scenario_churn},
 };
 
 const perf_scenario *perf_scenarios(uint32_t *ret_count)
@@ -229,7 +230,7 @@ static uint32_t add_floor_cases(const perf_run *run, perf_floor_work *work, perf
 
 static void note_pace(perf_run *run, const perf_pace *pace)
 {
-    if (pace->mixed)
+    if (pace->pace == PERF_NO_PACE)
         perf_result_note(run->result,
                          "the CPUs were moved all the time: the figures are of different paces, "
                          "and their ratios say little: measure again, or longer");
@@ -249,11 +250,16 @@ static hl_status repeat_with_floor(perf_run *run, perf_case *cases, uint32_t wan
     const uint32_t floor_cases = add_floor_cases(run, &floor_work, cases + wanted);
     if (floor_cases == 0)
         return perf_repeat(cases, wanted, options->repeats, options->progress, error);
-    perf_pace pace = {.probe = perf_floor_look, .context = &floor_work};
+    perf_pace pace = {.probe = perf_floor_look,
+                      .context = &floor_work,
+                      .measured_at = perf_result_measured_at,
+                      .listener = run->result};
     const hl_status status = perf_repeat_at_one_pace(cases, wanted + floor_cases, options->repeats,
                                                      &pace, options->progress, error);
-    if (status == HL_OK)
+    if (status == HL_OK) {
+        perf_result_settle_pace(run->result, pace.pace);
         note_pace(run, &pace);
+    }
     return status;
 }
 

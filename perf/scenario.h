@@ -45,6 +45,7 @@ typedef struct perf_scenario {
     const char *name;
     const char *summary;
     bool needs_two_cores; /* with one it is refused with a sentence */
+    bool has_latencies;   /* whole distributions, of some of its cases at least */
     hl_status (*run)(perf_run *run, hl_error *error);
 } perf_scenario;
 

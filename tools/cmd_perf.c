@@ -8,6 +8,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/number.h"
@@ -93,63 +94,119 @@ static bool read_repeats(const char *text, uint32_t *ret_repeats)
     return true;
 }
 
-/* HL_EXIT_OK with *ret_done: --help was asked for and given. */
+/* What was asked for; and, of an option, what it belongs to. */
+typedef enum perf_asked {
+    ASKED_SCENARIO = 1, /* any other */
+    ASKED_HOP = 2,
+    ASKED_JOURNAL = 4,
+    ASKED_COMPARE = 8,
+    ASKED_INSTRUCTIONS = 16,
+    ASKED_MEASURING = ASKED_SCENARIO | ASKED_HOP | ASKED_JOURNAL,
+    ASKED_ANY = ASKED_MEASURING | ASKED_COMPARE | ASKED_INSTRUCTIONS
+} perf_asked;
+
+typedef struct perf_option {
+    struct option named;
+    perf_asked belongs_to;
+} perf_option;
+
+static const perf_option perf_options_known[] = {
+    {{"cores", required_argument, NULL, 'c'}, ASKED_MEASURING},
+    {{"seconds", required_argument, NULL, 's'}, ASKED_MEASURING},
+    {{"repeats", required_argument, NULL, 'r'}, ASKED_MEASURING},
+    {{"case", required_argument, NULL, 'o'}, ASKED_MEASURING},
+    {{"stall", required_argument, NULL, 't'}, ASKED_HOP},
+    {{"dir", required_argument, NULL, 'd'}, ASKED_JOURNAL},
+    {{"json", no_argument, NULL, 'j'}, ASKED_ANY},
+    {{"hgrm", required_argument, NULL, 'g'}, ASKED_MEASURING},
+    {{"plot", required_argument, NULL, 'p'}, ASKED_MEASURING},
+    {{"budget", required_argument, NULL, 'b'}, ASKED_INSTRUCTIONS},
+    {{"update", no_argument, NULL, 'u'}, ASKED_INSTRUCTIONS},
+    {{"workload", no_argument, NULL, 'w'}, ASKED_INSTRUCTIONS},
+    {{"help", no_argument, NULL, 'h'}, ASKED_ANY}};
+#define PERF_OPTIONS (sizeof perf_options_known / sizeof *perf_options_known)
+
+static perf_asked asked_by(const char *word)
+{
+    static const struct {
+        const char *word;
+        perf_asked asked;
+    } special[] = {{"hop", ASKED_HOP},
+                   {"journal", ASKED_JOURNAL},
+                   {"compare", ASKED_COMPARE},
+                   {"instructions", ASKED_INSTRUCTIONS}};
+    for (size_t i = 0; i < sizeof special / sizeof *special; i++)
+        if (strcmp(word, special[i].word) == 0)
+            return special[i].asked;
+    return ASKED_SCENARIO;
+}
+
+/* False: it would change nothing of what was asked for; a sentence was printed. */
+static bool belongs(const perf_option *option, const char *word)
+{
+    if ((option->belongs_to & asked_by(word)) != 0)
+        return true;
+    fprintf(stderr, "perf: --%s is not for %s\n", option->named.name, word);
+    return false;
+}
+
+/* False: its argument is wrong; a sentence was printed. */
+static bool take_option(int option, perf_arguments *arguments)
+{
+    switch (option) {
+    case 'c':
+        arguments->measuring.cores = optarg;
+        return true;
+    case 's':
+        return read_number("seconds", optarg, &arguments->measuring.seconds);
+    case 'r':
+        return read_repeats(optarg, &arguments->measuring.repeats);
+    case 'o':
+        arguments->measuring.only = optarg;
+        return true;
+    case 't':
+        return read_number("stall", optarg, &arguments->measuring.stall_ms);
+    case 'd':
+        arguments->measuring.directory = optarg;
+        return true;
+    case 'j':
+        arguments->json = true;
+        return true;
+    case 'g':
+        arguments->hgrm_path = optarg;
+        return true;
+    case 'p':
+        arguments->plot_path = optarg;
+        return true;
+    case 'b':
+        arguments->budget_path = optarg;
+        return true;
+    case 'u':
+        arguments->update = true;
+        return true;
+    default:
+        arguments->workload = true;
+        return true;
+    }
+}
+
+/* argv[0] is what was asked for. HL_EXIT_OK with *ret_done: --help was asked for and given. */
 static hl_exit read_arguments(int argc, char **argv, perf_arguments *arguments, bool *ret_done)
 {
-    static const struct option options[] = {
-        {"cores", required_argument, NULL, 'c'},   {"seconds", required_argument, NULL, 's'},
-        {"repeats", required_argument, NULL, 'r'}, {"case", required_argument, NULL, 'o'},
-        {"stall", required_argument, NULL, 't'},   {"dir", required_argument, NULL, 'd'},
-        {"json", no_argument, NULL, 'j'},          {"hgrm", required_argument, NULL, 'g'},
-        {"plot", required_argument, NULL, 'p'},    {"budget", required_argument, NULL, 'b'},
-        {"update", no_argument, NULL, 'u'},        {"workload", no_argument, NULL, 'w'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    struct option options[PERF_OPTIONS + 1] = {{NULL, 0, NULL, 0}};
+    for (size_t i = 0; i < PERF_OPTIONS; i++)
+        options[i] = perf_options_known[i].named;
     bool right = true;
-    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (option) {
-        case 'c':
-            arguments->measuring.cores = optarg;
-            break;
-        case 's':
-            right = right && read_number("seconds", optarg, &arguments->measuring.seconds);
-            break;
-        case 'r':
-            right = right && read_repeats(optarg, &arguments->measuring.repeats);
-            break;
-        case 'o':
-            arguments->measuring.only = optarg;
-            break;
-        case 't':
-            right = right && read_number("stall", optarg, &arguments->measuring.stall_ms);
-            break;
-        case 'd':
-            arguments->measuring.directory = optarg;
-            break;
-        case 'j':
-            arguments->json = true;
-            break;
-        case 'g':
-            arguments->hgrm_path = optarg;
-            break;
-        case 'p':
-            arguments->plot_path = optarg;
-            break;
-        case 'b':
-            arguments->budget_path = optarg;
-            break;
-        case 'u':
-            arguments->update = true;
-            break;
-        case 'w':
-            arguments->workload = true;
-            break;
-        case 'h':
+    int index = 0;
+    for (int option; (option = getopt_long(argc, argv, "h", options, &index)) != -1;) {
+        if (option == 'h') {
             print_usage(stdout);
             *ret_done = true;
             return HL_EXIT_OK;
-        default: /* getopt has named the option */
-            right = false;
         }
+        /* Of an unknown option getopt has said so. */
+        right = right && option != '?' && belongs(&perf_options_known[index], argv[0]) &&
+                take_option(option, arguments);
     }
     return right ? HL_EXIT_OK : wrong_usage();
 }
@@ -169,7 +226,7 @@ static void hgrm_path(const char *path, const char *name, bool alone, char *ret_
 static bool write_hgrm(const perf_result *result, const char *path)
 {
     if (result->distribution_count == 0) {
-        fprintf(stderr, "perf: %s measures no latencies: nothing for --hgrm\n", result->scenario);
+        fprintf(stderr, "perf: the cases of --case measure no latencies: nothing for --hgrm\n");
         return false;
     }
     for (uint32_t i = 0; i < result->distribution_count; i++) {
@@ -189,6 +246,43 @@ static bool write_hgrm(const perf_result *result, const char *path)
         }
     }
     return true;
+}
+
+/* False: a file cannot come to be there; a sentence was printed. What a file of that name holds
+ * stays until the result is there. */
+static bool may_write(const char *option, const char *path)
+{
+    char directory[4096];
+    const char *const slash = strrchr(path, '/');
+    snprintf(directory, sizeof directory, "%.*s", slash == NULL ? 1 : (int)(slash - path) + 1,
+             slash == NULL ? "." : path);
+    struct stat found;
+    if (path[0] == '\0')
+        errno = ENOENT;
+    else if ((slash != NULL && slash[1] == '\0') ||
+             (stat(path, &found) == 0 && S_ISDIR(found.st_mode)))
+        errno = EISDIR;
+    else if (access(path, W_OK) == 0 || (errno == ENOENT && access(directory, W_OK | X_OK) == 0))
+        return true;
+    fprintf(stderr, "perf: --%s \"%s\": %s\n", option, path, strerror(errno));
+    return false;
+}
+
+/* Whether the files that were asked for can be written, as far as can be known before it is
+ * measured what goes into them. */
+static bool may_write_all(const perf_scenario *scenario, const perf_arguments *arguments)
+{
+    hl_error error;
+    if (arguments->hgrm_path != NULL && !scenario->has_latencies) {
+        fprintf(stderr, "perf: %s measures no latencies: nothing for --hgrm\n", scenario->name);
+        return false;
+    }
+    if (arguments->plot_path != NULL && perf_plot_ready(&error) != HL_OK) {
+        fprintf(stderr, "perf: %s\n", error.text);
+        return false;
+    }
+    return (arguments->hgrm_path == NULL || may_write("hgrm", arguments->hgrm_path)) &&
+           (arguments->plot_path == NULL || may_write("plot", arguments->plot_path));
 }
 
 static void print_json(json_t *object)
@@ -241,6 +335,8 @@ static hl_exit run_scenario(const perf_scenario *scenario, int argc, char **argv
         fprintf(stderr, "perf: \"%s\" is one too many: name one scenario\n", argv[optind]);
         return wrong_usage();
     }
+    if (!may_write_all(scenario, &arguments))
+        return HL_EXIT_FAILED;
     const bool shows_progress = isatty(STDERR_FILENO) != 0;
     if (shows_progress)
         arguments.measuring.progress = show_progress;

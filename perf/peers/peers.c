@@ -305,7 +305,7 @@ static hl_status run_peers(perf_run *run, hl_error *error)
 }
 
 const perf_scenario perf_peers_scenario = {"peers", "hotlane's rings and bus beside other queues",
-                                           true, run_peers};
+                                           true, false, run_peers};
 
 /* ---- the table ---- */
 

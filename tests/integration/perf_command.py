@@ -141,16 +141,41 @@ def check_refusals():
         (["hop", "--seconds", "0"], 2, "0.01..3600"),
         (["hop", "--stall", "-1"], 2, "0..60000"),
         (["hop", "--cores", "sender=1"], 2, "not a role"),
+        (["hop", "--cores", "publisher=0,publisher=1"], 2, "named twice"),
+        (["ring", "--stall", "10"], 2, "--stall is not for ring"),
+        (["hop", "--dir", "/tmp"], 2, "--dir is not for hop"),
+        (["hop", "--budget", "x"], 2, "--budget is not for hop"),
+        (["compare", "--repeats", "3", "a", "b"], 2, "--repeats is not for compare"),
         (["ring", "--case", "nothing", *SHORT], 2, "spsc_64_64_single"),
         (["floor", "--case", "nothing", *SHORT], 2, "stream_copy_128"),
         (["compare", "one.json"], 2, "two files"),
         (["compare", "/no/such.json", "/no/such.json"], 1, "/no/such.json"),
         (["instructions", "--update"], 2, "--budget"),
         (["floor", "--seconds", "0.01", "--repeats", "1", "--hgrm", "/tmp/x"], 1, "no latencies"),
+        (["hop", *SHORT, "--hgrm", "/no/such/x.hgrm"], 1, "--hgrm \"/no/such/x.hgrm\": No such file"),
+        (["hop", *SHORT, "--hgrm", "/tmp"], 1, "directory"),
+        (["hop", *SHORT, "--plot", "/no/such/x.svg"], 1,
+         "No such file" if shutil.which("gnuplot") else "gnuplot is not installed"),
     ]:
         run = perf(*arguments)
         expect(run.returncode == status and sentence in run.stderr,
                f"{arguments}: exit {run.returncode}: {run.stderr}")
+        expect(run.stdout == "", f"{arguments}: measured first: {run.stdout}")
+
+
+def check_full_disk():
+    """A result that was printed whole, and files that were not written: that is a failure."""
+    if not os.path.exists("/dev/full"):
+        print("no /dev/full here: a full disk is not looked at")
+        return
+    for option in ["--hgrm"] + (["--plot"] if shutil.which("gnuplot") else []):
+        run = perf("hop", "--case", "one_way_10k", *SHORT, "--json", option, "/dev/full")
+        expect(run.returncode == 1 and "/dev/full" in run.stderr, f"{option}: {run.stderr}")
+        expect(json.loads(run.stdout)["scenario"] == "hop", f"{option}: the result is not whole")
+    with open("/dev/full", "w", encoding="ascii") as full:
+        run = subprocess.run([HOTLANE, "perf", "hop", "--case", "one_way_10k", *SHORT], stdout=full,
+                             stderr=subprocess.PIPE, text=True, timeout=300, check=False)
+    expect(run.returncode == 1 and "cannot write" in run.stderr, f"a full stdout: {run.stderr}")
 
 
 def check_one_cpu():
@@ -182,6 +207,7 @@ def main():
     check_stall()
     check_one_cpu()
     check_refusals()
+    check_full_disk()
 
 
 main()

@@ -55,5 +55,9 @@ Test(perf_cores, bad_text_gets_a_sentence)
     cr_assert(strstr(refusal_of("publisher="), "a CPU number must follow") != NULL);
     cr_assert(strstr(refusal_of("publisher=-1"), "a CPU number must follow") != NULL);
     cr_assert(strstr(refusal_of("consumer=0x"), "a CPU number must follow") != NULL);
+    cr_assert(strstr(refusal_of("publisher= 0"), "a CPU number must follow") != NULL);
     cr_assert(strstr(refusal_of("publisher=99999"), "no such CPU") != NULL);
+    cr_assert(strstr(refusal_of(""), "\"\" is not a role") != NULL);
+    cr_assert(strstr(refusal_of("publisher=0,"), "\"\" is not a role") != NULL);
+    cr_assert(strstr(refusal_of("publisher=0,publisher=1"), "named twice") != NULL);
 }

@@ -79,8 +79,31 @@ Test(perf_repeat, measurements_of_another_pace_are_left_out_and_made_again)
     cr_assert_eq(perf_repeat_at_one_pace(cases, 1, 3, &pace, NULL, NULL), HL_OK);
     cr_assert(of_a[0].min == 10 && of_a[0].median == 13 && of_a[0].max == 14);
     cr_assert_eq(of_a[0].count, 3);
-    cr_assert(pace.measured == 5 && pace.left_out == 2 && !pace.mixed);
+    cr_assert(pace.measured == 5 && pace.left_out == 2 && pace.pace == 0);
     cr_assert_eq(pace.probed, 120);
+}
+
+static void note_pace(void *listener, uint32_t pace)
+{
+    char *const paces = listener;
+    const char digit[] = {(char)('0' + pace), '\0'};
+    strcat(paces, digit);
+}
+
+Test(perf_repeat, each_measurement_is_told_its_pace)
+{
+    traced a = {'a', 10};
+    perf_summary of_a[2];
+    const perf_case cases[] = {{"a", note, &a, 2, of_a}};
+    const char *script = "nn"
+                         "ff"
+                         "fn"
+                         "nn";
+    char paces[8] = "";
+    perf_pace pace = {
+        .probe = probe_script, .context = &script, .measured_at = note_pace, .listener = paces};
+    cr_assert_eq(perf_repeat_at_one_pace(cases, 1, 2, &pace, NULL, NULL), HL_OK);
+    cr_assert_str_eq(paces, "0180"); /* 8: PERF_NO_PACE */
 }
 
 Test(perf_repeat, with_no_pace_common_to_all_cases_all_is_in_and_it_says_so)
@@ -95,7 +118,7 @@ Test(perf_repeat, with_no_pace_common_to_all_cases_all_is_in_and_it_says_so)
                          "ffnn";
     perf_pace pace = {.probe = probe_script, .context = &script};
     cr_assert_eq(perf_repeat_at_one_pace(cases, 2, 1, &pace, NULL, NULL), HL_OK);
-    cr_assert(pace.mixed && pace.measured == 8 && pace.left_out == 0);
+    cr_assert(pace.pace == PERF_NO_PACE && pace.measured == 8 && pace.left_out == 0);
     cr_assert_eq(of_a[0].count, 4);
     cr_assert_eq(of_b[0].median, 21.5);
 }
