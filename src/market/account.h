@@ -11,14 +11,12 @@
 
 #include <hotlane/status.h>
 
-#include "market/keys.h"
 #include "market/payloads.h"
+#include "market/rows.h"
 
 typedef struct market_accounts {
-    market_keys keys;
-    market_position *positions; /* by number of the key */
-    uint32_t room;
-    uint64_t refused; /* fills beyond 64 bits */
+    market_rows positions; /* a market_position for each key */
+    uint64_t refused;      /* fills beyond 64 bits */
 } market_accounts;
 
 /* HL_OK or HL_NO_MEMORY. */

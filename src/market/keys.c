@@ -56,29 +56,3 @@ uint32_t market_keys_number(market_keys *keys, uint64_t key)
     }
     return append(keys, key);
 }
-
-void market_rows_save(const market_keys *keys, const void *rows, uint32_t row_size,
-                      hl_state_writer *writer)
-{
-    const char *row = rows;
-    hl_state_write(writer, &keys->count, sizeof keys->count);
-    for (uint32_t number = 0; number < keys->count; number++, row += row_size) {
-        hl_state_write(writer, &keys->keys[number], sizeof keys->keys[number]);
-        hl_state_write(writer, row, row_size);
-    }
-}
-
-hl_status market_rows_load(hl_state_reader *reader, uint32_t row_size,
-                           void *(*row_of)(void *owner, uint64_t key), void *owner)
-{
-    uint32_t count = 0;
-    hl_status status = hl_state_read(reader, &count, sizeof count);
-    for (uint32_t i = 0; i < count && status == HL_OK; i++) {
-        uint64_t key;
-        status = hl_state_read(reader, &key, sizeof key);
-        void *const row = status == HL_OK ? row_of(owner, key) : NULL;
-        if (status == HL_OK)
-            status = row == NULL ? HL_NO_MEMORY : hl_state_read(reader, row, row_size);
-    }
-    return status;
-}

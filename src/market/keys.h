@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <hotlane/aggregate.h>
+#include <hotlane/status.h>
 
 #define MARKET_NO_KEY UINT32_MAX
 
@@ -48,14 +48,5 @@ static inline uint32_t market_keys_find(const market_keys *keys, uint64_t key)
 /* The number of `key`, a new one when it has none yet. MARKET_NO_KEY: no memory, nothing changed.
  */
 uint32_t market_keys_number(market_keys *keys, uint64_t key);
-
-/* Writes each key with what belongs to it, `row_size` bytes of `rows` by number. */
-void market_rows_save(const market_keys *keys, const void *rows, uint32_t row_size,
-                      hl_state_writer *writer);
-
-/* Reads that: row_of gives the place for what belongs to a key, NULL: no memory. HL_OK, HL_DAMAGED,
- * HL_NO_MEMORY. */
-hl_status market_rows_load(hl_state_reader *reader, uint32_t row_size,
-                           void *(*row_of)(void *owner, uint64_t key), void *owner);
 
 #endif

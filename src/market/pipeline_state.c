@@ -217,15 +217,16 @@ const market_position *market_pipeline_next_position(const market_pipeline *pipe
         const uint32_t number = (uint32_t)*position;
         if (shard >= pipeline->domains[FILL].shards)
             return NULL;
-        const market_accounts *const accounts = &pipeline->ledgers[shard].accounts;
-        if (number >= accounts->keys.count) {
+        const market_rows *const positions = &pipeline->ledgers[shard].accounts.positions;
+        if (number >= positions->keys.count) {
             *position = (uint64_t)(shard + 1) << 32;
             continue;
         }
         ++*position;
-        if (accounts->positions[number].fills != 0) {
-            *ret_key = accounts->keys.keys[number];
-            return &accounts->positions[number];
+        const market_position *const held = market_rows_at(positions, number);
+        if (held->fills != 0) {
+            *ret_key = positions->keys.keys[number];
+            return held;
         }
     }
 }

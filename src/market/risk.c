@@ -1,47 +1,22 @@
 #include "market/risk.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 hl_status market_risk_init(market_risk *risk, const market_risk_options *options,
                            uint32_t expected_keys)
 {
     market_risk made = {.options = *options, .next_order_id = options->first_order_id};
-    hl_status status = market_keys_init(&made.keys, expected_keys);
-    if (status != HL_OK)
-        return status;
-    made.room = made.keys.room;
-    made.exposures = calloc(made.room, sizeof *made.exposures);
-    if (made.exposures == NULL) {
-        market_keys_free(&made.keys);
-        return HL_NO_MEMORY;
-    }
-    *risk = made;
-    return HL_OK;
+    const hl_status status =
+        market_rows_init(&made.exposures, sizeof(market_exposure), expected_keys);
+    if (status == HL_OK)
+        *risk = made;
+    return status;
 }
 
 void market_risk_free(market_risk *risk)
 {
-    market_keys_free(&risk->keys);
-    free(risk->exposures);
+    market_rows_free(&risk->exposures);
     memset(risk, 0, sizeof *risk);
-}
-
-static market_exposure *exposure_of(market_risk *risk, uint64_t key)
-{
-    const uint32_t number = market_keys_number(&risk->keys, key);
-    if (number == MARKET_NO_KEY)
-        return NULL;
-    if (number >= risk->room) {
-        market_exposure *const grown =
-            realloc(risk->exposures, (size_t)risk->keys.room * sizeof *grown);
-        if (grown == NULL)
-            return NULL;
-        memset(grown + risk->room, 0, (risk->keys.room - risk->room) * sizeof *grown);
-        risk->exposures = grown;
-        risk->room = risk->keys.room;
-    }
-    return &risk->exposures[number];
 }
 
 /* Shares that may still be bought (or sold) before the position could pass its limit. */
@@ -62,7 +37,7 @@ market_risk_decision market_risk_check(market_risk *risk, uint64_t key, const ma
     const uint32_t shown = signal->side == 'B' ? signal->best_ask_size : signal->best_bid_size;
     if (shown == 0)
         return MARKET_RISK_VALUE;
-    const market_exposure *const exposure = exposure_of(risk, key);
+    const market_exposure *const exposure = market_rows_of(&risk->exposures, key);
     if (exposure == NULL)
         return MARKET_RISK_MEMORY;
     if (exposure->open_orders >= risk->options.max_open_orders)
@@ -86,7 +61,7 @@ market_risk_decision market_risk_check(market_risk *risk, uint64_t key, const ma
 
 void market_risk_sent(market_risk *risk, uint64_t key, const market_order *order)
 {
-    market_exposure *const exposure = exposure_of(risk, key);
+    market_exposure *const exposure = market_rows_of(&risk->exposures, key);
     if (order->side == 'B')
         exposure->open_buys += order->quantity;
     else
@@ -102,7 +77,7 @@ void market_risk_refuse(market_risk *risk)
 
 void market_risk_reported(market_risk *risk, uint64_t key, const market_report *report)
 {
-    market_exposure *const exposure = exposure_of(risk, key);
+    market_exposure *const exposure = market_rows_of(&risk->exposures, key);
     if (exposure == NULL || exposure->open_orders == 0)
         return; /* not an order of ours */
     exposure->open_orders--;
@@ -136,12 +111,7 @@ void market_risk_save(const market_risk *risk, hl_state_writer *writer)
 {
     hl_state_write(writer, &risk->next_order_id, sizeof risk->next_order_id);
     hl_state_write(writer, &risk->refused, sizeof risk->refused);
-    market_rows_save(&risk->keys, risk->exposures, sizeof *risk->exposures, writer);
-}
-
-static void *row_of(void *owner, uint64_t key)
-{
-    return exposure_of(owner, key);
+    market_rows_save(&risk->exposures, writer);
 }
 
 hl_status market_risk_load(market_risk *risk, hl_state_reader *reader)
@@ -149,5 +119,5 @@ hl_status market_risk_load(market_risk *risk, hl_state_reader *reader)
     if (hl_state_read(reader, &risk->next_order_id, sizeof risk->next_order_id) != HL_OK ||
         hl_state_read(reader, &risk->refused, sizeof risk->refused) != HL_OK)
         return HL_DAMAGED;
-    return market_rows_load(reader, sizeof *risk->exposures, row_of, risk);
+    return market_rows_load(&risk->exposures, reader);
 }

@@ -12,8 +12,8 @@
 
 #include <hotlane/status.h>
 
-#include "market/keys.h"
 #include "market/payloads.h"
+#include "market/rows.h"
 
 typedef struct market_risk_options {
     uint32_t order_quantity;  /* shares an order asks for: 1 and more */
@@ -46,9 +46,7 @@ typedef struct market_exposure {
 
 typedef struct market_risk {
     market_risk_options options;
-    market_keys keys;
-    market_exposure *exposures; /* by number of the key */
-    uint32_t room;
+    market_rows exposures; /* a market_exposure for each key */
     uint64_t next_order_id;
     uint64_t refused; /* signals that became no order */
 } market_risk;

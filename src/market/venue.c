@@ -1,48 +1,30 @@
 #include "market/venue.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 hl_status market_venue_init(market_venue *venue, uint64_t first_fill_id, uint64_t id_step,
                             uint32_t expected_keys)
 {
     market_venue made = {.next_fill_id = first_fill_id, .id_step = id_step};
-    const hl_status status = market_keys_init(&made.keys, expected_keys);
-    if (status != HL_OK)
-        return status;
-    made.room = made.keys.room;
-    made.taken = calloc((size_t)made.room * 2, sizeof *made.taken);
-    if (made.taken == NULL) {
-        market_keys_free(&made.keys);
-        return HL_NO_MEMORY;
-    }
-    *venue = made;
-    return HL_OK;
+    const hl_status status =
+        market_rows_init(&made.taken, sizeof(market_taken_quotes), expected_keys);
+    if (status == HL_OK)
+        *venue = made;
+    return status;
 }
 
 void market_venue_free(market_venue *venue)
 {
-    market_keys_free(&venue->keys);
-    free(venue->taken);
+    market_rows_free(&venue->taken);
     memset(venue, 0, sizeof *venue);
 }
 
 static market_taken *taken_of(market_venue *venue, uint64_t key, uint8_t side)
 {
-    const uint32_t number = market_keys_number(&venue->keys, key);
-    if (number == MARKET_NO_KEY)
+    market_taken_quotes *const both = market_rows_of(&venue->taken, key);
+    if (both == NULL)
         return NULL;
-    if (number >= venue->room) {
-        const size_t held = (size_t)venue->room * 2;
-        const size_t wanted = (size_t)venue->keys.room * 2;
-        market_taken *const grown = realloc(venue->taken, wanted * sizeof *grown);
-        if (grown == NULL)
-            return NULL;
-        memset(grown + held, 0, (wanted - held) * sizeof *grown);
-        venue->taken = grown;
-        venue->room = venue->keys.room;
-    }
-    return &venue->taken[(size_t)number * 2 + (side == 'A')];
+    return side == 'A' ? &both->of_sells : &both->of_buys;
 }
 
 /* Shares of the order's quote that are still there. */
@@ -108,17 +90,12 @@ void market_venue_executed(market_venue *venue, uint64_t key, const market_order
 void market_venue_save(const market_venue *venue, hl_state_writer *writer)
 {
     hl_state_write(writer, &venue->next_fill_id, sizeof venue->next_fill_id);
-    market_rows_save(&venue->keys, venue->taken, 2 * sizeof *venue->taken, writer);
-}
-
-static void *row_of(void *owner, uint64_t key)
-{
-    return taken_of(owner, key, 'B');
+    market_rows_save(&venue->taken, writer);
 }
 
 hl_status market_venue_load(market_venue *venue, hl_state_reader *reader)
 {
     if (hl_state_read(reader, &venue->next_fill_id, sizeof venue->next_fill_id) != HL_OK)
         return HL_DAMAGED;
-    return market_rows_load(reader, 2 * sizeof *venue->taken, row_of, venue);
+    return market_rows_load(&venue->taken, reader);
 }

@@ -16,20 +16,23 @@
 
 #include <hotlane/status.h>
 
-#include "market/keys.h"
 #include "market/payloads.h"
+#include "market/rows.h"
 
-/* The quote that was last traded with, and how much of it is gone, per instrument and side. */
+/* The quote that was last traded with, and how much of it is gone. */
 typedef struct market_taken {
     uint64_t exchange_ns;
     int64_t price;
     uint32_t quantity;
 } market_taken;
 
+/* Of an instrument. */
+typedef struct market_taken_quotes {
+    market_taken of_buys, of_sells;
+} market_taken_quotes;
+
 typedef struct market_venue {
-    market_keys keys;
-    market_taken *taken; /* two for each key: of buys, of sells */
-    uint32_t room;
+    market_rows taken; /* market_taken_quotes for each key */
     uint64_t next_fill_id;
     uint64_t id_step;
 } market_venue;
