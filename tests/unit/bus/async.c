@@ -8,46 +8,40 @@
 
 Test(async, a_handler_runs_when_a_worker_turns)
 {
-    hl_bus *const bus = start_with_workers(WORKERS);
-    const hl_topic trade = topic(bus, "market_data.trade");
-    recorder seen = {0};
     const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
-    hl_subscription *const subscription = subscribe(bus, "market_data.*", &seen, &options);
-    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
-    publish_values(feed, trade, 1, 3);
-    turn_partition(bus, "market_data");
-    cr_assert_eq(seen.count, 0);
-    cr_assert_eq(stats_of(subscription).delivered, 3);
-    cr_assert_eq(stats_of(subscription).queued, 3);
-    cr_assert_eq(hl_executor_turn(worker(bus, 1), 0), 3);
-    assert_values_follow(&seen, 1, 3);
-    cr_assert_eq(stats_of(subscription).handled, 3);
-    cr_assert_eq(stats_of(subscription).queued, 0);
-    assert_conserved(bus);
-    manual_stop(bus);
+    follower f;
+    start_follower(&f, "market_data.*", &options);
+    publish_values(f.feed, f.trade, 1, 3);
+    turn_partition(f.bus, "market_data");
+    cr_assert_eq(f.seen.count, 0);
+    cr_assert_eq(stats_of(f.subscription).delivered, 3);
+    cr_assert_eq(stats_of(f.subscription).queued, 3);
+    cr_assert_eq(hl_executor_turn(worker(f.bus, 1), 0), 3);
+    assert_values_follow(&f.seen, 1, 3);
+    cr_assert_eq(stats_of(f.subscription).handled, 3);
+    cr_assert_eq(stats_of(f.subscription).queued, 0);
+    assert_conserved(f.bus);
+    manual_stop(f.bus);
 }
 
 Test(async, by_key_the_events_of_a_key_stay_in_order_whoever_takes_them)
 {
-    hl_bus *const bus = start_with_workers(WORKERS);
-    const hl_topic trade = topic(bus, "market_data.trade");
-    recorder seen = {0};
     hl_subscription_options options = async_options(HL_ASYNC_BY_KEY, HL_CONTRACT_LOSSLESS);
     options.queue_events = 64;
-    subscribe(bus, "market_data.*", &seen, &options);
-    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    follower f;
+    start_follower(&f, "market_data.*", &options);
     uint64_t next[4] = {0};
     for (uint64_t round = 0; round < 40; round++) {
         for (uint64_t i = 0; i < 4; i++)
-            publish(feed, trade, i, round);
-        turn_partition(bus, "market_data");
-        hl_executor_turn(worker(bus, round % 2), 1 + (uint32_t)round % 3);
+            publish(f.feed, f.trade, i, round);
+        turn_partition(f.bus, "market_data");
+        hl_executor_turn(worker(f.bus, round % 2), 1 + (uint32_t)round % 3);
     }
-    turn_all(bus);
-    cr_assert_eq(seen.count, 160);
-    for (uint32_t i = 0; i < seen.count; i++)
-        cr_assert_eq(seen.entries[i].value, next[seen.entries[i].key]++);
-    manual_stop(bus);
+    turn_all(f.bus);
+    cr_assert_eq(f.seen.count, 160);
+    for (uint32_t i = 0; i < f.seen.count; i++)
+        cr_assert_eq(f.seen.entries[i].value, next[f.seen.entries[i].key]++);
+    manual_stop(f.bus);
 }
 
 Test(async, one_that_spans_partitions_needs_no_leave)
@@ -68,21 +62,18 @@ Test(async, one_that_spans_partitions_needs_no_leave)
 
 Test(async, unordered_is_for_every_worker)
 {
-    hl_bus *const bus = start_with_workers(WORKERS);
-    const hl_topic trade = topic(bus, "market_data.trade");
-    recorder seen = {0};
     const hl_subscription_options options = async_options(HL_ASYNC_UNORDERED, HL_CONTRACT_LOSSLESS);
-    hl_subscription *const subscription = subscribe(bus, "market_data.*", &seen, &options);
-    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
-    publish_values(feed, trade, 1, 4);
-    turn_partition(bus, "market_data");
-    cr_assert_eq(hl_executor_turn(worker(bus, 0), 1), 1);
-    cr_assert_eq(hl_executor_turn(worker(bus, 1), 1), 1);
-    cr_assert_eq(hl_executor_turn(worker(bus, 0), 0), 2);
-    assert_values_follow(&seen, 1, 4);
-    cr_assert_eq(stats_of(subscription).handled, 4);
-    assert_conserved(bus);
-    manual_stop(bus);
+    follower f;
+    start_follower(&f, "market_data.*", &options);
+    publish_values(f.feed, f.trade, 1, 4);
+    turn_partition(f.bus, "market_data");
+    cr_assert_eq(hl_executor_turn(worker(f.bus, 0), 1), 1);
+    cr_assert_eq(hl_executor_turn(worker(f.bus, 1), 1), 1);
+    cr_assert_eq(hl_executor_turn(worker(f.bus, 0), 0), 2);
+    assert_values_follow(&f.seen, 1, 4);
+    cr_assert_eq(stats_of(f.subscription).handled, 4);
+    assert_conserved(f.bus);
+    manual_stop(f.bus);
 }
 
 /* ---- what handlers publish ---- */
@@ -220,32 +211,29 @@ Test(async, a_strand_moves_only_when_what_its_last_worker_published_was_taken)
 
 Test(async, unsubscribing_cancels_and_counts_what_waits)
 {
-    hl_bus *const bus = start_with_workers(WORKERS);
-    const hl_topic trade = topic(bus, "market_data.trade");
-    recorder seen = {0};
     hl_error error;
     const hl_subscription_options options = async_options(HL_ASYNC_BY_KEY, HL_CONTRACT_LOSSLESS);
-    hl_subscription *const subscription = subscribe(bus, "market_data.trade", &seen, &options);
-    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    follower f;
+    start_follower(&f, "market_data.trade", &options);
     for (uint64_t i = 1; i <= 3; i++)
-        publish(feed, trade, 1, i);
-    turn_partition(bus, "market_data");
-    hl_executor_turn(worker(bus, 0), 1);
-    cr_assert_eq(hl_unsubscribe(subscription, HL_SECOND, &error), HL_OK);
-    turn_all(bus);
-    cr_assert_eq(seen.count, 1);
+        publish(f.feed, f.trade, 1, i);
+    turn_partition(f.bus, "market_data");
+    hl_executor_turn(worker(f.bus, 0), 1);
+    cr_assert_eq(hl_unsubscribe(f.subscription, HL_SECOND, &error), HL_OK);
+    turn_all(f.bus);
+    cr_assert_eq(f.seen.count, 1);
     manual_now_ns += HL_SECOND;
     for (int i = 0; i < 10; i++)
-        cr_assert_eq(hl_bus_housekeep(bus), HL_OK);
+        cr_assert_eq(hl_bus_housekeep(f.bus), HL_OK);
     hl_subscription_stats stats;
-    cr_assert_eq(hl_bus_subscription_stats(bus, 0, &stats), HL_OK);
+    cr_assert_eq(hl_bus_subscription_stats(f.bus, 0, &stats), HL_OK);
     cr_assert(stats.closed);
     cr_assert_eq(stats.delivered, 3);
     cr_assert_eq(stats.handled, 1);
     cr_assert_eq(stats.cancelled, 2);
     cr_assert_eq(stats.queued, 0);
-    assert_conserved(bus);
-    manual_stop(bus);
+    assert_conserved(f.bus);
+    manual_stop(f.bus);
 }
 
 typedef struct quitter {
@@ -290,34 +278,28 @@ Test(async, a_handler_may_end_its_own_subscription)
 
 Test(async, stop_drains_the_queues)
 {
-    hl_bus *const bus = start_with_workers(WORKERS);
-    const hl_topic trade = topic(bus, "market_data.trade");
-    recorder seen = {0};
     const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
-    subscribe(bus, "market_data.trade", &seen, &options);
-    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
-    publish_values(feed, trade, 1, 3);
-    cr_assert_eq(hl_bus_stop(bus, HL_SECOND), HL_OK);
-    assert_values_follow(&seen, 1, 3);
-    hl_bus_destroy(bus);
+    follower f;
+    start_follower(&f, "market_data.trade", &options);
+    publish_values(f.feed, f.trade, 1, 3);
+    cr_assert_eq(hl_bus_stop(f.bus, HL_SECOND), HL_OK);
+    assert_values_follow(&f.seen, 1, 3);
+    hl_bus_destroy(f.bus);
 }
 
 Test(async, what_a_stop_finds_no_time_for_is_cancelled_and_counted)
 {
-    hl_bus *const bus = start_with_workers(WORKERS);
-    const hl_topic trade = topic(bus, "market_data.trade");
-    recorder seen = {0};
     const hl_subscription_options options = async_options(HL_ASYNC_UNORDERED, HL_CONTRACT_LOSSLESS);
-    hl_subscription *const subscription = subscribe(bus, "market_data.trade", &seen, &options);
-    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
-    publish_values(feed, trade, 1, 3);
-    turn_partition(bus, "market_data");
-    bus->pools[HL_POOL_WORKERS]->active = 0; /* a pool that does nothing */
-    cr_assert_eq(hl_bus_stop(bus, HL_MILLISECOND), HL_TIMEOUT);
-    cr_assert_eq(stats_of(subscription).cancelled, 3);
-    cr_assert_eq(stats_of(subscription).queued, 0);
-    assert_conserved(bus);
-    hl_bus_destroy(bus);
+    follower f;
+    start_follower(&f, "market_data.trade", &options);
+    publish_values(f.feed, f.trade, 1, 3);
+    turn_partition(f.bus, "market_data");
+    f.bus->pools[HL_POOL_WORKERS]->active = 0; /* a pool that does nothing */
+    cr_assert_eq(hl_bus_stop(f.bus, HL_MILLISECOND), HL_TIMEOUT);
+    cr_assert_eq(stats_of(f.subscription).cancelled, 3);
+    cr_assert_eq(stats_of(f.subscription).queued, 0);
+    assert_conserved(f.bus);
+    hl_bus_destroy(f.bus);
 }
 
 /* ---- threads ---- */
@@ -343,22 +325,19 @@ Test(async, workers_are_threads_of_the_bus_behind_the_partitions)
 
 Test(async, a_worker_above_the_active_ones_takes_nothing_up)
 {
-    hl_bus *const bus = start_with_workers(WORKERS);
-    const hl_topic trade = topic(bus, "market_data.trade");
-    recorder seen = {0};
     const hl_subscription_options options = async_options(HL_ASYNC_BY_KEY, HL_CONTRACT_LOSSLESS);
-    subscribe(bus, "market_data.trade", &seen, &options);
-    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
-    hl_pool_resize(bus->pools[HL_POOL_WORKERS], 1);
+    follower f;
+    start_follower(&f, "market_data.trade", &options);
+    hl_pool_resize(f.bus->pools[HL_POOL_WORKERS], 1);
     for (uint64_t i = 1; i <= 3; i++)
-        publish(feed, trade, 1, i);
-    turn_partition(bus, "market_data");
-    cr_assert_eq(hl_executor_turn(worker(bus, 1), 0), 0);
-    cr_assert_eq(hl_executor_turn(worker(bus, 0), 1), 1);
-    hl_pool_resize(bus->pools[HL_POOL_WORKERS], 2);
-    cr_assert_eq(hl_executor_turn(worker(bus, 1), 0), 2);
-    assert_values_follow(&seen, 1, 3);
-    manual_stop(bus);
+        publish(f.feed, f.trade, 1, i);
+    turn_partition(f.bus, "market_data");
+    cr_assert_eq(hl_executor_turn(worker(f.bus, 1), 0), 0);
+    cr_assert_eq(hl_executor_turn(worker(f.bus, 0), 1), 1);
+    hl_pool_resize(f.bus->pools[HL_POOL_WORKERS], 2);
+    cr_assert_eq(hl_executor_turn(worker(f.bus, 1), 0), 2);
+    assert_values_follow(&f.seen, 1, 3);
+    manual_stop(f.bus);
 }
 
 /* ---- refusals ---- */

@@ -1,5 +1,7 @@
 #include "async_bus.h"
 
+#include <string.h>
+
 hl_bus *start_with_workers(uint32_t max_workers)
 {
     hl_config config = manual_config();
@@ -26,6 +28,17 @@ hl_subscription_options async_options(hl_async_order async, hl_contract contract
     options.queue_events = 4;
     options.eject_behind = 3;
     return options;
+}
+
+void start_follower(follower *ret_follower, const char *pattern,
+                    const hl_subscription_options *options)
+{
+    follower *const f = ret_follower;
+    memset(f, 0, sizeof *f);
+    f->bus = start_with_workers(WORKERS);
+    f->trade = topic(f->bus, "market_data.trade");
+    f->subscription = subscribe(f->bus, pattern, &f->seen, options);
+    f->feed = open_publisher(f->bus, "feed", NULL);
 }
 
 void turn_partition(hl_bus *bus, const char *domain)

@@ -7,11 +7,9 @@
 static hl_bus *start_conflating(void)
 {
     hl_domain_config domains[MANUAL_DOMAINS];
-    memcpy(domains, manual_domains, sizeof domains);
+    const hl_config config = manual_config_of(domains);
     domains[MANUAL_ACCOUNT].conflates = "low";
     domains[MANUAL_ACCOUNT].conflate_keys = 4;
-    hl_config config = manual_config();
-    config.domains = domains;
     return manual_start(&config);
 }
 

@@ -57,55 +57,47 @@ static bool is_odd(const hl_event *event, void *context)
 
 Test(contracts, lossless_does_not_wait_for_room_for_what_its_predicate_refuses)
 {
-    hl_bus *const bus = start_with_workers(WORKERS);
-    const hl_topic trade = topic(bus, "market_data.trade");
-    recorder slow = {0};
     hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
     options.queue_events = 2;
     options.predicate = is_odd;
-    hl_subscription *const subscription = subscribe(bus, "market_data.trade", &slow, &options);
-    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
+    follower f;
+    start_follower(&f, "market_data.trade", &options);
     const uint64_t values[] = {1, 3, 2, 4, 6, 5};
     for (uint32_t i = 0; i < 6; i++)
-        publish(feed, trade, 1, values[i]);
-    turn_partition(bus, "market_data");
-    cr_assert_eq(stats_of(subscription).filtered, 3);
-    cr_assert_eq(lane_stats(bus, "market_data", HL_NORMAL).dispatched, 5);
-    manual_stop(bus);
+        publish(f.feed, f.trade, 1, values[i]);
+    turn_partition(f.bus, "market_data");
+    cr_assert_eq(stats_of(f.subscription).filtered, 3);
+    cr_assert_eq(lane_stats(f.bus, "market_data", HL_NORMAL).dispatched, 5);
+    manual_stop(f.bus);
 }
 
 Test(contracts, the_end_of_a_lossless_subscription_frees_what_it_held)
 {
-    hl_bus *const bus = start_with_workers(WORKERS);
-    const hl_topic trade = topic(bus, "market_data.trade");
-    recorder slow = {0};
     hl_error error;
     const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSLESS);
-    hl_subscription *const subscription = subscribe(bus, "market_data.trade", &slow, &options);
-    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
-    publish_values(feed, trade, 1, 6);
-    turn_partition(bus, "market_data");
-    cr_assert_eq(lane_stats(bus, "market_data", HL_NORMAL).dispatched, 4);
-    cr_assert_eq(hl_unsubscribe(subscription, HL_SECOND, &error), HL_OK);
-    turn_all(bus);
-    cr_assert_eq(slow.count, 0);
-    const hl_lane_stats lane = lane_stats(bus, "market_data", HL_NORMAL);
+    follower f;
+    start_follower(&f, "market_data.trade", &options);
+    publish_values(f.feed, f.trade, 1, 6);
+    turn_partition(f.bus, "market_data");
+    cr_assert_eq(lane_stats(f.bus, "market_data", HL_NORMAL).dispatched, 4);
+    cr_assert_eq(hl_unsubscribe(f.subscription, HL_SECOND, &error), HL_OK);
+    turn_all(f.bus);
+    cr_assert_eq(f.seen.count, 0);
+    const hl_lane_stats lane = lane_stats(f.bus, "market_data", HL_NORMAL);
     cr_assert_eq(lane.dispatched, 6);
     cr_assert_eq(lane.unrouted, 2);
     cr_assert_str_eq(lane.held_by, "");
-    assert_conserved(bus);
-    manual_stop(bus);
+    assert_conserved(f.bus);
+    manual_stop(f.bus);
 }
 
 /* One worker; market_data conflates. */
 static hl_bus *start_conflating(void)
 {
     hl_domain_config domains[MANUAL_DOMAINS];
-    memcpy(domains, manual_domains, sizeof domains);
+    hl_config config = manual_config_of(domains);
     domains[MANUAL_MARKET_DATA].conflates = "normal";
     domains[MANUAL_MARKET_DATA].conflate_keys = 8;
-    hl_config config = manual_config();
-    config.domains = domains;
     config.max_workers = 1;
     return manual_start(&config);
 }
@@ -165,28 +157,25 @@ Test(contracts, an_event_in_hand_when_the_stop_finds_no_time_is_abandoned_and_co
 
 Test(contracts, lossy_tells_in_its_stream_what_was_lost)
 {
-    hl_bus *const bus = start_with_workers(WORKERS);
-    const hl_topic trade = topic(bus, "market_data.trade");
-    recorder seen = {0};
     const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_LOSSY);
-    hl_subscription *const subscription = subscribe(bus, "market_data.trade", &seen, &options);
-    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
-    publish_values(feed, trade, 1, 7);
-    turn_partition(bus, "market_data");
-    cr_assert_eq(lane_stats(bus, "market_data", HL_NORMAL).dispatched, 7);
-    cr_assert_eq(stats_of(subscription).lost, 3);
-    hl_executor_turn(worker(bus, 0), 0);
-    publish(feed, trade, 8, 8);
-    turn_all(bus);
-    cr_assert_eq(seen.count, 6);
-    cr_assert_eq(seen.entries[4].flags & HL_EVENT_LOST, HL_EVENT_LOST);
-    cr_assert_eq(seen.entries[4].value, 3, "how many");
-    cr_assert_eq(seen.entries[4].sequence, 7, "the last of them");
-    cr_assert_eq(seen.entries[5].value, 8);
-    cr_assert_eq(stats_of(subscription).delivered, 8);
-    cr_assert_eq(stats_of(subscription).handled, 5);
-    assert_conserved(bus);
-    manual_stop(bus);
+    follower f;
+    start_follower(&f, "market_data.trade", &options);
+    publish_values(f.feed, f.trade, 1, 7);
+    turn_partition(f.bus, "market_data");
+    cr_assert_eq(lane_stats(f.bus, "market_data", HL_NORMAL).dispatched, 7);
+    cr_assert_eq(stats_of(f.subscription).lost, 3);
+    hl_executor_turn(worker(f.bus, 0), 0);
+    publish(f.feed, f.trade, 8, 8);
+    turn_all(f.bus);
+    cr_assert_eq(f.seen.count, 6);
+    cr_assert_eq(f.seen.entries[4].flags & HL_EVENT_LOST, HL_EVENT_LOST);
+    cr_assert_eq(f.seen.entries[4].value, 3, "how many");
+    cr_assert_eq(f.seen.entries[4].sequence, 7, "the last of them");
+    cr_assert_eq(f.seen.entries[5].value, 8);
+    cr_assert_eq(stats_of(f.subscription).delivered, 8);
+    cr_assert_eq(stats_of(f.subscription).handled, 5);
+    assert_conserved(f.bus);
+    manual_stop(f.bus);
 }
 
 static hl_lost last_lost;
@@ -287,95 +276,86 @@ Test(contracts, a_tap_that_nobody_turns_holds_nothing_back)
 
 Test(contracts, one_that_is_too_far_behind_is_detached_and_told_behind_its_last_event)
 {
-    hl_bus *const bus = start_with_workers(WORKERS);
-    const hl_topic trade = topic(bus, "market_data.trade");
-    recorder seen = {0};
     const hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_EJECT);
-    hl_subscription *const subscription = subscribe(bus, "market_data.trade", &seen, &options);
-    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
-    publish_values(feed, trade, 1, 6);
-    turn_partition(bus, "market_data");
-    cr_assert_eq(stats_of(subscription).delivered, 4, "detached with the fourth that waits");
-    cr_assert_eq(stats_of(subscription).ejections, 1);
-    cr_assert(stats_of(subscription).ejected);
-    cr_assert_eq(hl_subscription_reattach(subscription), HL_BUSY, "it was not told yet");
-    hl_executor_turn(worker(bus, 0), 0);
-    cr_assert_eq(seen.count, 5);
-    cr_assert_eq(seen.entries[4].flags, HL_EVENT_EJECTED);
-    cr_assert_eq(seen.entries[4].value, 4, "the last sequence that it got");
-    assert_conserved(bus);
+    follower f;
+    start_follower(&f, "market_data.trade", &options);
+    publish_values(f.feed, f.trade, 1, 6);
+    turn_partition(f.bus, "market_data");
+    cr_assert_eq(stats_of(f.subscription).delivered, 4, "detached with the fourth that waits");
+    cr_assert_eq(stats_of(f.subscription).ejections, 1);
+    cr_assert(stats_of(f.subscription).ejected);
+    cr_assert_eq(hl_subscription_reattach(f.subscription), HL_BUSY, "it was not told yet");
+    hl_executor_turn(worker(f.bus, 0), 0);
+    cr_assert_eq(f.seen.count, 5);
+    cr_assert_eq(f.seen.entries[4].flags, HL_EVENT_EJECTED);
+    cr_assert_eq(f.seen.entries[4].value, 4, "the last sequence that it got");
+    assert_conserved(f.bus);
 
-    cr_assert_eq(hl_subscription_reattach(subscription), HL_OK);
-    turn_all(bus);
-    cr_assert_not(stats_of(subscription).ejected);
-    publish(feed, trade, 7, 7);
-    turn_all(bus);
-    cr_assert_eq(seen.count, 6);
-    cr_assert_eq(seen.entries[5].value, 7);
+    cr_assert_eq(hl_subscription_reattach(f.subscription), HL_OK);
+    turn_all(f.bus);
+    cr_assert_not(stats_of(f.subscription).ejected);
+    publish(f.feed, f.trade, 7, 7);
+    turn_all(f.bus);
+    cr_assert_eq(f.seen.count, 6);
+    cr_assert_eq(f.seen.entries[5].value, 7);
     uint64_t start;
-    cr_assert_eq(hl_subscription_start(subscription, 0, &start), HL_OK);
+    cr_assert_eq(hl_subscription_start(f.subscription, 0, &start), HL_OK);
     cr_assert_eq(start, 6);
-    cr_assert_eq(hl_subscription_reattach(subscription), HL_WRONG_STATE);
-    manual_stop(bus);
+    cr_assert_eq(hl_subscription_reattach(f.subscription), HL_WRONG_STATE);
+    manual_stop(f.bus);
 }
 
 Test(contracts, a_stop_without_time_leaves_no_age_of_what_was_taken)
 {
-    hl_bus *const bus = start_with_workers(WORKERS);
-    const hl_topic trade = topic(bus, "market_data.trade");
-    recorder seen = {0};
     hl_subscription_options options = async_options(HL_ASYNC_ORDERED, HL_CONTRACT_EJECT);
     options.eject_age_ns = HL_SECOND;
-    subscribe(bus, "market_data.trade", &seen, &options);
-    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
-    publish(feed, trade, 1, 1);
-    turn_all(bus);
-    cr_assert_eq(seen.count, 1);
-    cr_assert_eq(bus->partitions[0].executor->open_dues, 1, "the look at the age is to come");
-    cr_assert_eq(hl_bus_stop(bus, 0), HL_OK);
-    hl_bus_destroy(bus);
+    follower f;
+    start_follower(&f, "market_data.trade", &options);
+    publish(f.feed, f.trade, 1, 1);
+    turn_all(f.bus);
+    cr_assert_eq(f.seen.count, 1);
+    cr_assert_eq(f.bus->partitions[0].executor->open_dues, 1, "the look at the age is to come");
+    cr_assert_eq(hl_bus_stop(f.bus, 0), HL_OK);
+    hl_bus_destroy(f.bus);
 }
 
 Test(contracts, one_whose_oldest_event_is_too_old_is_detached_though_no_other_comes)
 {
     for (hl_async_order order = HL_ASYNC_UNORDERED; order <= HL_ASYNC_ORDERED; order++) {
-        hl_bus *const bus = start_with_workers(WORKERS);
-        const hl_topic trade = topic(bus, "market_data.trade");
-        recorder seen = {0};
         hl_subscription_options options = async_options(order, HL_CONTRACT_EJECT);
         options.eject_age_ns = HL_SECOND;
-        hl_subscription *const subscription = subscribe(bus, "market_data.trade", &seen, &options);
-        hl_publisher *const feed = open_publisher(bus, "feed", NULL);
-        const hl_executor *const executor = bus->partitions[0].executor;
-        publish(feed, trade, 1, 1);
-        turn(bus, "market_data", 0);
-        publish(feed, trade, 2, 2);
-        turn(bus, "market_data", 0);
+        follower f;
+        start_follower(&f, "market_data.trade", &options);
+        const hl_executor *const executor = f.bus->partitions[0].executor;
+        publish(f.feed, f.trade, 1, 1);
+        turn(f.bus, "market_data", 0);
+        publish(f.feed, f.trade, 2, 2);
+        turn(f.bus, "market_data", 0);
         manual_now_ns += HL_SECOND - 1;
-        turn(bus, "market_data", 0);
-        cr_assert_not(stats_of(subscription).ejected);
+        turn(f.bus, "market_data", 0);
+        cr_assert_not(stats_of(f.subscription).ejected);
         manual_now_ns += 1;
-        turn(bus, "market_data", 0);
-        cr_assert(stats_of(subscription).ejected);
-        cr_assert_eq(subscription->async->boxes[0].ejected.age_ns, HL_SECOND);
+        turn(f.bus, "market_data", 0);
+        cr_assert(stats_of(f.subscription).ejected);
+        cr_assert_eq(f.subscription->async->boxes[0].ejected.age_ns, HL_SECOND);
         cr_assert_eq(executor->open_dues, 0);
-        turn_all(bus);
-        cr_assert_eq(seen.count, 3);
-        cr_assert_eq(seen.entries[2].flags, HL_EVENT_EJECTED);
+        turn_all(f.bus);
+        cr_assert_eq(f.seen.count, 3);
+        cr_assert_eq(f.seen.entries[2].flags, HL_EVENT_EJECTED);
 
-        cr_assert_eq(hl_subscription_reattach(subscription), HL_OK);
-        publish(feed, trade, 1, 3);
-        turn_all(bus);
+        cr_assert_eq(hl_subscription_reattach(f.subscription), HL_OK);
+        publish(f.feed, f.trade, 1, 3);
+        turn_all(f.bus);
         manual_now_ns += 2 * HL_SECOND;
-        turn_all(bus);
-        cr_assert_not(stats_of(subscription).ejected, "it was taken in time");
+        turn_all(f.bus);
+        cr_assert_not(stats_of(f.subscription).ejected, "it was taken in time");
         cr_assert_eq(executor->open_dues, 0, "nothing waits");
-        assert_conserved(bus);
-        publish(feed, trade, 1, 4);
-        turn(bus, "market_data", 0);
+        assert_conserved(f.bus);
+        publish(f.feed, f.trade, 1, 4);
+        turn(f.bus, "market_data", 0);
         if (order == HL_ASYNC_ORDERED)
-            cr_assert_eq(hl_unsubscribe(subscription, 0, NULL), HL_OK);
-        manual_stop(bus);
+            cr_assert_eq(hl_unsubscribe(f.subscription, 0, NULL), HL_OK);
+        manual_stop(f.bus);
     }
 }
 
@@ -414,32 +394,29 @@ Test(contracts, how_old_an_images_value_is_detaches_nobody_but_what_is_behind_it
 Test(contracts, the_age_of_one_keys_events_is_seen_whatever_comes_of_others)
 {
     const uint64_t stuck = 1;
-    hl_bus *const bus = start_with_workers(WORKERS);
-    const hl_topic trade = topic(bus, "market_data.trade");
-    recorder seen = {0};
     hl_subscription_options options = async_options(HL_ASYNC_BY_KEY, HL_CONTRACT_EJECT);
     options.eject_age_ns = 80 * HL_MILLISECOND;
-    hl_subscription *const subscription = subscribe(bus, "market_data.trade", &seen, &options);
-    hl_publisher *const feed = open_publisher(bus, "feed", NULL);
-    hl_strand *const strand = &subscription->async->strands[hl_shard_of(stuck, WORKERS)];
+    follower f;
+    start_follower(&f, "market_data.trade", &options);
+    hl_strand *const strand = &f.subscription->async->strands[hl_shard_of(stuck, WORKERS)];
     uint64_t other = stuck + 1;
     while (hl_shard_of(other, WORKERS) == hl_shard_of(stuck, WORKERS))
         other++;
     strand->holder = WORKERS + 1; /* as if a handler that does not return had it */
-    publish(feed, trade, stuck, 0);
-    turn_all(bus);
+    publish(f.feed, f.trade, stuck, 0);
+    turn_all(f.bus);
     for (int i = 0; i < 7; i++) {
         manual_now_ns += 10 * HL_MILLISECOND;
-        publish(feed, trade, other, 1);
-        turn_all(bus);
+        publish(f.feed, f.trade, other, 1);
+        turn_all(f.bus);
     }
-    cr_assert_not(stats_of(subscription).ejected);
+    cr_assert_not(stats_of(f.subscription).ejected);
     manual_now_ns += 10 * HL_MILLISECOND;
-    publish(feed, trade, other, 1);
-    turn_all(bus);
-    cr_assert(stats_of(subscription).ejected);
+    publish(f.feed, f.trade, other, 1);
+    turn_all(f.bus);
+    cr_assert(stats_of(f.subscription).ejected);
     strand->holder = 0;
-    manual_stop(bus);
+    manual_stop(f.bus);
 }
 
 static hl_status come_back(const hl_event *event, hl_publisher *out, void *context)

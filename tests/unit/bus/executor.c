@@ -12,11 +12,10 @@ typedef struct priority_fixture {
     recorder seen;
 } priority_fixture;
 
-static void set_up(priority_fixture *f)
+static void set_up_with(priority_fixture *f, hl_config config, uint32_t ring_slots)
 {
     hl_domain_config domain = manual_domains[MANUAL_MARKET_DATA];
-    domain.ring_slots = 8192;
-    hl_config config = manual_config();
+    domain.ring_slots = ring_slots;
     config.domains = &domain;
     config.domain_count = 1;
     f->bus = manual_start(&config);
@@ -24,6 +23,11 @@ static void set_up(priority_fixture *f)
     options.any_priority = true;
     cr_assert_eq(hl_topic_declare(f->bus, "market_data.any", &options, &f->any), HL_OK);
     f->feed = open_publisher(f->bus, "feed", NULL);
+}
+
+static void set_up(priority_fixture *f)
+{
+    set_up_with(f, manual_config(), 8192);
 }
 
 static void publish_at(priority_fixture *f, hl_priority priority, uint64_t value)
@@ -108,18 +112,10 @@ Test(executor, the_guard_lets_lower_lanes_in_and_never_twice_in_a_row)
 
 Test(executor, the_guard_interval_is_the_configurations)
 {
-    hl_domain_config domain = manual_domains[MANUAL_MARKET_DATA];
-    domain.ring_slots = 64;
     hl_config config = manual_config();
-    config.domains = &domain;
-    config.domain_count = 1;
     config.guard_interval = 2;
     static priority_fixture f;
-    f.bus = manual_start(&config);
-    hl_topic_options options = HL_TOPIC_OPTIONS_INIT;
-    options.any_priority = true;
-    cr_assert_eq(hl_topic_declare(f.bus, "market_data.any", &options, &f.any), HL_OK);
-    f.feed = open_publisher(f.bus, "feed", NULL);
+    set_up_with(&f, config, 64);
     subscribe(f.bus, "market_data.*", &f.seen, NULL);
     for (uint64_t i = 0; i < 12; i++) {
         publish_at(&f, HL_HIGH, i);

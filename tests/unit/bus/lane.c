@@ -128,12 +128,9 @@ Test(lane, what_lies_in_a_ring_is_counted_behind_an_open_claim_too)
 Test(lane, handlers_have_lanes_where_their_domain_publishes)
 {
     hl_domain_config domains[MANUAL_DOMAINS];
-    for (int i = 0; i < MANUAL_DOMAINS; i++)
-        domains[i] = manual_domains[i];
+    const hl_config config = manual_config_of(domains);
     domains[MANUAL_MARKET_DATA].publishes_to = "order";
     domains[MANUAL_ORDER].publishes_to = NULL;
-    hl_config config = manual_config();
-    config.domains = domains;
     hl_bus *const bus = manual_start(&config);
     topic(bus, "order.new");
     topic(bus, "fill.done");

@@ -19,6 +19,13 @@ const hl_domain_config manual_domains[MANUAL_DOMAINS] = {
     [MANUAL_SPREAD] = DOMAIN("spread", HL_NORMAL, false, 4, HL_FULL_REJECT),
 };
 
+const hl_domain_config manual_system = {.name = "system",
+                                        .priority = HL_BACKGROUND,
+                                        .shards = 1,
+                                        .slot_size_bytes = 512,
+                                        .ring_slots = 1024,
+                                        .handler_ring_slots = 16};
+
 static uint64_t read_clock(void *context)
 {
     (void)context;
@@ -36,6 +43,22 @@ hl_config manual_config(void)
     config.max_topics = 256;
     config.max_keys_per_state_topic = 16;
     config.ring_start_position = UINT64_MAX - 20;
+    return config;
+}
+
+hl_config manual_config_of(hl_domain_config ret_domains[MANUAL_DOMAINS])
+{
+    hl_config config = manual_config();
+    memcpy(ret_domains, manual_domains, sizeof manual_domains);
+    config.domains = ret_domains;
+    return config;
+}
+
+hl_config manual_config_with_system(hl_domain_config ret_domains[MANUAL_DOMAINS + 1])
+{
+    hl_config config = manual_config_of(ret_domains);
+    ret_domains[MANUAL_DOMAINS] = manual_system;
+    config.domain_count = MANUAL_DOMAINS + 1;
     return config;
 }
 

@@ -33,6 +33,14 @@ extern const hl_domain_config manual_domains[MANUAL_DOMAINS];
 /* Those domains, the clock, HL_THREADS_MANUAL, positions that begin shortly before 2^64. */
 hl_config manual_config(void);
 
+/* The same, with its domains in memory of the test's, to be changed there before a bus is made. */
+hl_config manual_config_of(hl_domain_config ret_domains[MANUAL_DOMAINS]);
+
+/* The domain `system`, which a manual bus lacks unless it is told of it; and manual_config_of with
+ * it behind the others. */
+extern const hl_domain_config manual_system;
+hl_config manual_config_with_system(hl_domain_config ret_domains[MANUAL_DOMAINS + 1]);
+
 /* Creates (and starts) a bus; `config` NULL: manual_config(). Fails the test when it cannot. */
 hl_bus *manual_create(const hl_config *config);
 hl_bus *manual_start(const hl_config *config);

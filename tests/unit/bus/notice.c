@@ -9,13 +9,7 @@ static recorder seen;
 /* A manual bus that has the domain `system`. */
 static hl_bus *start_with_system(void)
 {
-    const hl_domain_config domains[] = {manual_domains[MANUAL_ORDER],
-                                        {.name = "system",
-                                         .priority = HL_BACKGROUND,
-                                         .shards = 1,
-                                         .slot_size_bytes = 512,
-                                         .ring_slots = 1024,
-                                         .handler_ring_slots = 16}};
+    const hl_domain_config domains[] = {manual_domains[MANUAL_ORDER], manual_system};
     hl_config config = manual_config();
     config.domains = domains;
     config.domain_count = 2;

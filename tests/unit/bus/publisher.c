@@ -256,10 +256,8 @@ static void *publish_and_wait(void *context)
 static void wait_without_end(bool shared)
 {
     hl_domain_config domains[MANUAL_DOMAINS];
-    memcpy(domains, manual_domains, sizeof domains);
+    const hl_config config = manual_config_of(domains);
     domains[MANUAL_ACCOUNT].block_timeout_ns = UINT64_MAX;
-    hl_config config = manual_config();
-    config.domains = domains;
     hl_bus *const bus = manual_start(&config);
     waiting_publish waiting = {.topic = topic(bus, "account.pnl"), .status = HL_FAILED};
     static recorder seen;

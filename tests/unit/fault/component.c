@@ -156,14 +156,8 @@ static hl_status listen(const hl_event *event, hl_publisher *out, void *context)
 
 Test(component, their_life_is_told)
 {
-    const hl_domain_config domains[] = {{.name = "system",
-                                         .priority = HL_BACKGROUND,
-                                         .shards = 1,
-                                         .slot_size_bytes = 512,
-                                         .ring_slots = 64,
-                                         .handler_ring_slots = 4}};
     hl_config config = manual_config();
-    config.domains = domains;
+    config.domains = &manual_system;
     config.domain_count = 1;
     heard all = {.bus = manual_start(&config)};
     cr_assert_eq(hl_subscribe(all.bus, "system.*", listen, &all, NULL, NULL), HL_OK);

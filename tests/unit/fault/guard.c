@@ -206,10 +206,8 @@ Test(guard, retries_have_as_many_turns_as_the_events_of_a_lane_that_is_never_emp
     static fixture f;
     const hl_retry_options retry = retry_of(1, HL_MILLISECOND, HL_RETRY_PASSING);
     hl_domain_config domains[MANUAL_DOMAINS];
-    memcpy(domains, manual_domains, sizeof domains);
+    const hl_config config = manual_config_of(domains);
     domains[MANUAL_MARKET_DATA].ring_slots = 1024;
-    hl_config config = manual_config();
-    config.domains = domains;
     set_up_on(&f, manual_start(&config), "market_data.trade", &retry, NULL, false);
     f.script.answer = fail_first;
     for (uint64_t i = 0; i < 256; i++)

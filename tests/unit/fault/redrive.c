@@ -33,12 +33,7 @@ static hl_config config_with_system(void)
     static hl_domain_config domains[3];
     domains[0] = manual_domains[MANUAL_ORDER];
     domains[1] = manual_domains[MANUAL_MARKET_DATA];
-    domains[2] = (hl_domain_config){.name = "system",
-                                    .priority = HL_BACKGROUND,
-                                    .shards = 1,
-                                    .slot_size_bytes = 512,
-                                    .ring_slots = 1024,
-                                    .handler_ring_slots = 16};
+    domains[2] = manual_system;
     hl_config config = manual_config();
     config.domains = domains;
     config.domain_count = 3;

@@ -62,19 +62,6 @@ static hl_status listen(const hl_event *event, hl_publisher *out, void *context)
     return HL_OK;
 }
 
-static const hl_domain_config domains[] = {{.name = "order",
-                                            .priority = HL_CRITICAL,
-                                            .shards = 1,
-                                            .slot_size_bytes = 128,
-                                            .ring_slots = 8,
-                                            .handler_ring_slots = 4},
-                                           {.name = "system",
-                                            .priority = HL_BACKGROUND,
-                                            .shards = 1,
-                                            .slot_size_bytes = 512,
-                                            .ring_slots = 64,
-                                            .handler_ring_slots = 4}};
-
 typedef struct yard {
     hl_bus *bus;
     hl_topic order;
@@ -86,6 +73,7 @@ typedef struct yard {
 
 static void set_up(yard *y, hl_subscription_options *options)
 {
+    const hl_domain_config domains[] = {manual_domains[MANUAL_ORDER], manual_system};
     hl_config config = manual_config();
     config.domains = domains;
     config.domain_count = 2;

@@ -49,7 +49,7 @@ Test(admission, a_topic_takes_its_burst_and_then_its_rate)
     manual_now_ns += 20 * HL_MILLISECOND;
     turn_all(bus);
     cr_assert_eq(pass(feed, limited, 8), 2, "100 a second");
-    cr_assert_eq(flow_lane(bus, "market_data").throttled, 5 + 6);
+    cr_assert_eq(lane_stats(bus, "market_data", -1).throttled, 5 + 6);
     cr_assert_eq(hl_topic_declare(bus, "market_data.limited", NULL, NULL), HL_OK);
     cr_assert_eq(declare_limited(bus, "market_data.limited", -1, 101, 3, NULL), HL_EXISTS);
     manual_stop(bus);
@@ -68,7 +68,7 @@ Test(admission, a_publishers_limit_holds_on_a_lane_that_conflates_too)
     options.throttle.burst = 3;
     cr_assert_eq(hl_publisher_open(bus, "desk", &options, &desk), HL_OK);
     cr_assert_eq(pass(desk, pnl, 8), 3);
-    cr_assert_eq(flow_lane(bus, "account").throttled, 5);
+    cr_assert_eq(lane_stats(bus, "account", -1).throttled, 5);
     cr_assert_eq(turn_all(bus), 3);
     manual_now_ns += HL_SECOND;
     turn_all(bus);

@@ -103,7 +103,7 @@ Test(control, the_first_step_samples_states_of_normal_and_below)
     cr_assert(w->states.entries[0].flags & HL_EVENT_CONFLATED);
     cr_assert_eq(w->states.entries[1].value, 40);
     cr_assert_not(w->states.entries[1].flags & HL_EVENT_CONFLATED, "it stands for itself alone");
-    cr_assert_eq(flow_lane(w->bus, "market_data").conflated, 2);
+    cr_assert_eq(lane_stats(w->bus, "market_data", -1).conflated, 2);
     cr_assert_eq(flow_ladder(w->bus, "market_data").windows, 2);
     manual_stop(w->bus);
     free(w);
@@ -117,12 +117,12 @@ Test(control, the_next_two_steps_shed_background_and_then_low)
     publish_each(w, 1);
     cr_assert_eq(w->logs.count, 0);
     cr_assert_eq(w->chatters.count, 1);
-    cr_assert_eq(flow_lane(w->bus, "market_data").shed, 1);
+    cr_assert_eq(lane_stats(w->bus, "market_data", -1).shed, 1);
     step_to(w, 3);
     publish_each(w, 2);
     cr_assert_eq(w->logs.count + w->chatters.count, 1);
     cr_assert_eq(w->orders.count, 2);
-    cr_assert_eq(flow_lane(w->bus, "market_data").shed, 3);
+    cr_assert_eq(lane_stats(w->bus, "market_data", -1).shed, 3);
     manual_stop(w->bus);
     free(w);
 }
@@ -139,7 +139,7 @@ Test(control, the_last_step_refuses_states_at_the_door)
     hl_topic late = declare(w->bus, "market_data.late", HL_STATE, -1);
     cr_assert_eq(hl_publish(w->feed, late, 1, &value, sizeof value), HL_THROTTLED,
                  "declared meanwhile");
-    cr_assert_eq(flow_lane(w->bus, "market_data").throttled, 2);
+    cr_assert_eq(lane_stats(w->bus, "market_data", -1).throttled, 2);
     flow_tick(w->bus, 120); /* the load has gone: one step down */
     cr_assert_eq(hl_publish(w->feed, w->state, 1, &value, sizeof value), HL_OK);
     manual_stop(w->bus);

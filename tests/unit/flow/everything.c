@@ -367,7 +367,7 @@ static void count_what_happened(const world *w, happened *sum)
 {
     sum->changes += w->changes;
     for (uint32_t domain = 0; domain < DOMAINS; domain++) {
-        const hl_lane_stats lane = flow_lane(w->bus, domain_names[domain]);
+        const hl_lane_stats lane = lane_stats(w->bus, domain_names[domain], -1);
         sum->conflated += lane.conflated;
         sum->shed += lane.shed;
         sum->throttled += lane.throttled;

@@ -2,17 +2,7 @@
 
 hl_config flow_config(hl_domain_config *ret_domains)
 {
-    hl_config config = manual_config();
-    for (uint32_t i = 0; i < MANUAL_DOMAINS; i++)
-        ret_domains[i] = manual_domains[i];
-    ret_domains[MANUAL_DOMAINS] = (hl_domain_config){.name = "system",
-                                                     .priority = HL_BACKGROUND,
-                                                     .shards = 1,
-                                                     .slot_size_bytes = 512,
-                                                     .ring_slots = 1024,
-                                                     .handler_ring_slots = 16};
-    config.domains = ret_domains;
-    config.domain_count = MANUAL_DOMAINS + 1;
+    hl_config config = manual_config_with_system(ret_domains);
     config.ladder.step_up_ns = 0;
     config.ladder.predictive = false;
     config.ladder.order_delay_ns = 0; /* the clock moves in leaps here */
@@ -40,12 +30,5 @@ hl_ladder_stats flow_ladder(const hl_bus *bus, const char *domain)
 {
     hl_ladder_stats stats;
     cr_assert_eq(hl_bus_ladder_stats(bus, domain, 0, &stats), HL_OK);
-    return stats;
-}
-
-hl_lane_stats flow_lane(const hl_bus *bus, const char *domain)
-{
-    hl_lane_stats stats;
-    cr_assert_eq(hl_bus_lane_stats(bus, domain, -1, &stats), HL_OK);
     return stats;
 }

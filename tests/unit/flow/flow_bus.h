@@ -11,8 +11,7 @@
 
 #define FLOW_RING 8 /* slots of a publisher's ring */
 
-/* manual_config() with a domain `system`, and steps up each 10 ms. Its domains are *ret_domains,
- * MANUAL_DOMAINS + 1 of them. */
+/* manual_config_with_system(), and steps up each 10 ms. */
 hl_config flow_config(hl_domain_config *ret_domains);
 
 /* Moves the clock and lets the housekeeper look, each 10 ms. */
@@ -23,6 +22,5 @@ void flow_tick(hl_bus *bus, uint32_t times);
 void flow_load(hl_bus *bus, hl_publisher *publisher, hl_topic delta);
 
 hl_ladder_stats flow_ladder(const hl_bus *bus, const char *domain);
-hl_lane_stats flow_lane(const hl_bus *bus, const char *domain);
 
 #endif

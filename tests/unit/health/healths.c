@@ -60,16 +60,7 @@ static yard *prepare(void)
 {
     static yard y;
     memset(&y, 0, sizeof y);
-    memcpy(y.domains, manual_domains, sizeof manual_domains);
-    y.domains[MANUAL_DOMAINS] = (hl_domain_config){.name = "system",
-                                                   .priority = HL_BACKGROUND,
-                                                   .shards = 1,
-                                                   .slot_size_bytes = 512,
-                                                   .ring_slots = 64,
-                                                   .handler_ring_slots = 4};
-    y.config = manual_config();
-    y.config.domains = y.domains;
-    y.config.domain_count = MANUAL_DOMAINS + 1;
+    y.config = manual_config_with_system(y.domains);
     return &y;
 }
 
