@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/random.h"
+
 #define INPUT_MAX  (1u << 20)
 #define CORPUS_MAX 1024
 
@@ -36,12 +38,9 @@ static uint8_t input[INPUT_MAX];
 static size_t input_size;
 static char crash_path[128];
 
-static uint64_t draw(uint64_t below) /* xorshift64* */
+static uint64_t draw(uint64_t below)
 {
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return state * 0x2545f4914f6cdd1du % below;
+    return random_below(&state, below);
 }
 
 static void add_file(const char *path)
@@ -168,7 +167,7 @@ int main(int argc, char **argv)
         fputs("name a corpus: files or directories\n", stderr);
         return 2;
     }
-    state = seed | 1;
+    state = seed;
     signal(SIGSEGV, write_crash);
     signal(SIGBUS, write_crash);
     signal(SIGABRT, write_crash);

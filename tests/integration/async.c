@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "bus/bus.h"
+#include "tests/random.h"
 
 #define KEYS 8u
 
@@ -283,10 +284,7 @@ static uint64_t chance;
 
 static uint32_t below(uint32_t n)
 {
-    chance ^= chance << 13; /* xorshift64: G. Marsaglia, 2003 */
-    chance ^= chance >> 7;
-    chance ^= chance << 17;
-    return (uint32_t)((chance >> 32) * n >> 32);
+    return (uint32_t)random_below(&chance, n);
 }
 
 typedef struct relay {
@@ -316,10 +314,9 @@ static void *resize_at_random(void *context)
     churn *const self = context;
     uint64_t random = self->random;
     while (hl_load_acquire_u32(&self->stop) == 0) {
-        random = random * 6364136223846793005u + 1442695040888963407u;
-        hl_pool_resize(self->pool, 1 + (uint32_t)(random >> 40) % self->pool->count);
+        hl_pool_resize(self->pool, 1 + (uint32_t)random_below(&random, self->pool->count));
         self->changes++;
-        pause_ns(1000 * (random >> 56));
+        pause_ns(1000 * random_below(&random, 256));
     }
     return NULL;
 }
@@ -352,8 +349,7 @@ static void check_order_under_churn(uint64_t seed, hl_async_order async)
 
 Test(async, the_order_of_each_key_outlives_growing_and_shrinking)
 {
-    const char *const text = getenv("HOTLANE_SEED");
-    const uint64_t first = text != NULL ? strtoull(text, NULL, 10) : (uint64_t)time(NULL);
+    const uint64_t first = random_seed((uint64_t)time(NULL));
     for (uint64_t seed = first; seed < first + 6; seed++) {
         printf("HOTLANE_SEED=%lu\n", seed);
         check_order_under_churn(seed, seed % 3 == 0 ? HL_ASYNC_ORDERED : HL_ASYNC_BY_KEY);

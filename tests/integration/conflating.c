@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "own_bus.h"
+#include "tests/random.h"
 
 #define EXCLUSIVE 2u
 #define SHARED    2u
@@ -39,8 +40,7 @@ static hl_status on_quote(const hl_event *event, hl_publisher *out, void *contex
     const struct timespec nap = {0, 20000};
     if (self->is_slow && self->seen % 16 == 0)
         nanosleep(&nap, NULL);
-    self->random = self->random * 6364136223846793005u + 1442695040888963407u;
-    return self->random >> 58 == 0 ? HL_FAILED : HL_OK;
+    return random_below(&self->random, 64) == 0 ? HL_FAILED : HL_OK;
 }
 
 typedef struct hand {

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "own_bus.h"
+#include "tests/random.h"
 
 #define EVENTS (6000u / OWN_SHARE)
 #define PLAYED (2400u / OWN_SHARE) /* to each of all those players */
@@ -64,11 +65,9 @@ typedef struct stage {
 
 static uint64_t next_random(player *self)
 {
-    uint64_t random = hl_load_relaxed_u64(&self->random);
-    random ^= random << 13;
-    random ^= random >> 7;
-    random ^= random << 17;
-    hl_store_relaxed_u64(&self->random, random);
+    uint64_t state = hl_load_relaxed_u64(&self->random);
+    const uint64_t random = random_next(&state);
+    hl_store_relaxed_u64(&self->random, state);
     return random;
 }
 

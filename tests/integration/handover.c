@@ -51,7 +51,7 @@ typedef struct letter {
 
 static uint64_t check_of(const letter *sent, uint64_t key)
 {
-    return stress_mix(sent->number * 31 + sent->sender * 7 + key);
+    return random_mix(sent->number * 31 + sent->sender * 7 + key);
 }
 
 /* ---- who gets them ---- */
@@ -88,7 +88,7 @@ static void come_back(guest *self)
 
 static void be_lazy(guest *self, const hl_event *event)
 {
-    if (self->laziness != 0 && stress_mix(event->sequence ^ self->random) % self->laziness == 0)
+    if (self->laziness != 0 && random_mix(event->sequence ^ self->random) % self->laziness == 0)
         for (uint32_t i = 0; i < 40; i++)
             sched_yield();
 }

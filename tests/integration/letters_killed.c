@@ -10,8 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/random.h"
 #include "tests/temporary_directory.h"
-#include "tests/unit/fault/random.h"
 #include "own_bus.h"
 
 #define KILLS_SHORT 10u
@@ -319,11 +319,10 @@ static void play_file(const char *path, uint64_t *random, tally *to)
 
 Test(letters_killed, what_was_acknowledged_is_there_once_and_can_be_redriven)
 {
-    const char *const seed = getenv("HOTLANE_SEED");
     const uint32_t files = (getenv("HOTLANE_LONG") != NULL ? KILLS_LONG : KILLS_SHORT) / LIVES;
-    const uint64_t first = seed != NULL ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL);
+    const uint64_t first = random_seed((uint64_t)time(NULL));
     char directory[TEMPORARY_DIRECTORY_SIZE], path[TEMPORARY_DIRECTORY_SIZE + 16];
-    uint64_t random = first | 1;
+    uint64_t random = first;
     tally total = {0, 0, 0};
     temporary_directory_make(temporary_directory_in_memory(), "letters", directory);
     snprintf(path, sizeof path, "%s/a.dlq", directory);

@@ -29,6 +29,7 @@
 
 #include "bus/bus.h"
 #include "bus/pattern.h"
+#include "tests/random.h"
 
 #define MOST_DOMAINS       4
 #define MOST_PARTITIONS    12
@@ -59,19 +60,9 @@ static uint64_t seed;
 
 static uint64_t chance;
 
-/* Splitmix64 (G. L. Steele, D. Lea, C. H. Flood, OOPSLA 2014). */
-static uint64_t mix(uint64_t word)
-{
-    word += UINT64_C(0x9e3779b97f4a7c15);
-    word = (word ^ (word >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    word = (word ^ (word >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return word ^ (word >> 31);
-}
-
 static uint32_t below(uint32_t n)
 {
-    chance = mix(chance);
-    return (uint32_t)((chance >> 32) * n >> 32);
+    return (uint32_t)random_below(&chance, n);
 }
 
 static bool one_in(uint32_t n)
@@ -1051,7 +1042,7 @@ static void stop_bus(void)
 static void run_seed(void)
 {
     memset(&m, 0, sizeof m);
-    chance = mix(seed);
+    chance = seed;
     make_bus();
     declare_something();
     for (uint32_t steps = 50 + below(400); steps > 0; steps--)

@@ -56,7 +56,7 @@ typedef struct sender {
 
 static uint64_t check_of(const tally *of)
 {
-    return stress_mix(of->events * 31 + of->sum);
+    return random_mix(of->events * 31 + of->sum);
 }
 
 static hl_status count_key(void *state, const hl_event *event, hl_publisher *out, void *context)
@@ -73,9 +73,9 @@ static hl_status count_key(void *state, const hl_event *event, hl_publisher *out
 
 static void enter(ledger *into, const hl_event *event)
 {
-    const uint64_t word = stress_mix(event->sequence) + *(const uint64_t *)hl_payload(event);
+    const uint64_t word = random_mix(event->sequence) + *(const uint64_t *)hl_payload(event);
     into->events++;
-    into->digest += stress_mix(word);
+    into->digest += random_mix(word);
     into->words[word % 64] += word;
 }
 
@@ -197,7 +197,7 @@ static void *publish_ticks(void *context)
     if (hl_publisher_open(of->bus, name, NULL, &publisher) != HL_OK)
         return NULL; /* the stop was faster */
     for (uint64_t i = 0; i < EVENTS;) {
-        const uint64_t value = stress_mix(self->random + i);
+        const uint64_t value = random_mix(self->random + i);
         const hl_status status = hl_try_publish(publisher, of->tick, value % KEYS, &value, 8);
         if (status == HL_CLOSED)
             break;

@@ -37,7 +37,7 @@ typedef struct publisher {
 static uint64_t key_of(uint32_t i)
 {
     /* Several share their lower or upper half; key 0 is among them. */
-    return i == 0 ? 0 : i % 3 == 0 ? (uint64_t)i << 32 : i % 3 == 1 ? i : stress_mix(i);
+    return i == 0 ? 0 : i % 3 == 0 ? (uint64_t)i << 32 : i % 3 == 1 ? i : random_mix(i);
 }
 
 static uint32_t group_of(uint32_t i)

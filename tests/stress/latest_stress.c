@@ -23,13 +23,13 @@ typedef struct run {
 
 static uint64_t key_of(uint32_t i)
 {
-    return i == 0 ? 0 : i % 2 == 0 ? i : stress_mix(i);
+    return i == 0 ? 0 : i % 2 == 0 ? i : random_mix(i);
 }
 
 /* From 2 words to all, differing from put to put of a key: the cells' sizes change too. */
 static uint32_t words_of(uint64_t story)
 {
-    return 2 + (uint32_t)(stress_mix(~story) % (MOST_WORDS - 1));
+    return 2 + (uint32_t)(random_mix(~story) % (MOST_WORDS - 1));
 }
 
 /* The put of key i in a round. */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "ring/order.h"
+#include "tests/random.h"
 
 /* How much of the ordinary work a build does: ThreadSanitizer's takes about twenty times as long.
  */
@@ -66,26 +67,16 @@ static inline void stress_rounds(uint64_t seed, uint32_t rounds,
     }
 }
 
-/* Splitmix64 (G. L. Steele, D. Lea, C. H. Flood, OOPSLA 2014). */
-static inline uint64_t stress_mix(uint64_t word)
-{
-    word += UINT64_C(0x9e3779b97f4a7c15);
-    word = (word ^ (word >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    word = (word ^ (word >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return word ^ (word >> 31);
-}
-
 /* A number below `below`; each thread has a state of its own. */
 static inline uint32_t stress_below(uint64_t *state, uint32_t below)
 {
-    *state += UINT64_C(0x9e3779b97f4a7c15);
-    return (uint32_t)(stress_mix(*state) % below);
+    return (uint32_t)random_below(state, below);
 }
 
 /* Word i of the value that `story` stands for. */
 static inline uint64_t stress_word(uint64_t story, uint32_t i)
 {
-    return stress_mix(story) + i;
+    return random_mix(story) + i;
 }
 
 /* Waits a moment for another thread, more patiently the longer it has waited already. */

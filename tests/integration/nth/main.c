@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "scenario.h"
+#include "tests/random.h"
 #include "tests/temporary_directory.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -186,10 +187,7 @@ static uint64_t seed_state;
 
 static uint64_t draw(uint64_t below)
 {
-    seed_state ^= seed_state << 13;
-    seed_state ^= seed_state >> 7;
-    seed_state ^= seed_state << 17;
-    return seed_state % below;
+    return random_below(&seed_state, below);
 }
 
 typedef struct tally {
@@ -277,10 +275,8 @@ static void record(void)
 
 int main(int argc, char **argv)
 {
-    const char *const seed = getenv("HOTLANE_SEED");
     const bool every = getenv("HOTLANE_LONG") != NULL;
-    seed_state = seed != NULL ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL) * 2654435761u;
-    seed_state |= 1;
+    seed_state = random_seed((uint64_t)time(NULL));
     printf("HOTLANE_SEED=%" PRIu64 "\n", seed_state);
     fflush(stdout);
     /* In memory where it can be: what is synced a thousand times need not survive. */

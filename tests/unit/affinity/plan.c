@@ -3,6 +3,7 @@
 #include <limits.h>
 
 #include "machines.h"
+#include "tests/random.h"
 
 /* The default domains and two feeds, as a bus would ask for them. */
 static const hl_thread_request pipeline[] = {
@@ -514,26 +515,25 @@ Test(plan, free_takes_null)
 
 /* ---- generated machines --------------------------------------------------------------------- */
 
-static uint32_t random_below(uint64_t *state, uint32_t limit)
+static uint32_t below(uint64_t *state, uint32_t limit)
 {
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*state >> 33) % limit;
+    return (uint32_t)random_below(state, limit);
 }
 
 /* A description of up to 256 CPUs and, half of the time, a list of those that are ours. */
 static void generate(uint64_t *state, char description[128], char allowed[2048])
 {
-    const uint32_t packages = 1 + random_below(state, 4), l3s = 1 + random_below(state, 4);
-    const uint32_t cores = 1 + random_below(state, 8), cpus = 1 + random_below(state, 2);
+    const uint32_t packages = 1 + below(state, 4), l3s = 1 + below(state, 4);
+    const uint32_t cores = 1 + below(state, 8), cpus = 1 + below(state, 2);
     snprintf(description, 128, "pack:%u %sl3:%u core:%u pu:%u", packages,
-             random_below(state, 2) == 0 ? "[numa] " : "", l3s, cores, cpus);
+             below(state, 2) == 0 ? "[numa] " : "", l3s, cores, cpus);
     allowed[0] = '\0';
-    if (random_below(state, 2) == 0)
+    if (below(state, 2) == 0)
         return;
     const uint32_t count = packages * l3s * cores * cpus;
-    const uint32_t always = random_below(state, count);
+    const uint32_t always = below(state, count);
     for (uint32_t i = 0; i < count; i++)
-        if (i == always || random_below(state, 3) > 0)
+        if (i == always || below(state, 3) > 0)
             snprintf(allowed + strlen(allowed), 2048 - strlen(allowed), "%s%u",
                      allowed[0] == '\0' ? "" : ",", i);
 }
@@ -541,7 +541,7 @@ static void generate(uint64_t *state, char description[128], char allowed[2048])
 /* Made up, as no description can say it: slow cores, isolated ones, ones that take interrupts. */
 static void mark_cores(hl_topology *topology, uint64_t *state)
 {
-    const bool hybrid = random_below(state, 2) == 0, isolates = random_below(state, 2) == 0;
+    const bool hybrid = below(state, 2) == 0, isolates = below(state, 2) == 0;
     for (uint32_t i = 0; i < topology->cpu_count; i++) {
         hl_cpu *const cpu = &topology->cpus[i];
         if (i > 0 && cpu[-1].core == cpu->core) {
@@ -549,9 +549,9 @@ static void mark_cores(hl_topology *topology, uint64_t *state)
             cpu->isolated = cpu[-1].isolated;
             continue;
         }
-        cpu->efficiency_class = hybrid ? random_below(state, 2) : 0;
-        cpu->isolated = isolates && random_below(state, 2) == 0;
-        cpu->takes_interrupts = random_below(state, 4) == 0;
+        cpu->efficiency_class = hybrid ? below(state, 2) : 0;
+        cpu->isolated = isolates && below(state, 2) == 0;
+        cpu->takes_interrupts = below(state, 4) == 0;
     }
     topology->efficiency_classes = hybrid ? 2 : 1;
 }

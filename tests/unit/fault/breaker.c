@@ -4,7 +4,7 @@
 
 #include <criterion/criterion.h>
 
-#include "random.h"
+#include "tests/random.h"
 
 /* ------- the model: lists of what happened, looked at anew each time ------- */
 

@@ -9,7 +9,7 @@
 
 #include "fault/dlq.h"
 #include "letters.h"
-#include "random.h"
+#include "tests/random.h"
 
 TestSuite(dlq_crash, .init = letters_set_up, .fini = letters_tear_down);
 

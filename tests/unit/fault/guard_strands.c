@@ -5,7 +5,7 @@
 
 #include "bus/bus.h"
 #include "clinic.h"
-#include "random.h"
+#include "tests/random.h"
 
 #define KEYS 5
 
@@ -44,11 +44,9 @@ Test(guard_strands, want_of_room_costs_no_attempt_of_any_kind)
 /* By event and attempt alone, so that it does not matter who calls when. */
 static hl_status fail_by_chance(const hl_event *event, hl_publisher *out, patient *self)
 {
-    uint64_t state = self->seed ^ (event->sequence * 0x9E3779B97F4A7C15u + event->attempt + 1);
     (void)out;
-    state += state == 0;
-    random_next(&state);
-    const uint64_t chance = random_below(&state, 10);
+    const uint64_t chance =
+        random_mix(self->seed ^ random_mix(event->sequence) ^ event->attempt) % 10;
     return chance < 5 ? HL_OK : chance < 7 ? HL_RETRY : chance < 9 ? HL_FAILED : HL_REJECT;
 }
 
@@ -103,7 +101,7 @@ static void step(clinic *c, uint64_t *random, uint64_t *value)
 static void play_trace(uint64_t seed)
 {
     static clinic c;
-    uint64_t random = seed * 0x9E3779B97F4A7C15u + 1, value = 0;
+    uint64_t random = seed, value = 0;
     const clinic_kind *const of = &clinic_kinds[seed % CLINIC_KINDS];
     hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
     hl_breaker_options breaker = HL_BREAKER_OPTIONS_INIT;
@@ -142,10 +140,8 @@ static void play_trace(uint64_t seed)
 
 Test(guard_strands, whatever_fails_nothing_is_lost_and_keys_keep_their_order)
 {
-    const char *const wish = getenv("HOTLANE_SEED");
-    const char *const longer = getenv("HOTLANE_LONG");
-    const uint64_t first = wish != NULL ? strtoull(wish, NULL, 10) : 1;
-    const uint64_t count = wish != NULL ? 1 : longer != NULL ? 5000 : 100;
+    const uint64_t first = random_seed(1);
+    const uint64_t count = random_seed_is_given() ? 1 : getenv("HOTLANE_LONG") != NULL ? 5000 : 100;
     for (uint64_t seed = first; seed < first + count; seed++)
         play_trace(seed);
 }

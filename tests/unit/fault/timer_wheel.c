@@ -5,7 +5,7 @@
 
 #include <criterion/criterion.h>
 
-#include "random.h"
+#include "tests/random.h"
 
 #define SHIFT      10u
 #define TICK       (UINT64_C(1) << SHIFT)

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "tests/random.h"
+
 typedef struct world {
     hl_domain_config domains[MANUAL_DOMAINS + 1];
     hl_config config;
@@ -315,8 +317,7 @@ static uint64_t chance;
 
 static uint32_t below(uint32_t n)
 {
-    chance = chance * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)((chance >> 33) % n);
+    return (uint32_t)random_below(&chance, n);
 }
 
 static void run_at_random(uint64_t seed)
@@ -376,7 +377,7 @@ static void run_at_random(uint64_t seed)
 
 Test(control, whatever_happens_deltas_and_orders_pass_and_the_newest_state_arrives)
 {
-    const uint64_t first = (uint64_t)time(NULL);
+    const uint64_t first = random_seed((uint64_t)time(NULL));
     for (uint64_t seed = first; seed < first + 60; seed++)
         run_at_random(seed);
 }

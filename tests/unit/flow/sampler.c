@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "../fault/random.h"
+#include "tests/random.h"
 
 #define BEGIN_NS UINT64_C(1700000000000000000)
 

@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "../fault/random.h"
+#include "tests/random.h"
 
 #define BEGIN_NS UINT64_C(1700000000123456789)
 

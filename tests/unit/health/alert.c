@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "../fault/random.h"
+#include "tests/random.h"
 
 #define LOOK_NS (100 * HL_MILLISECOND)
 

@@ -3,7 +3,7 @@
 
 #include <criterion/criterion.h>
 
-#include "../fault/random.h"
+#include "tests/random.h"
 
 #define LOOK_NS (100 * HL_MILLISECOND)
 

@@ -8,6 +8,7 @@
 #include "market/stream.h"
 #include "shared_data.h"
 #include "slow_book.h"
+#include "tests/random.h"
 
 static market_books *make(market_books_kind kind)
 {
@@ -253,10 +254,9 @@ Test(market_book, a_whole_book_may_be_crossed_before_an_auction)
 
 #define INSTRUMENTS 3u
 
-static uint32_t next_random(uint64_t *state)
+static uint32_t below(uint64_t *state, uint32_t limit)
 {
-    *state = *state * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX generator */
-    return (uint32_t)(*state >> 33);
+    return (uint32_t)random_below(state, limit);
 }
 
 static market_message random_message(uint64_t *state)
@@ -265,18 +265,18 @@ static market_message random_message(uint64_t *state)
                                       MARKET_REDUCE, MARKET_DELETE, MARKET_EXECUTE, MARKET_REPLACE,
                                       MARKET_MODIFY, MARKET_TRADE,  MARKET_STATUS,  MARKET_DELETE};
     market_message message = {
-        .order_id = next_random(state) % 900,
-        .price = 1000 + (int64_t)(next_random(state) % 60),
-        .quantity = next_random(state) % 20,
-        .instrument = next_random(state) % INSTRUMENTS,
-        .action = actions[next_random(state) % (sizeof actions / sizeof actions[0])],
-        .side = next_random(state) % 2 ? 'B' : 'A',
+        .order_id = below(state, 900),
+        .price = 1000 + (int64_t)(below(state, 60)),
+        .quantity = below(state, 20),
+        .instrument = below(state, INSTRUMENTS),
+        .action = actions[below(state, sizeof actions / sizeof actions[0])],
+        .side = below(state, 2) ? 'B' : 'A',
     };
-    if (message.action == MARKET_MODIFY && next_random(state) % 4 == 0)
+    if (message.action == MARKET_MODIFY && below(state, 4) == 0)
         message.side = 'N';
     if (message.action == MARKET_REPLACE)
-        message.new_order_id = next_random(state) % 900;
-    if (next_random(state) % 2000 == 0)
+        message.new_order_id = below(state, 900);
+    if (below(state, 2000) == 0)
         message.action = MARKET_CLEAR;
     return message;
 }

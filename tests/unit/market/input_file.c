@@ -163,14 +163,6 @@ size_t append_dbn(byte_row *row, char action, char side, uint64_t order_id, int6
     return offset;
 }
 
-uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 hl_status read_to_end(market_reader *reader, hl_error *ret_error)
 {
     market_message message;

@@ -49,9 +49,6 @@ void append_dbn_metadata(byte_row *row);
 size_t append_dbn(byte_row *row, char action, char side, uint64_t order_id, int64_t price,
                   uint32_t size, uint8_t flags);
 
-/* splitmix64 (S. Vigna): a sequence that is the same in every run. */
-uint64_t next_random(uint64_t *state);
-
 /* Reads to the end. The answer that ended it; HL_NOT_FOUND is a good end. */
 hl_status read_to_end(market_reader *reader, hl_error *ret_error);
 

@@ -5,6 +5,7 @@
 
 #include "input_file.h"
 #include "shared_data.h"
+#include "tests/random.h"
 
 TestSuite(itch, .init = input_directory_make, .fini = input_directory_remove);
 
@@ -286,7 +287,7 @@ Test(itch, finds_the_next_record_after_garbage)
     uint8_t garbage[333];
     uint64_t state = 3;
     for (size_t i = 0; i < sizeof garbage; i++)
-        garbage[i] = (uint8_t)(next_random(&state) | 0x80);
+        garbage[i] = (uint8_t)(random_next(&state) | 0x80);
     insert(SPOILED_AT, garbage, sizeof garbage);
     expect_bad("byte 38: unknown message type", 5, 1, sizeof garbage);
 }

@@ -8,6 +8,7 @@
 
 #include "input_file.h"
 #include "shared_data.h"
+#include "tests/random.h"
 
 TestSuite(lobster, .init = input_directory_make, .fini = input_directory_remove);
 
@@ -269,7 +270,7 @@ Test(lobster, goes_on_when_told_so_where_the_packed_order_book_is_cut)
     uint64_t state = 5;
     size_t book_bytes = 0, order_bytes = 0;
     for (int i = 0; i < 500; i++) {
-        const unsigned price = (unsigned)(next_random(&state) >> 40);
+        const unsigned price = (unsigned)(random_next(&state) >> 40);
         book_bytes += (size_t)snprintf(books + book_bytes, sizeof books - book_bytes, "%u,1,%u,1\n",
                                        price + 2, price + 1);
         order_bytes += (size_t)snprintf(orders + order_bytes, sizeof orders - order_bytes,

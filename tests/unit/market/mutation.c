@@ -11,6 +11,7 @@
 #include "input_file.h"
 #include "market/generator.h"
 #include "market/itch.h"
+#include "tests/random.h"
 
 TestSuite(mutation, .init = input_directory_make, .fini = input_directory_remove);
 
@@ -33,10 +34,10 @@ static void mutate(uint64_t seed)
     uint64_t state = seed;
     memcpy(bad.bytes, good.bytes, good.size_bytes);
     bad.size_bytes = good.size_bytes;
-    for (uint64_t left = 1 + next_random(&state) % 6; left > 0; left--) {
-        const size_t offset = next_random(&state) % bad.size_bytes;
-        const size_t size_bytes = 1 + next_random(&state) % 80;
-        switch (next_random(&state) % 8) {
+    for (uint64_t left = 1 + random_next(&state) % 6; left > 0; left--) {
+        const size_t offset = random_next(&state) % bad.size_bytes;
+        const size_t size_bytes = 1 + random_next(&state) % 80;
+        switch (random_next(&state) % 8) {
         case 0:
             bad.size_bytes = offset + 1;
             break;
@@ -47,13 +48,13 @@ static void mutate(uint64_t seed)
             memmove(bad.bytes + offset + size_bytes, bad.bytes + offset, bad.size_bytes - offset);
             bad.size_bytes += size_bytes;
             for (size_t i = 0; i < size_bytes; i++)
-                bad.bytes[offset + i] = (uint8_t)next_random(&state);
+                bad.bytes[offset + i] = (uint8_t)random_next(&state);
             break;
         case 3:
-            bad.bytes[offset] = (uint8_t)next_random(&state);
+            bad.bytes[offset] = (uint8_t)random_next(&state);
             break;
         default:
-            bad.bytes[offset] ^= (uint8_t)(1 << next_random(&state) % 8);
+            bad.bytes[offset] ^= (uint8_t)(1 << random_next(&state) % 8);
             break;
         }
         if (bad.size_bytes == 0)
@@ -153,9 +154,9 @@ static void make_dbn(void)
     uint64_t state = 12;
     append_dbn_metadata(&good);
     for (uint64_t i = 0; i < 500; i++)
-        append_dbn(&good, "ACMFT"[next_random(&state) % 5], "AB"[next_random(&state) % 2], i,
-                   4799000000000 + (int64_t)(next_random(&state) % 1000) * 250000000,
-                   1 + (uint32_t)(next_random(&state) % 50), 0x82);
+        append_dbn(&good, "ACMFT"[random_next(&state) % 5], "AB"[random_next(&state) % 2], i,
+                   4799000000000 + (int64_t)(random_next(&state) % 1000) * 250000000,
+                   1 + (uint32_t)(random_next(&state) % 50), 0x82);
 }
 
 Test(mutation, of_dbn_is_counted_to_the_byte)
@@ -179,11 +180,11 @@ static void make_lobster(void)
     for (unsigned i = 0; i < 500; i++) {
         char line[128];
         const int length = snprintf(line, sizeof line, "%u.%09u,%u,%u,%u,%u,%s\n", 34200 + i,
-                                    (unsigned)(next_random(&state) % 1000000000),
-                                    (unsigned)(1 + next_random(&state) % 5), 1 + i,
-                                    (unsigned)(1 + next_random(&state) % 1000),
-                                    (unsigned)(5850000 + next_random(&state) % 100 * 100),
-                                    next_random(&state) % 2 == 0 ? "1" : "-1");
+                                    (unsigned)(random_next(&state) % 1000000000),
+                                    (unsigned)(1 + random_next(&state) % 5), 1 + i,
+                                    (unsigned)(1 + random_next(&state) % 1000),
+                                    (unsigned)(5850000 + random_next(&state) % 100 * 100),
+                                    random_next(&state) % 2 == 0 ? "1" : "-1");
         append(&good, line, (size_t)length);
     }
 }

@@ -9,6 +9,7 @@
 #include <zstd.h>
 
 #include "input_file.h"
+#include "tests/random.h"
 
 TestSuite(stream, .init = input_directory_make, .fini = input_directory_remove);
 
@@ -21,7 +22,7 @@ static uint8_t *make_large(void)
     cr_assert_not_null(bytes);
     uint64_t state = 1;
     for (size_t i = 0; i < LARGE_BYTES; i++)
-        bytes[i] = (i >> 16) % 2 == 0 ? (uint8_t)(i / 100) : (uint8_t)next_random(&state);
+        bytes[i] = (i >> 16) % 2 == 0 ? (uint8_t)(i / 100) : (uint8_t)random_next(&state);
     return bytes;
 }
 
@@ -40,7 +41,7 @@ static size_t compare_all(market_stream *stream, const uint8_t *want)
     uint64_t state = 7;
     size_t offset = 0;
     while (true) {
-        const size_t want_bytes = 1 + next_random(&state) % 100000;
+        const size_t want_bytes = 1 + random_next(&state) % 100000;
         const size_t have_bytes = market_stream_has(stream, want_bytes);
         const size_t step_bytes = have_bytes < want_bytes ? have_bytes : want_bytes;
         cr_assert_eq(market_stream_offset(stream), offset);

@@ -5,21 +5,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "tests/random.h"
+
 static hl_histogram *make(uint32_t digits)
 {
     hl_histogram *const histogram = aligned_alloc(128, hl_histogram_size_bytes(digits));
     cr_assert_not_null(histogram);
     hl_histogram_init(histogram, digits);
     return histogram;
-}
-
-/* splitmix64 (S. Vigna): a sequence that is the same in every run. */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
 }
 
 static int compare(const void *a, const void *b)
@@ -91,7 +84,7 @@ static void expect_shape(shape value_of, uint32_t digits, uint64_t count)
     uint64_t *const values = malloc(count * sizeof *values);
     uint64_t state = count;
     for (uint64_t i = 0; i < count; i++) {
-        values[i] = value_of(next_random(&state));
+        values[i] = value_of(random_next(&state));
         hl_histogram_record(histogram, values[i]);
     }
     expect_quantiles(histogram, values, count, digits);
@@ -223,7 +216,7 @@ Test(histogram, merged_is_as_if_recorded_in_one)
     hl_histogram *const a = make(3), *const b = make(3), *const both = make(3);
     uint64_t state = 1;
     for (int i = 0; i < 10000; i++) {
-        const uint64_t value = any_size(next_random(&state));
+        const uint64_t value = any_size(random_next(&state));
         hl_histogram_record(i % 3 == 0 ? a : b, value);
         hl_histogram_record(both, value);
     }
@@ -282,7 +275,7 @@ static void *record_all(void *context)
 {
     uint64_t state = 9;
     for (uint32_t i = 0; i < CONCURRENT_VALUES; i++)
-        hl_histogram_record(context, 1000 + next_random(&state) % 1000);
+        hl_histogram_record(context, 1000 + random_next(&state) % 1000);
     return NULL;
 }
 
