@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "config/defect.h"
@@ -334,6 +335,10 @@ void hl_config_free(hl_config *config)
 hl_status hl_config_file_error(const char *path, const char *field, const char *sentence,
                                hl_error *error)
 {
+    /* A pipe has been emptied, and may wait for ever for who writes into it. */
+    struct stat about;
+    if (stat(path, &about) == 0 && !S_ISREG(about.st_mode))
+        return hl_error_set(error, HL_BAD_INPUT, "%s: %s", path, sentence);
     hl_document document;
     hl_status status = hl_document_open(path, &document, error);
     if (status != HL_OK)

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/temporary_directory.h"
+
 /* A file with the given text, removed by drop_file. */
 typedef struct text_file {
     char path[32];
@@ -734,6 +736,21 @@ Test(yaml, a_place_is_found_afterwards)
     snprintf(expected, sizeof expected, "%s:1:1: not there", file.path);
     cr_assert_str_eq(error.text, expected);
     unlink(file.path);
+}
+
+Test(yaml, of_a_pipe_no_place_is_found_afterwards, .timeout = 30)
+{
+    char directory[TEMPORARY_DIRECTORY_SIZE];
+    temporary_directory_make(NULL, "config", directory);
+    char pipe_path[sizeof directory + 8];
+    snprintf(pipe_path, sizeof pipe_path, "%s/pipe", directory);
+    cr_assert_eq(mkfifo(pipe_path, 0600), 0);
+    hl_error error;
+    char expected[sizeof pipe_path + 16];
+    cr_expect_eq(hl_config_file_error(pipe_path, "lcores", "no CPU 99", &error), HL_BAD_INPUT);
+    snprintf(expected, sizeof expected, "%s: no CPU 99", pipe_path);
+    cr_expect_str_eq(error.text, expected);
+    temporary_directory_remove(directory);
 }
 
 Test(yaml, freeing_nothing_is_allowed)
