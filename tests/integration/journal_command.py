@@ -213,6 +213,15 @@ def check_usage(target):
         expect(result.returncode == 2 and result.stderr and not result.stdout,
                f"{wrong}: exit {result.returncode}")
     expect(journal("verify", os.path.join(target, "none")).returncode == 1, "no such directory")
+    strange = os.path.join(target, os.pardir, "strange")
+    os.makedirs(os.path.join(strange, "music"))
+    for words in (["ls"], ["cat"], ["tail"], ["verify"], ["stat"], ["repair"], ["compact"],
+                  ["replay", "--speed", "max"], ["snapshot"], ["export", "--output", strange]):
+        result = journal(*words, strange)
+        expect(result.returncode == 1 and not result.stdout and "no journal" in result.stderr,
+               f"{words} of what is no journal: {result}")
+    expect(os.listdir(strange) == ["music"] and os.listdir(os.path.join(strange, "music")) == [],
+           "it is left as it was")
     for word in ("ls", "cat", "tail", "verify", "stat", "repair"):
         result = journal(word, target, "--partition", "signal")
         expect(result.returncode == 1 and "signal" in result.stderr, f"{word}: no such partition")
