@@ -75,7 +75,6 @@ static hl_parse wrong(const char *option, const char *value, const char *wanted)
 static hl_parse take_option(int option, const char *value, dlq_options *options)
 {
     hl_dlq_filter *const filter = &options->filter;
-    options->filtered |= strchr("itSfTrs", option) != NULL;
     switch (option) {
     case 'i':
         if (!hl_number_parse(value, 1, UINT64_MAX, &filter->id))
@@ -163,8 +162,17 @@ hl_parse dlq_options_parse(int argc, char **argv, dlq_options *ret_options)
                                           {"json", no_argument, NULL, 'j'},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
+    static const char filters[] = "itSfTrs";
     dlq_options options = {.filter = HL_DLQ_FILTER_INIT};
-    for (int option; (option = getopt_long(argc, argv, "h", known, NULL)) != -1;) {
+    unsigned given = 0; /* a bit for each of the filters */
+    int index = 0;
+    for (int option; (option = getopt_long(argc, argv, "h", known, &index)) != -1;) {
+        const char *const filter = strchr(filters, option);
+        const unsigned bit = filter != NULL ? 1u << (filter - filters) : 0;
+        if ((given & bit) != 0)
+            return wrong(known[index].name, optarg, "it is given twice: one command for each");
+        given |= bit;
+        options.filtered = given != 0;
         const hl_parse taken = take_option(option, optarg, &options);
         if (taken != HL_PARSE_OK)
             return taken;
