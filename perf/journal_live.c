@@ -109,23 +109,6 @@ static void wait_for(const live *self, uint64_t intended)
         hl_pause();
 }
 
-static void publish_on_schedule(live *self)
-{
-    const perf_timer *const timer = &self->run->timer;
-    uint64_t intended;
-    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0); /* else a sleep is 50 us longer than asked for */
-    while (self->sent < WARM_UP_EVENTS && self->failed == HL_OK)
-        publish_one(self, 0);
-    perf_schedule_begin(&self->schedule, timer, self->options->seconds);
-    while ((intended = perf_schedule_next(&self->schedule)) != UINT64_MAX &&
-           self->failed == HL_OK) {
-        wait_for(self, intended);
-        for (uint32_t i = 0; i < self->packet && self->failed == HL_OK; i++)
-            publish_one(self, intended);
-        perf_schedule_advance(&self->schedule);
-    }
-}
-
 static bool is_done(const live *self)
 {
     hl_partition_journal_stats stats;
@@ -135,6 +118,34 @@ static bool is_done(const live *self)
     return self->options->journal_dir == NULL ||
            hl_bus_journal_stats(self->bus.bus, 0, &stats) != HL_OK ||
            stats.durable_sequence >= stats.last_sequence;
+}
+
+/* Until all is handled, and durable where there is a journal, or PERF_BUS_DRAIN_NS have passed. */
+static void await_done(const live *self)
+{
+    const perf_timer *const timer = &self->run->timer;
+    const uint64_t patience = perf_timer_after(timer, PERF_BUS_DRAIN_NS);
+    while (!is_done(self) && perf_timer_ticks(timer) < patience)
+        nap();
+}
+
+static void publish_on_schedule(live *self)
+{
+    const perf_timer *const timer = &self->run->timer;
+    uint64_t intended;
+    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0); /* else a sleep is 50 us longer than asked for */
+    while (self->sent < WARM_UP_EVENTS && self->failed == HL_OK)
+        publish_one(self, 0);
+    /* Else the first of the schedule would wait for what is left of them. */
+    await_done(self);
+    perf_schedule_begin(&self->schedule, timer, self->options->seconds);
+    while ((intended = perf_schedule_next(&self->schedule)) != UINT64_MAX &&
+           self->failed == HL_OK) {
+        wait_for(self, intended);
+        for (uint32_t i = 0; i < self->packet && self->failed == HL_OK; i++)
+            publish_one(self, intended);
+        perf_schedule_advance(&self->schedule);
+    }
 }
 
 static void publish(void *context)
@@ -147,9 +158,7 @@ static void publish(void *context)
     else
         while (self->sent < self->options->events && self->failed == HL_OK)
             publish_run(self);
-    const uint64_t patience = perf_timer_after(timer, PERF_BUS_DRAIN_NS);
-    while (!is_done(self) && perf_timer_ticks(timer) < patience)
-        nap();
+    await_done(self);
     self->end_ticks = perf_timer_ticks(timer);
 }
 

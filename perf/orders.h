@@ -29,11 +29,12 @@ typedef struct perf_orders {
     const perf_bus *bus;
     hl_topic topic;
     double seconds;
-    hl_executor *turned; /* theirs, which the sender's thread turns: when a lane is full, and for
-                            the last of them; NULL: the bus does */
+    hl_executor *turned; /* theirs, which the sender's thread turns when a lane is full, and in
+                            pass_time; NULL: the bus does */
     /* The handler's. */
     alignas(HL_LINE_PAIR) perf_latency latency;
-    uint64_t handled, wrong;
+    uint64_t handled; /* read by the sender, relaxed: a number */
+    uint64_t wrong;
     /* The sender's. */
     alignas(HL_LINE_PAIR) perf_schedule schedule;
     uint64_t sent;
@@ -44,8 +45,8 @@ typedef struct perf_orders {
 hl_status perf_orders_declare(perf_orders *orders, const perf_bus *bus, const char *topic,
                               hl_error *error);
 
-/* Sends some unrecorded orders, then those of the schedule. pass_time is called again and again
- * while none is due, and is to be short: the next order waits for it. */
+/* Sends some unrecorded orders and, when they are handled, those of the schedule. pass_time is
+ * called again and again while none is due, and is to be short: the next order waits for it. */
 void perf_orders_send(perf_orders *orders, void (*pass_time)(void *context), void *context);
 
 /*

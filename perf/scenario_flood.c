@@ -5,12 +5,15 @@
  *   own partition   CPU P: one loop that sends the orders and turns their partition. CPU C: one
  *                   loop that turns market data's partition and, in the flood, fills it.
  *   one partition   CPU P: one loop that sends the orders (CRITICAL) and, in the flood, keeps the
- *                   NORMAL lane full. CPU C: the bus's executor.
+ *                   NORMAL lane full, whose handler works for some time, or the lane would be as
+ *                   good as empty. CPU C: the bus's executor.
  */
 #include "scenario.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/allocate.h"
 #include "base/error.h"
@@ -19,7 +22,8 @@
 #include "perf/payload.h"
 #include "perf/threads.h"
 
-#define FLOOD_BURST 32u /* events between two turns of their partition */
+#define FLOOD_BURST 32u   /* events between two turns of their partition */
+#define HANDLER_NS  200.0 /* of market data within one partition: longer than sending it takes */
 
 enum {
     IDLE_P50,
@@ -33,6 +37,7 @@ enum {
     RATIO_P50,
     RATIO_P999,
     FLOOD_PER_S,
+    REFUSED,
     VALUES
 };
 
@@ -48,6 +53,7 @@ static const perf_metric metrics[VALUES] = {
     [RATIO_P50] = {"flood_by_idle.p50", "ratio", true},
     [RATIO_P999] = {"flood_by_idle.p99.9", "ratio", true},
     [FLOOD_PER_S] = {"flooding", "events_per_s", false},
+    [REFUSED] = {"no_room", "percent", false},
 };
 
 /* One half of a measurement. */
@@ -61,9 +67,11 @@ typedef struct flood {
     /* The data handler's. */
     alignas(HL_LINE_PAIR) uint64_t data_handled;
     uint64_t data_wrong;
+    uint64_t handler_ticks; /* that it works for; 0: it only sums up */
     /* Whoever sends market data. */
     alignas(HL_LINE_PAIR) hl_publisher *data_publisher;
     uint64_t data_sent;
+    uint64_t data_refused; /* there was no room for it */
     hl_status data_failed;
     /* The sender of orders -> the flooding thread: relaxed, it carries no data. */
     alignas(HL_LINE_PAIR) uint32_t done;
@@ -76,6 +84,7 @@ static hl_status on_data(const hl_event *event, hl_publisher *out, void *context
     self->data_wrong +=
         !perf_payload_is(hl_payload(event), PERF_BUS_PAYLOAD_BYTES, self->data_handled);
     self->data_handled++;
+    perf_timer_spend(&self->run->timer, self->handler_ticks);
     return HL_OK;
 }
 
@@ -87,7 +96,9 @@ static void send_data(flood *self, uint32_t most)
         const hl_status status =
             hl_try_claim(self->data_publisher, self->data, 0, PERF_BUS_PAYLOAD_BYTES, &claim);
         if (status != HL_OK) {
-            if (status != HL_FULL)
+            if (status == HL_FULL)
+                self->data_refused++;
+            else
                 self->data_failed = status;
             return;
         }
@@ -190,9 +201,20 @@ typedef struct flood_context {
     bool own_partition;
 } flood_context;
 
-/* The four percentiles of one half go to ret_values[0..3]. */
+static void read_half(const flood *self, const double *latencies, double *ret_values)
+{
+    memcpy(&ret_values[self->flooding ? FLOOD_P50 : IDLE_P50], latencies,
+           PERF_ORDERS_VALUES * sizeof *latencies);
+    if (!self->flooding)
+        return;
+    const double offered = (double)(self->data_sent + self->data_refused);
+    ret_values[FLOOD_PER_S] = (double)self->data_handled / self->run->options->seconds;
+    /* Who turns the partition himself makes the room that he needs. */
+    ret_values[REFUSED] = self->own_partition ? NAN : 100.0 * (double)self->data_refused / offered;
+}
+
 static hl_status measure_half(const flood_context *asked, bool flooding, double *ret_values,
-                              double *ret_flood_per_s, hl_error *error)
+                              hl_error *error)
 {
     flood *const self = hl_allocate(1, sizeof *self);
     if (self == NULL)
@@ -200,11 +222,15 @@ static hl_status measure_half(const flood_context *asked, bool flooding, double 
     self->run = asked->run;
     self->own_partition = asked->own_partition;
     self->flooding = flooding;
+    if (!asked->own_partition)
+        self->handler_ticks = perf_timer_ticks_of(&asked->run->timer, HANDLER_NS);
     char name[96];
+    double latencies[PERF_ORDERS_VALUES];
     snprintf(name, sizeof name, "%s.%s", asked->name, flooding ? "flood" : "idle");
     const hl_status status =
-        perf_orders_measure(&self->orders, asked->run, name, run_half, self, ret_values, error);
-    *ret_flood_per_s = (double)self->data_handled / asked->run->options->seconds;
+        perf_orders_measure(&self->orders, asked->run, name, run_half, self, latencies, error);
+    if (status == HL_OK)
+        read_half(self, latencies, ret_values);
     free(self);
     return status;
 }
@@ -212,10 +238,9 @@ static hl_status measure_half(const flood_context *asked, bool flooding, double 
 static hl_status measure(void *context, double *ret_values, hl_error *error)
 {
     const flood_context *const asked = context;
-    double unused;
-    hl_status status = measure_half(asked, false, &ret_values[IDLE_P50], &unused, error);
+    hl_status status = measure_half(asked, false, ret_values, error);
     if (status == HL_OK)
-        status = measure_half(asked, true, &ret_values[FLOOD_P50], &ret_values[FLOOD_PER_S], error);
+        status = measure_half(asked, true, ret_values, error);
     ret_values[RATIO_P50] = ret_values[FLOOD_P50] / ret_values[IDLE_P50];
     ret_values[RATIO_P999] = ret_values[FLOOD_P999] / ret_values[IDLE_P999];
     return status;
@@ -238,8 +263,9 @@ hl_status perf_scenario_flood(perf_run *run, hl_error *error)
     perf_result_note(
         run->result,
         "one_partition: CPU %u sends orders (CRITICAL) and keeps the NORMAL lane full, "
-        "one loop; the bus's executor is on CPU %u",
-        run->cores.publisher, run->cores.consumer);
+        "one loop; the bus's executor is on CPU %u; a handler of market data works for %.0f ns, an "
+        "order waits for at most one; no_room: of the events offered",
+        run->cores.publisher, run->cores.consumer, HANDLER_NS);
     perf_result_note(run->result,
                      "skipped: publisher and partition of orders and of market data on a core "
                      "each: that takes four, and two are named");

@@ -18,7 +18,7 @@ SCENARIOS = {
              "mpsc_128_4096_2p", "mpsc_128_4096_3on2"],
     "hop": ["one_way_1k.p50", "one_way_1M.p99.99", "round_trip_poisson_100k.max"],
     "bus": ["bus_128_single", "bus_128_16_subscribers", "bus_128_10000_topics"],
-    "flood": ["own_partition.flood_by_idle.p99.9", "one_partition.flood.p99.9"],
+    "flood": ["own_partition.flood_by_idle.p99.9", "one_partition.flood.p99.9", "one_partition.no_room"],
     "conflated": ["slow_handler.publish_by_ring", "slow_handler.age.max_by_round_of_keys"],
     "overload": ["ladder.load_by_idle.p99.9", "ladder.throttled", "no_ladder.no_room"],
     "failing": ["rejected.failing_by_idle.p99.9", "one_retry.retries", "three_retries.dead_lettered",
