@@ -42,7 +42,8 @@ static hl_status check(const peer_bench *bench, hl_error *error)
 {
     for (uint32_t i = 0; i < bench->producer_count; i++)
         if (bench->producers[i].gave_up)
-            return hl_error_set(error, HL_TIMEOUT, "producer %u had no room for %g s", i,
+            return hl_error_set(error, HL_TIMEOUT, "producer %u had no %s for %g s", i,
+                                bench->back != NULL ? "answer, or no room," : "room",
                                 PEER_PATIENCE_NS / 1e9);
     if (bench->inbox.damaged + bench->back_inbox.damaged != 0)
         return hl_error_set(error, HL_NOT_CONSERVED, "%" PRIu64 " messages came damaged",

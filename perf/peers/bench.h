@@ -77,7 +77,7 @@ typedef struct peer_producer {
     alignas(HL_LINE_PAIR) uint64_t sent;
     uint64_t full_ticks;
     uint64_t elapsed_ticks;
-    bool gave_up; /* there was no room for PEER_PATIENCE_NS */
+    bool gave_up; /* there was no room, or no answer, for PEER_PATIENCE_NS */
     struct peer_bench *bench;
     uint32_t number;
 } peer_producer;
@@ -111,7 +111,8 @@ typedef struct peer_queue {
 extern "C" {
 #endif
 
-/* HL_NOT_CONSERVED: a message was lost or damaged. HL_TIMEOUT: no room for PEER_PATIENCE_NS.
+/* HL_NOT_CONSERVED: a message was lost or damaged. HL_TIMEOUT: no room, or no answer, for
+ * PEER_PATIENCE_NS.
  * HL_NO_MEMORY; HL_SYSTEM, HL_INVALID: pinning. */
 hl_status peer_measure(const peer_queue *queue, const peer_work *work, double *ret_values,
                        hl_error *error);

@@ -99,8 +99,8 @@ PEER_INLINE uint32_t peer_send_late(peer_producer *self, uint32_t n, uint64_t nu
     do {
         peer_wait(bench, tries);
         sent = send(bench->queue, self->number, n, number);
-        self->gave_up =
-            *tries % PEER_TRIES_BEFORE_LOOK == 0 && perf_timer_ticks(timer) - since > patience;
+        self->gave_up = sent == 0 && *tries % PEER_TRIES_BEFORE_LOOK == 0 &&
+                        perf_timer_ticks(timer) - since > patience;
     } while (sent == 0 && !self->gave_up);
     self->full_ticks += perf_timer_ticks(timer) - since;
     return sent;
@@ -221,11 +221,15 @@ PEER_INLINE void peer_ask(peer_bench *bench, peer_send send, peer_receive receiv
     const perf_timer *const timer = bench->work->timer;
     const uint64_t start = perf_timer_ticks(timer);
     const uint64_t end = peer_end(bench, start);
+    const uint64_t patience = perf_timer_ticks_of(timer, PEER_PATIENCE_NS);
     uint32_t tries = 0;
-    for (uint64_t before = start; before < end;) {
+    for (uint64_t before = start; before < end && !self->gave_up;) {
         self->sent += peer_send_all(self, bench->queue, 0, 1, self->sent, send, &tries);
-        while (receive(bench->back, 1, &bench->back_inbox) == 0)
+        while (receive(bench->back, 1, &bench->back_inbox) == 0 && !self->gave_up) {
             peer_wait(bench, &tries);
+            self->gave_up =
+                tries % PEER_TRIES_BEFORE_LOOK == 0 && perf_timer_ticks(timer) - before > patience;
+        }
         const uint64_t after = perf_timer_ticks(timer);
         hl_histogram_record(bench->round_trips, after - before);
         before = after;
@@ -238,7 +242,7 @@ PEER_INLINE void peer_answer(peer_bench *bench, peer_send send, peer_receive rec
     uint32_t tries = 0;
     for (uint64_t answered = 0;;) {
         if (receive(bench->queue, 1, &bench->inbox) != 0) {
-            while (send(bench->back, 0, 1, answered) == 0)
+            while (send(bench->back, 0, 1, answered) == 0 && !peer_all_finished(bench))
                 peer_wait(bench, &tries);
             answered++;
         } else if (peer_all_finished(bench)) {

@@ -28,10 +28,15 @@
 #else
 #define BOOST(queue) NULL
 #endif
-#ifdef PEER_HAVE_MOODYCAMEL
-#define MOODYCAMEL(queue) &(queue)
+#ifdef PEER_HAVE_READERWRITERQUEUE
+#define READERWRITERQUEUE(queue) &(queue)
 #else
-#define MOODYCAMEL(queue) NULL
+#define READERWRITERQUEUE(queue) NULL
+#endif
+#ifdef PEER_HAVE_CONCURRENTQUEUE
+#define CONCURRENTQUEUE(queue) &(queue)
+#else
+#define CONCURRENTQUEUE(queue) NULL
 #endif
 #ifdef PEER_HAVE_ATOMIC_QUEUE
 #define ATOMIC_QUEUE(queue) &(queue)
@@ -59,10 +64,12 @@ static const contender peers[] = {
     {"rte_ring_hts_zc", "libdpdk-dev", NULL, RTE(peer_rte_hts_zc_mpsc), false},
     {"atomic_queue", "g++ libatomic-queue-dev", ATOMIC_QUEUE(peer_atomic_queue_spsc),
      ATOMIC_QUEUE(peer_atomic_queue_mpmc), true},
-    {"readerwriterqueue", "g++ libreaderwriterqueue-dev", MOODYCAMEL(peer_readerwriterqueue), NULL,
-     false},
-    {"concurrentqueue", "g++ libconcurrentqueue-dev", MOODYCAMEL(peer_concurrentqueue),
-     MOODYCAMEL(peer_concurrentqueue), false},
+    {"atomic_queue_optimist", "g++ libatomic-queue-dev", ATOMIC_QUEUE(peer_optimist_queue_spsc),
+     ATOMIC_QUEUE(peer_optimist_queue_mpsc), true},
+    {"readerwriterqueue", "g++ libreaderwriterqueue-dev", READERWRITERQUEUE(peer_readerwriterqueue),
+     NULL, false},
+    {"concurrentqueue", "g++ libconcurrentqueue-dev", CONCURRENTQUEUE(peer_concurrentqueue_spsc),
+     CONCURRENTQUEUE(peer_concurrentqueue_mpsc), false},
     {"boost_spsc_queue", "g++ libboost-dev", BOOST(peer_boost_spsc), NULL, false},
     {"boost_queue", "g++ libboost-dev", NULL, BOOST(peer_boost_mpmc), false},
 };

@@ -37,13 +37,19 @@ bool peer_rte_load(void);
 extern const peer_queue peer_boost_spsc;
 extern const peer_queue peer_boost_mpmc;
 
-/* queue_moodycamel.cc */
+/* queue_readerwriterqueue.cc */
 extern const peer_queue peer_readerwriterqueue;
-extern const peer_queue peer_concurrentqueue;
 
-/* queue_atomic_queue.cc */
+/* queue_concurrentqueue.cc */
+extern const peer_queue peer_concurrentqueue_spsc;
+extern const peer_queue peer_concurrentqueue_mpsc;
+
+/* queue_atomic_queue.cc: tries (at a full and an empty queue they answer so), and claims that wait.
+ */
 extern const peer_queue peer_atomic_queue_spsc;
 extern const peer_queue peer_atomic_queue_mpmc;
+extern const peer_queue peer_optimist_queue_spsc;
+extern const peer_queue peer_optimist_queue_mpsc;
 
 #ifdef __cplusplus
 }

@@ -139,6 +139,34 @@ Test(peers, a_producer_that_never_has_room_gives_up)
     cr_assert_eq(measure_faulty(NEVER_HAS_ROOM, values, &error), HL_TIMEOUT);
 }
 
+Test(peers, an_asker_whose_message_is_lost_gives_up)
+{
+    double values[PEER_VALUES];
+    hl_error error;
+    fault_wanted = LOSES;
+    cr_assert_eq(measure(&locked, PEER_ROUND_TRIP, 1, values, &error), HL_TIMEOUT);
+    cr_assert_not_null(strstr(error.text, "no answer"), "%s", error.text);
+}
+
+static uint32_t tries_without_room;
+
+static uint32_t send_at_the_look(void *queue, uint32_t producer, uint32_t n, uint64_t number)
+{
+    (void)queue, (void)producer, (void)number;
+    return ++tries_without_room == PEER_TRIES_BEFORE_LOOK ? n : 0;
+}
+
+Test(peers, room_at_the_last_try_is_no_reason_to_give_up)
+{
+    static perf_timer timer; /* a patience of no time */
+    const peer_work work = {.timer = &timer};
+    const peer_bench bench = {.work = &work};
+    peer_producer producer = {.bench = (peer_bench *)(uintptr_t)&bench};
+    uint32_t tries = 0;
+    cr_assert_eq(peer_send_late(&producer, 3, 0, send_at_the_look, &tries), 3);
+    cr_assert_not(producer.gave_up);
+}
+
 /* ---- queues that are there everywhere ---- */
 
 static void assert_passes(const peer_queue *queue, peer_shape shape, uint32_t run)
