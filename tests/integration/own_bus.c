@@ -1,8 +1,11 @@
 #include "own_bus.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include <hotlane/journal_reader.h>
 
 #include "bus/bus.h"
 
@@ -170,4 +173,51 @@ hl_status own_visit(const hl_event *event, hl_publisher *out, void *context)
     cr_assert_eq(self->alive, ALIVE);
     hl_store_release_u64(&self->calls, self->calls + 1);
     return HL_OK;
+}
+
+hl_status own_block(const hl_event *event, hl_publisher *out, void *context)
+{
+    (void)event;
+    (void)out;
+    own_blocker *const self = context;
+    self->calls++;
+    hl_store_release_u64(&self->entered, 1);
+    own_await(&self->released, 1);
+    return HL_OK;
+}
+
+uint32_t own_threads(void)
+{
+    uint32_t count = 0;
+    DIR *const tasks = opendir("/proc/self/task");
+    cr_assert_not_null(tasks);
+    for (const struct dirent *task; (task = readdir(tasks)) != NULL;)
+        count += *task->d_name != '.';
+    closedir(tasks);
+    return count;
+}
+
+uint64_t own_journal_count(const char *directory, const char *partition, uint64_t *ret_missing)
+{
+    hl_journal_reader_options options = HL_JOURNAL_READER_OPTIONS_INIT;
+    hl_journal_reader *reader;
+    hl_journal_entry entry;
+    hl_error error = {.text = ""};
+    hl_status status;
+    uint64_t events = 0;
+    *ret_missing = 0;
+    options.directory = directory;
+    options.partition = partition;
+    cr_assert_eq(hl_journal_reader_open(&options, &reader, &error), HL_OK, "%s", error.text);
+    while ((status = hl_journal_reader_next(reader, &entry, &error)) == HL_OK) {
+        cr_assert(entry.kind == HL_JOURNAL_EVENT || entry.kind == HL_JOURNAL_GAP, "kind %d",
+                  entry.kind);
+        if (entry.kind == HL_JOURNAL_EVENT)
+            events++;
+        else
+            *ret_missing += entry.last_sequence - entry.first_sequence + 1;
+    }
+    cr_assert_eq(status, HL_NOT_FOUND, "%s", error.text);
+    hl_journal_reader_close(reader);
+    return events;
 }

@@ -52,6 +52,21 @@ own_guest *own_guest_make(void);
 uint64_t own_guest_free(own_guest *guest); /* how many calls there were */
 hl_status own_visit(const hl_event *event, hl_publisher *out, void *context);
 
+/* A handler that says that it was entered and does not return until it is released, and its
+ * context. */
+typedef struct own_blocker {
+    uint64_t entered, released;
+    uint64_t calls;
+} own_blocker;
+hl_status own_block(const hl_event *event, hl_publisher *out, void *context);
+
+/* Threads of this process. One that was joined may be seen for a moment yet. */
+uint32_t own_threads(void);
+
+/* Events of one partition in a journal, which must be whole to its end; *ret_missing: those of
+ * which it says that they are missing. */
+uint64_t own_journal_count(const char *directory, const char *partition, uint64_t *ret_missing);
+
 /* Until *word is `value` or more, or 60 s are over, which fails the test. */
 void own_await(const uint64_t *word, uint64_t value);
 
