@@ -219,21 +219,6 @@ Test(failing, every_kind_of_handler_may_fail_in_every_way)
 
 /* ---- one that hangs ---- */
 
-typedef struct hung {
-    uint64_t may_end, began;
-} hung;
-
-static hl_status hang(const hl_event *event, hl_publisher *out, void *context)
-{
-    hung *const self = context;
-    const struct timespec nap = {0, 1000000};
-    (void)event, (void)out;
-    hl_store_release_u64(&self->began, 1);
-    while (hl_load_acquire_u64(&self->may_end) == 0)
-        nanosleep(&nap, NULL);
-    return HL_OK;
-}
-
 static hl_status count_calls(const hl_event *event, hl_publisher *out, void *context)
 {
     uint64_t *const calls = context;
@@ -247,17 +232,17 @@ Test(failing, one_that_hangs_is_named_and_holds_up_its_own_partition_alone)
     hl_bus *const bus = own_start(HL_WAIT_PARK);
     const hl_topic trade = own_topic(bus, "market_data.trade", HL_DELTA);
     const hl_topic pnl = own_topic(bus, "account.pnl", HL_DELTA);
-    hung self = {0, 0};
+    own_blocker self = {0, 0, 0};
     uint64_t others = 0;
     hl_subscription_options options = HL_SUBSCRIPTION_OPTIONS_INIT;
     options.budget_ns = 20 * HL_MILLISECOND;
     hl_subscription *subscription;
-    cr_assert_eq(hl_subscribe(bus, "market_data.trade", hang, &self, &options, &subscription),
+    cr_assert_eq(hl_subscribe(bus, "market_data.trade", own_block, &self, &options, &subscription),
                  HL_OK);
     own_subscribe(bus, "account.pnl", count_calls, &others);
     hl_publisher *const feed = own_publisher(bus, "feed", NULL);
     own_publish(feed, trade, 1, 1);
-    own_await(&self.began, 1);
+    own_await(&self.entered, 1);
     hl_subscription_stats stats = {.slow = 0};
     for (int i = 0; i < 6000 && stats.slow == 0; i++) {
         const struct timespec nap = {0, 10 * 1000 * 1000};
@@ -273,7 +258,7 @@ Test(failing, one_that_hangs_is_named_and_holds_up_its_own_partition_alone)
         own_publish(feed, pnl, 1, 1);
         own_await(&others, 1);
     }
-    hl_store_release_u64(&self.may_end, 1);
+    hl_store_release_u64(&self.released, 1);
     own_stop(bus);
 }
 

@@ -254,8 +254,9 @@ Test(fork, with_the_lock_of_the_control_plane_held_no_call_waits)
 
 static bool look_and_fork(const hl_dead_letter *letter, void *context)
 {
-    (void)letter, (void)context;
+    (void)letter;
     fork_and_call();
+    ++*(uint32_t *)context;
     return false;
 }
 
@@ -264,8 +265,10 @@ Test(fork, in_the_midst_of_the_dead_letters_no_call_waits)
     stage on = set_up();
     forking = &on;
     await_letters(&on, 4);
-    hl_error error;
-    hl_dlq_list(on.dlq, NULL, look_and_fork, NULL, &error);
+    uint32_t forks = 0;
+    hl_error error = {.text = ""};
+    cr_assert_eq(hl_dlq_list(on.dlq, NULL, look_and_fork, &forks, &error), HL_OK, "%s", error.text);
+    cr_assert_eq(forks, 1);
     tear_down(&on);
 }
 

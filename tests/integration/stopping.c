@@ -1,29 +1,15 @@
 /* Promise 13: stop lets pass what it can and counts by name what is left. */
 #include <string.h>
+#include <time.h>
 
 #include "own_bus.h"
-
-typedef struct blocker {
-    uint64_t entered, released, calls;
-} blocker;
-
-static hl_status block(const hl_event *event, hl_publisher *out, void *context)
-{
-    (void)event;
-    (void)out;
-    blocker *const self = context;
-    self->calls++;
-    hl_store_release_u64(&self->entered, 1);
-    own_await(&self->released, 1);
-    return HL_OK;
-}
 
 Test(stopping, a_stuck_handler_is_named_and_the_stop_made_again, .timeout = 240)
 {
     hl_bus *const bus = own_start(HL_WAIT_PARK);
     const hl_topic trade = own_topic(bus, "market_data.trade", HL_DELTA);
-    blocker slow = {0, 0, 0};
-    hl_subscription *const s = own_subscribe(bus, "market_data.trade", block, &slow);
+    own_blocker slow = {0, 0, 0};
+    hl_subscription *const s = own_subscribe(bus, "market_data.trade", own_block, &slow);
     hl_publisher *const feed = own_publisher(bus, "feed", "market_data");
     for (uint64_t value = 0; value < 5; value++)
         own_publish(feed, trade, 1, value);
@@ -63,8 +49,8 @@ Test(stopping, a_stop_is_ended_at_once_from_another_thread_and_names_what_is_lef
 {
     hl_bus *const bus = own_start(HL_WAIT_PARK);
     const hl_topic trade = own_topic(bus, "market_data.trade", HL_DELTA);
-    blocker hangs = {0, 0, 0};
-    own_subscribe(bus, "market_data.trade", block, &hangs);
+    own_blocker hangs = {0, 0, 0};
+    own_subscribe(bus, "market_data.trade", own_block, &hangs);
     hl_publisher *const feed = own_publisher(bus, "feed", "market_data");
     for (uint64_t value = 0; value < 5; value++)
         own_publish(feed, trade, 1, value);
@@ -210,13 +196,19 @@ Test(stopping, who_goes_on_asking_is_nothing_that_is_left, .timeout = 240)
 
 Test(stopping, destroying_a_running_bus_ends_its_threads, .timeout = 240)
 {
+    own_stop(own_start(HL_WAIT_AUTO)); /* liburcu's thread comes with the first bus and stays */
+    const uint32_t before = own_threads();
     for (int wait = HL_WAIT_AUTO; wait <= HL_WAIT_PARK; wait++) {
         hl_bus *const bus = own_start((hl_wait)wait);
         const hl_topic trade = own_topic(bus, "market_data.trade", HL_DELTA);
         hl_publisher *const feed = own_publisher(bus, "feed", "market_data");
         for (uint64_t value = 0; value < 50; value++)
             own_publish(feed, trade, 1, value);
+        cr_assert_gt(own_threads(), before);
         hl_bus_destroy(bus);
+        const time_t begin = time(NULL);
+        while (own_threads() > before)
+            cr_assert_lt(time(NULL) - begin, 60, "%u threads, not %u", own_threads(), before);
     }
 }
 

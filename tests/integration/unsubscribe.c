@@ -144,26 +144,12 @@ Test(unsubscribe, from_a_handler_frees_the_context_in_on_closed, .timeout = 240)
 
 /* ---- a handler that does not return ---- */
 
-typedef struct blocker {
-    uint64_t entered, released;
-} blocker;
-
-static hl_status block(const hl_event *event, hl_publisher *out, void *context)
-{
-    (void)event;
-    (void)out;
-    blocker *const self = context;
-    hl_store_release_u64(&self->entered, 1);
-    own_await(&self->released, 1);
-    return HL_OK;
-}
-
 Test(unsubscribe, times_out_and_names_the_handler_that_runs, .timeout = 240)
 {
     hl_bus *const bus = own_start(HL_WAIT_PARK);
     const hl_topic trade = own_topic(bus, "market_data.trade", HL_DELTA);
-    blocker slow = {0, 0};
-    hl_subscription *const s = own_subscribe(bus, "market_data.trade", block, &slow);
+    own_blocker slow = {0, 0, 0};
+    hl_subscription *const s = own_subscribe(bus, "market_data.trade", own_block, &slow);
     hl_publisher *const feed = own_publisher(bus, "feed", "market_data");
     own_publish(feed, trade, 1, 1);
     own_publish(feed, trade, 1, 2);
