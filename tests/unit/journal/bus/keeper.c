@@ -265,14 +265,11 @@ Test(keeper, a_failure_is_said_once_and_tried_again)
 
 /* ---- a thread of its own ---- */
 
-static uint32_t unlinks, let_go; /* shared with the keeper's thread */
-
 /* The first removal takes until the test lets it go. */
 static int unlink_slowly(void *context, const char *path)
 {
-    if (strstr(path, ".hlj") != NULL && __atomic_fetch_add(&unlinks, 1, __ATOMIC_SEQ_CST) == 0)
-        while (__atomic_load_n(&let_go, __ATOMIC_SEQ_CST) == 0)
-            nanosleep(&(struct timespec){0, 1000000}, NULL);
+    if (strstr(path, ".hlj") != NULL)
+        kept_stand_first();
     return hl_io_posix()->unlink(context, path);
 }
 
@@ -286,29 +283,12 @@ Test(keeper, nothing_waits_for_a_slow_removal_and_a_stop_ends_behind_it)
     config.threads = HL_THREADS_OWN;
     config.clock = NULL;
     hl_bus *const bus = manual_start(&config);
-    while (__atomic_load_n(&unlinks, __ATOMIC_SEQ_CST) == 0)
-        nanosleep(&(struct timespec){0, 1000000}, NULL);
-    /* It stands in the first; events, their journal and the housekeeper go on. */
-    const hl_topic to = topic(bus, "order.new");
-    hl_publisher *const desk = open_publisher(bus, "desk", NULL);
-    publish(desk, to, 1, 1);
-    const uint64_t sequence = kept_stats(bus).recovered_sequence;
-    while (kept_stats(bus).durable_sequence <= sequence)
-        nanosleep(&(struct timespec){0, 1000000}, NULL);
-    hl_publisher_close(desk);
-    pthread_t stopper;
-    void *status;
-    cr_assert_eq(pthread_create(&stopper, NULL, kept_stop, bus), 0);
-    /* Not before the parts are halted: an asked-for look is then the last. */
-    while (kept_is_running(bus))
-        nanosleep(&(struct timespec){0, 1000000}, NULL);
-    __atomic_store_n(&let_go, 1, __ATOMIC_SEQ_CST);
-    pthread_join(stopper, &status);
-    cr_assert_eq((hl_status)(intptr_t)status, HL_OK);
+    kept_expect_life(bus);
+    kept_stop_while_it_stands(bus);
     const uint64_t removed = kept_stats(bus).removed_segments;
     cr_assert_geq(removed, 1);
     cr_assert_leq(removed, before);
-    cr_assert_eq(__atomic_load_n(&unlinks, __ATOMIC_SEQ_CST), removed, "each once");
+    cr_assert_eq(kept_stands(), removed, "each once");
     hl_bus_destroy(bus);
 }
 
@@ -349,16 +329,7 @@ Test(keeper, a_look_that_a_stop_ends_does_not_say_that_all_is_well)
         nanosleep(&(struct timespec){0, 1000000}, NULL);
     __atomic_store_n(&broken, 0, __ATOMIC_SEQ_CST);
     begin_segment(bus);
-    while (__atomic_load_n(&unlinks, __ATOMIC_SEQ_CST) == 0)
-        nanosleep(&(struct timespec){0, 1000000}, NULL);
-    pthread_t stopper;
-    void *status;
-    cr_assert_eq(pthread_create(&stopper, NULL, kept_stop, bus), 0);
-    while (kept_is_running(bus))
-        nanosleep(&(struct timespec){0, 1000000}, NULL);
-    __atomic_store_n(&let_go, 1, __ATOMIC_SEQ_CST);
-    pthread_join(stopper, &status);
-    cr_assert_eq((hl_status)(intptr_t)status, HL_OK);
+    kept_stop_while_it_stands(bus);
     cr_assert(kept_stats(bus).keep_failing, "it has not come to all");
     hl_bus_destroy(bus);
 }

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "bus/bus.h"
 
@@ -172,19 +173,6 @@ size_t kept_segments(void)
     return kept_files(".hlj");
 }
 
-void *kept_stop(void *bus)
-{
-    return (void *)(intptr_t)hl_bus_stop(bus, 10 * HL_SECOND);
-}
-
-bool kept_is_running(hl_bus *bus)
-{
-    hl_bus_lock(bus);
-    const bool running = bus->control->state == HL_BUS_RUNNING;
-    hl_bus_unlock(bus);
-    return running;
-}
-
 hl_bus *kept_start(const hl_config *config)
 {
     hl_bus *const bus = manual_start(config);
@@ -195,4 +183,65 @@ hl_bus *kept_start(const hl_config *config)
     cr_assert_eq(kept_stats(bus).removed_segments, 0);
     cr_assert_eq(kept_stats(bus).packed_segments, 0);
     return bus;
+}
+
+/* ---- a keeper's thread that stands ---- */
+
+static uint32_t stands, let_go; /* shared with the keeper's thread */
+
+static void doze(void)
+{
+    nanosleep(&(struct timespec){0, 1000000}, NULL);
+}
+
+void kept_stand_first(void)
+{
+    if (__atomic_fetch_add(&stands, 1, __ATOMIC_SEQ_CST) == 0)
+        while (__atomic_load_n(&let_go, __ATOMIC_SEQ_CST) == 0)
+            doze();
+}
+
+uint32_t kept_stands(void)
+{
+    return __atomic_load_n(&stands, __ATOMIC_SEQ_CST);
+}
+
+void kept_expect_life(hl_bus *bus)
+{
+    const uint64_t recovered = kept_stats(bus).recovered_sequence;
+    while (kept_stands() == 0)
+        doze();
+    hl_publisher *const desk = open_publisher(bus, "desk", NULL);
+    publish(desk, topic(bus, "order.new"), 1, 1);
+    while (kept_stats(bus).durable_sequence <= recovered)
+        doze();
+    hl_publisher_close(desk);
+}
+
+static void *stop(void *bus)
+{
+    return (void *)(intptr_t)hl_bus_stop(bus, 10 * HL_SECOND);
+}
+
+static bool is_running(hl_bus *bus)
+{
+    hl_bus_lock(bus);
+    const bool running = bus->control->state == HL_BUS_RUNNING;
+    hl_bus_unlock(bus);
+    return running;
+}
+
+void kept_stop_while_it_stands(hl_bus *bus)
+{
+    pthread_t stopper;
+    void *status;
+    while (kept_stands() == 0)
+        doze();
+    cr_assert_eq(pthread_create(&stopper, NULL, stop, bus), 0);
+    /* Not before the parts are halted: a look that was asked for is then the last. */
+    while (is_running(bus))
+        doze();
+    __atomic_store_n(&let_go, 1, __ATOMIC_SEQ_CST);
+    pthread_join(stopper, &status);
+    cr_assert_eq((hl_status)(intptr_t)status, HL_OK);
 }

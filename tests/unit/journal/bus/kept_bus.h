@@ -51,13 +51,21 @@ hl_subscription *kept_subscribe_late(hl_bus *bus, recorder *seen);
 size_t kept_segments(void);
 size_t kept_files(const char *end);
 
-/* True until the parts of a bus are halted, as it stops. */
-bool kept_is_running(hl_bus *bus);
-
-/* Stops the bus (the argument): a thread's. */
-void *kept_stop(void *bus);
-
 /* A bus that has looked once and found nothing to do, with several segments. */
 hl_bus *kept_start(const hl_config *config);
+
+/*
+ * Of a bus with threads of its own, once a test: what the keeper's thread does takes until it is
+ * let go. An operation of kept_disk.io calls kept_stand_first, where the first call stands;
+ * kept_stands() is how many have come there. Any thread.
+ */
+void kept_stand_first(void);
+uint32_t kept_stands(void);
+
+/* While it stands, events, their journal and the housekeeper go on. */
+void kept_expect_life(hl_bus *bus);
+
+/* Stops the bus while it stands, lets it go when the parts are halted; the stop is HL_OK. */
+void kept_stop_while_it_stands(hl_bus *bus);
 
 #endif

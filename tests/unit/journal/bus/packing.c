@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <hotlane/system.h>
 
@@ -373,15 +372,12 @@ Test(packing, who_packs_by_hand_is_not_disturbed)
 
 /* ---- a thread of its own ---- */
 
-static uint32_t writes, let_go; /* shared with the keeper's thread */
-
 /* What is written first of a packed segment takes until the test lets it go. */
 static int64_t write_slowly(void *context, hl_io_file file, const void *bytes, size_t size,
                             uint64_t offset)
 {
-    if (kept_is_half_packed(file) && __atomic_fetch_add(&writes, 1, __ATOMIC_SEQ_CST) == 0)
-        while (__atomic_load_n(&let_go, __ATOMIC_SEQ_CST) == 0)
-            nanosleep(&(struct timespec){0, 1000000}, NULL);
+    if (kept_is_half_packed(file))
+        kept_stand_first();
     return hl_io_posix()->pwrite(context, file, bytes, size, offset);
 }
 
@@ -394,23 +390,8 @@ Test(packing, a_stop_ends_it_in_the_middle_of_a_segment)
     config.threads = HL_THREADS_OWN;
     config.clock = NULL;
     hl_bus *const bus = manual_start(&config);
-    while (__atomic_load_n(&writes, __ATOMIC_SEQ_CST) == 0)
-        nanosleep(&(struct timespec){0, 1000000}, NULL);
-    /* It stands in the first; events, their journal and the housekeeper go on. */
-    const hl_topic to = topic(bus, "order.new");
-    hl_publisher *const desk = open_publisher(bus, "desk", NULL);
-    publish(desk, to, 1, 1);
-    while (kept_stats(bus).durable_sequence <= PUBLISHED)
-        nanosleep(&(struct timespec){0, 1000000}, NULL);
-    hl_publisher_close(desk);
-    pthread_t stopper;
-    void *status;
-    cr_assert_eq(pthread_create(&stopper, NULL, kept_stop, bus), 0);
-    while (kept_is_running(bus))
-        nanosleep(&(struct timespec){0, 1000000}, NULL);
-    __atomic_store_n(&let_go, 1, __ATOMIC_SEQ_CST);
-    pthread_join(stopper, &status);
-    cr_assert_eq((hl_status)(intptr_t)status, HL_OK);
+    kept_expect_life(bus);
+    kept_stop_while_it_stands(bus);
     cr_assert_leq(kept_stats(bus).packed_segments, 1);
     cr_assert_eq(kept_stats(bus).keep_failures, 0, "it was no failure");
     cr_assert_eq(kept_files(HL_PACK_TEMPORARY), 0);
