@@ -322,12 +322,8 @@ hl_status journal_partitions(const journal_options *options, hl_partition_direct
                              size_t *ret_count, hl_error *error)
 {
     const hl_journal_reader_options *const reading = &options->reading;
-    const hl_status status = hl_partition_list(hl_io_posix(), reading->directory,
-                                               reading->partition, ret_names, ret_count, error);
-    return status != HL_OK || reading->partition == NULL || *ret_count != 0
-               ? status
-               : hl_error_set(error, HL_NOT_FOUND, "%s: no partition %s in this directory",
-                              reading->directory, reading->partition);
+    return hl_partition_list(hl_io_posix(), reading->directory, reading->partition, ret_names,
+                             ret_count, error);
 }
 
 void journal_print(json_t *object)

@@ -66,7 +66,7 @@ void journal_options_free(journal_options *options);
 /* Prints the sentence and gives HL_EXIT_FAILED, or HL_EXIT_USAGE for HL_INVALID. */
 hl_exit journal_failed(const hl_error *error);
 
-/* hl_partition_list of what is asked for; HL_NOT_FOUND too where the one named is not there. */
+/* hl_partition_list of what is asked for. */
 hl_status journal_partitions(const journal_options *options, hl_partition_directory **ret_names,
                              size_t *ret_count, hl_error *error);
 

@@ -131,9 +131,8 @@ static hl_exit list(const journal_options *options)
     const hl_io *const io = hl_io_posix();
     hl_partition_directory *names = NULL;
     size_t count = 0;
-    /* A directory that is not there is a mistake, one without snapshots is not. */
-    hl_status status =
-        hl_partition_list(io, options->reading.directory, NULL, &names, &count, &error);
+    /* A directory or partition that is not there is a mistake, one without snapshots is not. */
+    hl_status status = journal_partitions(options, &names, &count, &error);
     free(names);
     if (status == HL_OK)
         status =

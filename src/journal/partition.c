@@ -91,6 +91,23 @@ static int by_domain_and_shard(const void *left, const void *right)
     return domains != 0 ? domains : (a->shard > b->shard) - (a->shard < b->shard);
 }
 
+static hl_status refuse_unknown(const hl_io *io, const char *directory, const char *wanted,
+                                hl_error *error)
+{
+    hl_partition_directory *names;
+    size_t count, length = 0;
+    char all[320] = "";
+    const hl_status status = hl_partition_list(io, directory, NULL, &names, &count, error);
+    if (status != HL_OK)
+        return status;
+    for (size_t i = 0; i < count && length < sizeof all; i++)
+        length += (size_t)snprintf(all + length, sizeof all - length, "%s%s",
+                                   i == 0 ? "; there are " : ", ", names[i].text);
+    free(names);
+    return hl_error_set(error, HL_NOT_FOUND, "%.140s: no partition %s in this directory%s%s",
+                        directory, wanted, all, length < sizeof all ? "" : "...");
+}
+
 hl_status hl_partition_list(const hl_io *io, const char *directory, const char *wanted,
                             hl_partition_directory **ret_names, size_t *ret_count, hl_error *error)
 {
@@ -109,6 +126,8 @@ hl_status hl_partition_list(const hl_io *io, const char *directory, const char *
         return result == -ENOMEM ? hl_error_set(error, HL_NO_MEMORY, "%s: out of memory", directory)
                                  : hl_io_error(error, result, directory, "list the directory");
     }
+    if (wanted != NULL && this.count == 0)
+        return refuse_unknown(io, directory, wanted, error);
     if (this.count > 0)
         qsort(this.names, this.count, sizeof *this.names, by_domain_and_shard);
     *ret_names = this.names;

@@ -24,8 +24,9 @@ bool hl_partition_directory_parse(const char *text, hl_partition_directory *ret_
 /*
  * The partitions there are, by domain and shard. `wanted`: "order" with all its shards, "order.3",
  * or NULL for all. free() *ret_names; NULL where there is none.
- * - HL_OK, with *ret_count 0 too; HL_NOT_FOUND: no such directory; HL_INVALID: `wanted` is no
- *   partition's name; HL_SYSTEM, HL_NO_MEMORY.
+ * - HL_OK, with *ret_count 0 too where all were asked for.
+ * - HL_NOT_FOUND: no such directory, or none that is `wanted` in it: the sentence says which are.
+ * - HL_INVALID: `wanted` is no partition's name; HL_SYSTEM, HL_NO_MEMORY.
  */
 hl_status hl_partition_list(const hl_io *io, const char *directory, const char *wanted,
                             hl_partition_directory **ret_names, size_t *ret_count, hl_error *error);

@@ -128,6 +128,9 @@ static hl_status add_lanes(hl_journal_reader *reader, hl_error *error)
     hl_status status = hl_partition_list(hl_packed_io_table(reader->packed), reader->directory,
                                          reader->partition, &names, &count, error);
     reader->new_partitions = false;
+    /* Whom it follows may still come. */
+    if (status == HL_NOT_FOUND && reader->follow && reader->partition != NULL)
+        status = HL_OK;
     for (size_t i = 0; status == HL_OK && i < count; i++)
         if (!has_lane(reader, &names[i]))
             status = add_lane(reader, &names[i], error);
@@ -173,9 +176,8 @@ static hl_status begin(hl_journal_reader *reader, const hl_journal_reader_option
     }
     status = add_lanes(reader, error);
     if (status == HL_OK && reader->lane_count == 0 && !reader->follow)
-        return hl_error_set(error, HL_NOT_FOUND, "%s: no partition%s%s in this directory",
-                            reader->directory, reader->partition != NULL ? " " : "",
-                            reader->partition != NULL ? reader->partition : "");
+        return hl_error_set(error, HL_NOT_FOUND, "%s: no partition in this directory",
+                            reader->directory);
     return status;
 }
 

@@ -303,9 +303,6 @@ hl_status hl_journal_verify(const hl_io *io, const hl_verify_options *options,
     strcpy(this.directory, options->directory);
     hl_status status =
         hl_partition_list(io, options->directory, options->partition, &names, &count, error);
-    if (status == HL_OK && options->partition != NULL && count == 0)
-        status = hl_error_set(error, HL_NOT_FOUND, "%s: no partition %s in this directory",
-                              options->directory, options->partition);
     if (status != HL_OK)
         return status;
     this.packed = hl_packed_io_create(io, options->keys);

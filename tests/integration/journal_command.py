@@ -222,9 +222,16 @@ def check_usage(target):
                f"{words} of what is no journal: {result}")
     expect(os.listdir(strange) == ["music"] and os.listdir(os.path.join(strange, "music")) == [],
            "it is left as it was")
-    for word in ("ls", "cat", "tail", "verify", "stat", "repair"):
-        result = journal(word, target, "--partition", "signal")
-        expect(result.returncode == 1 and "signal" in result.stderr, f"{word}: no such partition")
+    unwritten = os.path.join(target, "unwritten")
+    for words in (["ls"], ["cat"], ["tail"], ["verify"], ["stat"], ["repair"], ["compact"],
+                  ["replay", "--speed", "max"], ["replay", "--pipeline"], ["snapshot"],
+                  ["snapshot", "--rebuild"], ["export", "--output", unwritten],
+                  ["export", "--sqlite", "--output", unwritten]):
+        result = journal(*words, target, "--partition", "signal")
+        expect(result.returncode == 1 and not result.stdout and
+               "no partition signal in this directory; there are " in result.stderr and
+               "order" in result.stderr, f"{words}: no such partition: {result}")
+    expect(not os.path.exists(unwritten), "nothing is written of a partition that is not there")
     for word in ("ls", "cat", "tail", "verify", "stat", "export", "import", "repair", "compact"):
         expect(journal(word, "--help").returncode == 0, word)
 
