@@ -10,8 +10,13 @@
 
 #define HL_DURABLE_TEMPORARY ".tmp" /* what the new file's name ends with until it is whole */
 
-/* DIRECTORY/NAME with these bytes. HL_OK; HL_NO_SPACE, HL_SYSTEM, HL_INVALID (path too long): the
- * old file is as it was. */
+/*
+ * DIRECTORY/NAME with these bytes.
+ * - HL_OK: the new file is there, durably.
+ * - HL_NO_SPACE, HL_SYSTEM, HL_INVALID (path too long): the old file is as it was. But for one
+ *   failure: where the sentence says that it cannot sync the directory, the new file has the name,
+ *   whole, and a power cut may bring the old one back.
+ */
 hl_status hl_durable_file_replace(const hl_io *io, const char *directory, const char *name,
                                   const void *bytes, size_t size, hl_error *error);
 

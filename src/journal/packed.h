@@ -113,7 +113,8 @@ typedef struct hl_pack_result {
  * - HL_WRONG_STATE: not sealed and finished yet. HL_EXISTS: packed already. HL_NOT_FOUND: it is
  *   gone. HL_TIMEOUT: goes_on() said no; the old file is as it was.
  * - HL_UNSUPPORTED: built without zstd, or libsodium.
- * - HL_DAMAGED, HL_NO_SPACE, HL_SYSTEM, HL_NO_MEMORY: the old file is as it was.
+ * - HL_DAMAGED, HL_NO_SPACE, HL_SYSTEM, HL_NO_MEMORY: the old file is as it was, but for the one
+ *   failure of hl_durable_file_replace.
  */
 hl_status hl_segment_pack(const hl_io *io, const char *directory, const char *name,
                           const hl_pack_options *options, hl_pack_result *ret_result,

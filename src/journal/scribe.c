@@ -118,11 +118,8 @@ static hl_status open_tail(hl_feed *feed, hl_error *error)
     const hl_journal_writer_options *const options = &feed->options;
     if (options->io->open != hl_io_posix()->open) /* a disk of a test's own: no file to map */
         return HL_OK;
-    const hl_status status =
-        hl_tail_create(options->directory, feed->partition->out->name, true, &feed->tail, error);
-    if (status == HL_OK)
-        hl_tail_tell(feed->tail, safe_sequence(feed));
-    return status;
+    return hl_tail_create(options->directory, feed->partition->out->name, true, safe_sequence(feed),
+                          &feed->tail, error);
 }
 
 hl_status hl_scribe_open(hl_feed *feed, hl_error *error)

@@ -2,36 +2,28 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/io.h"
-#include "journal/progress.h"
 
-#define TAIL_MAGIC 0x6c696174656e6c68u /* "hlnetail" as it lies in memory */
-#define TAIL_SIZE  4096u
+#define TAIL_MAGIC 0x326c6961745f6c68u /* "hl_tail2" as it lies in memory */
+#define LOOKS      100u /* at a mark that is being written; a write takes far less than one */
 
-typedef struct hl_tail_page {
+/* All of the file, which each write replaces: a reader that comes in the middle finds no whole one
+ * and looks again. */
+typedef struct hl_tail_mark {
     uint64_t magic;
-    uint64_t reserved[7];
-    uint64_t shown; /* JOURNALED: the last sequence that may be shown; a cache line of its own */
-    uint64_t padding[7];
-    uint64_t poked; /* written, not mapped: what wakes the readers */
-} hl_tail_page;
-
-_Static_assert(offsetof(hl_tail_page, shown) == 64, "one cache line");
-_Static_assert(offsetof(hl_tail_page, poked) == 128, "one cache line");
+    uint64_t shown; /* the last sequence that may be shown */
+    uint64_t check; /* its complement */
+} hl_tail_mark;
 
 struct hl_tail {
     int file;
-    hl_tail_page *page;
-    uint64_t pokes;
     uint64_t told;
 };
 
@@ -40,7 +32,7 @@ static hl_status failed(hl_error *error, const char *path, const char *what)
     return hl_io_error(error, -errno, path, what);
 }
 
-/* The lock goes with the open file description: kept by the mapping's owner, gone when it dies. */
+/* The lock goes with the open file description: gone when its owner dies. */
 static int lock_command(int file, int command, short type, struct flock *lock)
 {
     *lock = (struct flock){.l_type = type, .l_whence = SEEK_SET};
@@ -61,7 +53,19 @@ static hl_status make_directories(const char *directory, const char *partition, 
     return HL_OK;
 }
 
-static hl_status prepare(hl_tail *tail, const char *path, hl_error *error)
+/* Writes the mark, which wakes who waits. */
+static bool show(hl_tail *tail, uint64_t last_sequence)
+{
+    const hl_tail_mark mark = {TAIL_MAGIC, last_sequence, ~last_sequence};
+    const ssize_t done = pwrite(tail->file, &mark, sizeof mark, 0);
+    if (done >= 0 && done < (ssize_t)sizeof mark)
+        errno = ENOSPC;
+    if (done == (ssize_t)sizeof mark)
+        tail->told = last_sequence;
+    return done == (ssize_t)sizeof mark;
+}
+
+static hl_status prepare(hl_tail *tail, const char *path, uint64_t last_sequence, hl_error *error)
 {
     struct flock lock;
     tail->file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
@@ -71,27 +75,16 @@ static hl_status prepare(hl_tail *tail, const char *path, hl_error *error)
         return errno == EAGAIN || errno == EACCES
                    ? hl_error_set(error, HL_LOCKED, "%s: another process writes this journal", path)
                    : failed(error, path, "lock");
-    /* Blocks that are really there: a full disk is an error here, not a signal at a store. */
-    const int allocated = posix_fallocate(tail->file, 0, TAIL_SIZE);
-    if (allocated != 0)
-        return hl_io_error(error, -allocated, path, "make room for");
-    tail->page = mmap(NULL, TAIL_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, tail->file, 0);
-    if (tail->page == MAP_FAILED) {
-        tail->page = NULL;
-        return failed(error, path, "map");
-    }
-    hl_progress_publish(&tail->page->shown, 0);
-    hl_progress_publish(&tail->page->magic, TAIL_MAGIC);
-    return HL_OK;
+    return show(tail, last_sequence) ? HL_OK : failed(error, path, "write");
 }
 
-static hl_status make(const char *path, hl_tail **ret_tail, hl_error *error)
+static hl_status make(const char *path, uint64_t last_sequence, hl_tail **ret_tail, hl_error *error)
 {
     hl_tail *const tail = calloc(1, sizeof *tail);
     if (tail == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "%s: out of memory", path);
     tail->file = -1;
-    const hl_status status = prepare(tail, path, error);
+    const hl_status status = prepare(tail, path, last_sequence, error);
     if (status == HL_OK)
         *ret_tail = tail;
     else
@@ -100,44 +93,35 @@ static hl_status make(const char *path, hl_tail **ret_tail, hl_error *error)
 }
 
 hl_status hl_tail_create(const char *directory, const char *partition, bool owns_partition,
-                         hl_tail **ret_tail, hl_error *error)
+                         uint64_t last_sequence, hl_tail **ret_tail, hl_error *error)
 {
     char path[4096];
     hl_status status = make_directories(directory, partition, path, error);
     if (status == HL_OK)
-        status = make(path, ret_tail, error);
+        status = make(path, last_sequence, ret_tail, error);
     /* A child that a dead writer forked has it open still: its name is given to a new file. */
     if (status == HL_LOCKED && owns_partition && unlink(path) == 0)
-        status = make(path, ret_tail, error);
+        status = make(path, last_sequence, ret_tail, error);
     return status;
-}
-
-static void poke(hl_tail *tail)
-{
-    tail->pokes++;
-    /* A reader that is not woken now is woken by the next one: nothing to do about a failure. */
-    (void)!pwrite(tail->file, &tail->pokes, sizeof tail->pokes, offsetof(hl_tail_page, poked));
 }
 
 void hl_tail_tell(hl_tail *tail, uint64_t last_sequence)
 {
-    if (last_sequence == tail->told)
-        return;
-    tail->told = last_sequence;
-    hl_progress_publish(&tail->page->shown, last_sequence);
-    poke(tail);
+    if (last_sequence != tail->told)
+        /* What cannot be written now is with the next call, which finds it untold. */
+        (void)show(tail, last_sequence);
 }
 
 void hl_tail_close(hl_tail *tail)
 {
     if (tail == NULL)
         return;
-    if (tail->page != NULL)
-        munmap(tail->page, TAIL_SIZE);
     if (tail->file >= 0) {
         struct flock lock;
         lock_command(tail->file, F_OFD_SETLK, F_UNLCK, &lock);
-        poke(tail);
+        /* Wakes who waits. Behind the mark, which another writer's may be by now; a reader that is
+         * not woken finds out when it looks. */
+        (void)!pwrite(tail->file, "", 1, sizeof(hl_tail_mark));
         close(tail->file);
     }
     free(tail);
@@ -145,7 +129,7 @@ void hl_tail_close(hl_tail *tail)
 
 void hl_tail_view_init(hl_tail_view *view, const char *partition_directory)
 {
-    *view = (hl_tail_view){.file = -1};
+    *view = (hl_tail_view){.file = -1, .shown = UINT64_MAX};
     if (partition_directory != NULL)
         snprintf(view->path, sizeof view->path, "%s/" HL_TAIL_NAME, partition_directory);
 }
@@ -154,7 +138,7 @@ void hl_tail_view_init(hl_tail_view *view, const char *partition_directory)
 static bool is_open(hl_tail_view *view)
 {
     struct stat named, opened;
-    if (view->page == NULL)
+    if (view->file < 0)
         return false;
     if (stat(view->path, &named) != 0 || fstat(view->file, &opened) != 0 ||
         (named.st_ino == opened.st_ino && named.st_dev == opened.st_dev))
@@ -165,43 +149,45 @@ static bool is_open(hl_tail_view *view)
 
 static bool open_view(hl_tail_view *view)
 {
-    struct stat about;
     if (is_open(view))
         return true;
-    if (view->path[0] == '\0')
-        return false;
-    const int file = open(view->path, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return false;
-    /* Shorter than a page: being made just now, its writer has published nothing yet. */
-    void *const page = fstat(file, &about) == 0 && about.st_size >= TAIL_SIZE
-                           ? mmap(NULL, TAIL_SIZE, PROT_READ, MAP_SHARED, file, 0)
-                           : MAP_FAILED;
-    if (page == MAP_FAILED) {
-        close(file);
-        return false;
+    if (view->path[0] != '\0')
+        view->file = open(view->path, O_RDONLY | O_CLOEXEC);
+    return view->file >= 0;
+}
+
+/* Notes the mark, if there is a whole one: what was noted last else holds on. */
+static void read_mark(hl_tail_view *view)
+{
+    hl_tail_mark mark;
+    for (unsigned i = 0; i < LOOKS; i++) {
+        if (pread(view->file, &mark, sizeof mark, 0) != (ssize_t)sizeof mark ||
+            mark.magic != TAIL_MAGIC)
+            return; /* being made just now: its writer has written nothing yet */
+        if (mark.shown == ~mark.check) {
+            view->shown = mark.shown;
+            return;
+        }
     }
-    view->file = file;
-    view->page = page;
-    return true;
 }
 
 uint64_t hl_tail_view_limit(hl_tail_view *view)
 {
-    if (!open_view(view) || hl_progress_read(&view->page->magic) != TAIL_MAGIC)
-        return UINT64_MAX;
     struct flock lock;
+    if (!open_view(view))
+        return UINT64_MAX;
     const bool lives =
         lock_command(view->file, F_OFD_GETLK, F_RDLCK, &lock) == 0 && lock.l_type != F_UNLCK;
-    return lives ? hl_progress_read(&view->page->shown) : UINT64_MAX;
+    if (!lives)
+        return UINT64_MAX;
+    read_mark(view);
+    return view->shown;
 }
 
 void hl_tail_view_close(hl_tail_view *view)
 {
-    if (view->page != NULL)
-        munmap((void *)(uintptr_t)view->page, TAIL_SIZE);
     if (view->file >= 0)
         close(view->file);
-    view->page = NULL;
     view->file = -1;
+    view->shown = UINT64_MAX;
 }

@@ -418,7 +418,7 @@ static void write_live(void)
     hl_error error = {0};
     uint64_t next;
     hl_journal_writer *const writer = written_open(directory, &options, NULL, &next);
-    if (hl_tail_create(directory, "order", true, &tail, &error) != HL_OK)
+    if (hl_tail_create(directory, "order", true, 0, &tail, &error) != HL_OK)
         _exit(1);
     for (uint64_t sequence = next; sequence <= LIVE_EVENTS; sequence += 500) {
         written_append(writer, 0, sequence, sequence + 499);
@@ -501,7 +501,7 @@ Test(journal_reader, nothing_above_the_published_mark_is_shown)
     const written_options options = {.count = 1000};
     hl_tail *tail = NULL;
     uint64_t next;
-    cr_assert_eq(hl_tail_create(directory, "order", false, &tail, NULL), HL_OK);
+    cr_assert_eq(hl_tail_create(directory, "order", false, 0, &tail, NULL), HL_OK);
     /* The events are in the file, but their writer has published only some of them. */
     hl_journal_writer *const writer = written_open(directory, &options, NULL, &next);
     written_append(writer, 0, 1, 1000);
@@ -605,10 +605,10 @@ Test(journal_reader, one_tail_has_one_writer)
 {
     hl_tail *tail = NULL, *second = NULL;
     hl_error error = {0};
-    cr_assert_eq(hl_tail_create(directory, "order", false, &tail, NULL), HL_OK);
-    cr_assert_eq(hl_tail_create(directory, "order", false, &second, &error), HL_LOCKED);
+    cr_assert_eq(hl_tail_create(directory, "order", false, 0, &tail, NULL), HL_OK);
+    cr_assert_eq(hl_tail_create(directory, "order", false, 0, &second, &error), HL_LOCKED);
     hl_tail_close(tail);
-    cr_assert_eq(hl_tail_create(directory, "order", false, &second, NULL), HL_OK);
+    cr_assert_eq(hl_tail_create(directory, "order", false, 0, &second, NULL), HL_OK);
     hl_tail_close(second);
 }
 
@@ -618,16 +618,49 @@ Test(journal_reader, a_tail_that_a_dead_writers_child_holds_is_replaced)
     hl_tail *dead = NULL, *tail = NULL;
     written_journal(directory, &options);
     /* As a fork's child has it after its parent's death: locked, and told no more. */
-    cr_assert_eq(hl_tail_create(directory, "order", true, &dead, NULL), HL_OK);
+    cr_assert_eq(hl_tail_create(directory, "order", true, 0, &dead, NULL), HL_OK);
     hl_tail_tell(dead, 10);
     hl_journal_reader_options reading = {.follow = true};
     hl_journal_reader *const reader = open_reader(&reading, directory);
     cr_assert_eq(read_run(reader, 1), 10);
-    cr_assert_eq(hl_tail_create(directory, "order", true, &tail, NULL), HL_OK);
+    cr_assert_eq(hl_tail_create(directory, "order", true, 0, &tail, NULL), HL_OK);
     hl_tail_tell(tail, 30);
     cr_assert_eq(read_run(reader, 11), 20);
     hl_tail_close(tail);
     hl_tail_close(dead);
+    cr_assert_eq(read_run(reader, 31), 70);
+    hl_journal_reader_close(reader);
+}
+
+Test(journal_reader, a_tail_just_made_shows_what_its_writer_has_found)
+{
+    const written_options options = {.count = 100};
+    hl_tail *tail = NULL;
+    written_journal(directory, &options);
+    cr_assert_eq(hl_tail_create(directory, "order", true, 90, &tail, NULL), HL_OK);
+    hl_journal_reader_options reading = {.follow = false};
+    hl_journal_reader *const reader = open_reader(&reading, directory);
+    cr_assert_eq(read_run(reader, 1), 90);
+    hl_journal_reader_close(reader);
+    hl_tail_close(tail);
+}
+
+Test(journal_reader, a_tail_that_somebody_cuts_is_whole_with_the_next_news)
+{
+    const written_options options = {.count = 100};
+    char path[TEMPORARY_DIRECTORY_SIZE + 16];
+    hl_tail *tail = NULL;
+    written_journal(directory, &options);
+    snprintf(path, sizeof path, "%s/order/" HL_TAIL_NAME, directory);
+    cr_assert_eq(hl_tail_create(directory, "order", true, 10, &tail, NULL), HL_OK);
+    hl_journal_reader_options reading = {.follow = true};
+    hl_journal_reader *const reader = open_reader(&reading, directory);
+    cr_assert_eq(read_run(reader, 1), 10);
+    cr_assert_eq(truncate(path, 0), 0);
+    cr_assert_eq(read_run(reader, 11), 0, "what was known holds on");
+    hl_tail_tell(tail, 30);
+    cr_assert_eq(read_run(reader, 11), 20);
+    hl_tail_close(tail);
     cr_assert_eq(read_run(reader, 31), 70);
     hl_journal_reader_close(reader);
 }

@@ -105,7 +105,8 @@ Test(verify, what_a_writer_that_lives_is_just_writing_is_neither_torn_nor_damage
     hl_error error = {0};
     uint64_t next;
     hl_journal_writer *const writer = written_open(directory, &options, NULL, &next);
-    cr_assert_eq(hl_tail_create(directory, "order", true, &tail, &error), HL_OK, "%s", error.text);
+    cr_assert_eq(hl_tail_create(directory, "order", true, 0, &tail, &error), HL_OK, "%s",
+                 error.text);
     written_append(writer, 0, 1, 200);
     cr_assert_eq(hl_journal_writer_commit(writer), HL_OK);
     hl_tail_tell(tail, 200);
