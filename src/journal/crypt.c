@@ -16,7 +16,7 @@
 #define KEY_DIGITS 64u
 #define KEY_NAME   "HOTLANE_JOURNAL_KEY"
 #define KEY_FILE   "HOTLANE_JOURNAL_KEY_FILE"
-#define LINE_SIZE  256 /* a key's line with blanks around it */
+#define LINE_SIZE  256 /* a key's line with blanks around it; comments may be longer */
 
 struct hl_journal_keys {
     uint32_t count;
@@ -108,13 +108,28 @@ static char *strip(char *text)
     return text;
 }
 
+/* What `line` had no room for; true: there was more. */
+static bool skip_rest(const char *line, FILE *file)
+{
+    if (strchr(line, '\n') != NULL)
+        return false;
+    int c = fgetc(file);
+    const bool more = c != EOF && c != '\n';
+    while (c != EOF && c != '\n')
+        c = fgetc(file);
+    return more;
+}
+
 static hl_status read_lines(hl_journal_keys *keys, FILE *file, const char *path, hl_error *error)
 {
     char line[LINE_SIZE];
     hl_status status = HL_OK;
     for (unsigned number = 1; status == HL_OK && fgets(line, sizeof line, file) != NULL; number++) {
+        const bool is_long = skip_rest(line, file);
         const char *const text = strip(line);
-        if (*text != '\0' && *text != '#')
+        if (*text != '#' && is_long)
+            status = add_key(keys, "", path, number, error); /* which is refused */
+        else if (*text != '#' && *text != '\0')
             status = add_key(keys, text, path, number, error);
     }
     sodium_memzero(line, sizeof line);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -92,6 +93,7 @@ Test(lock, another_process_is_refused_while_the_owner_lives)
 Test(lock, a_dead_owners_lock_is_taken_over_though_its_child_holds_the_file)
 {
     pid_t heir;
+    cr_assert_eq(prctl(PR_SET_CHILD_SUBREAPER, 1), 0); /* the heir becomes ours */
     const pid_t child = child_with_lock(true, &heir);
     hl_io_owner owner = {0};
     cr_assert_eq(hl_lock_take(path, &owner), -EWOULDBLOCK);
@@ -102,7 +104,7 @@ Test(lock, a_dead_owners_lock_is_taken_over_though_its_child_holds_the_file)
     cr_assert_eq(hl_lock_take(path, &owner), -EWOULDBLOCK);
     cr_assert_eq(owner.pid, getpid());
     hl_lock_release(lock);
-    kill(heir, SIGKILL);
+    end(heir);
 }
 
 Test(lock, what_is_released_is_free_though_a_forked_child_holds_the_file)

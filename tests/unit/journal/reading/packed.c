@@ -189,6 +189,28 @@ Test(packed, keys_that_are_none_are_refused_with_their_line)
     }
 }
 
+Test(packed, comments_among_keys_are_as_long_as_they_like)
+{
+    char path[HL_JOURNAL_PATH_SIZE], text[2000];
+    hl_error error = {.text = ""};
+    hl_journal_keys *keys = keys_of(KEY_A);
+    hl_journal_keys_free(keys);
+    snprintf(path, sizeof path, "%.4000s/keys", directory);
+    for (size_t length = 250; length < 260; length++) {
+        snprintf(text, sizeof text, "  # %0*d\n" KEY_A "\n#%0600d", (int)length, 0, 0);
+        written_write_file(path, text, strlen(text));
+        cr_assert_eq(hl_journal_keys_load(path, &keys, &error), HL_OK, "%s", error.text);
+        hl_journal_keys_free(keys);
+    }
+    /* What is no comment is not cut. */
+    snprintf(text, sizeof text, "%300s" KEY_A "\n", "");
+    written_write_file(path, text, strlen(text));
+    cr_assert_eq(hl_journal_keys_load(path, &keys, &error), HL_BAD_INPUT);
+    snprintf(text, sizeof text, KEY_A "%300s" KEY_A "\n", "");
+    written_write_file(path, text, strlen(text));
+    cr_assert_eq(hl_journal_keys_load(path, &keys, &error), HL_BAD_INPUT);
+}
+
 /* Reads the whole file through the table; gives the frames that were found damaged, or -errno. */
 static int64_t look(const char *path, const hl_journal_keys *keys, uint8_t *bytes, size_t size)
 {
