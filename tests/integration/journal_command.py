@@ -174,14 +174,35 @@ def check_damage(target):
     expect(salvaged["count"] == 2 * EVENTS, "one event is lost, and one line tells it")
 
 
+def import_twice(target, partition, number, first):
+    """Two segments of 100 events each."""
+    for begin in (first, first + 100):
+        path = target + ".jsonl"
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines(line(partition, number, s) + "\n" for s in range(begin, begin + 100))
+        run_json("import", target, path)
+
+
+def check_half_compacted(directory):
+    """A compaction that fails in the middle says what it has done."""
+    target = os.path.join(directory, "half")
+    import_twice(target, "fill", 0, 1)
+    import_twice(target, "order", 1, 1)
+    first = min(glob.glob(os.path.join(target, "order", "*.hlj")))
+    os.remove(first)
+    os.mkdir(first) # which nobody can remove as a file
+    failed = journal("compact", target, "--keep-bytes", "1", "--no-pack", "--json")
+    expect(failed.returncode == 1 and "remove" in failed.stderr, failed)
+    done = json.loads(failed.stdout)
+    expect(done["removed"] == 1 and done["error"] in failed.stderr and
+           [(step["action"], step["partition"]) for step in done["steps"]] ==
+           [("removed", "fill")], done)
+
+
 def check_locked(directory):
     """What ls tells of encrypted segments to who has no key."""
     target = os.path.join(directory, "locked")
-    for first in (1, 101):
-        path = os.path.join(directory, "locked.jsonl")
-        with open(path, "w", encoding="utf-8") as file:
-            file.writelines(line("order", 1, s) + "\n" for s in range(first, first + 100))
-        run_json("import", target, path)
+    import_twice(target, "order", 1, 1)
     keys = os.path.join(directory, "keys")
     with open(keys, "w", encoding="utf-8") as file:
         file.write("5a" * 32 + "\n")
@@ -248,6 +269,7 @@ def main():
         expect(repaired["partitions"]["order"]["was_clean"], repaired)
         compacted = run_json("compact", target, "--keep", "1d")
         expect(compacted["removed"] == 0 and compacted["packed"] == 0, "the newest stays as it is")
+        check_half_compacted(directory)
         check_locked(directory)
         check_usage(target)
         check_damage(target)
