@@ -1,23 +1,28 @@
 /*
  * hotlane check FILE: is the file a configuration, and can this machine give it its plan?
  *
- * The second half is what hl_bus_create answers: it makes the plan and the partitions, and starts
- * no thread.
+ * The second half is what hl_bus_create would answer: a sketch of the bus has its plan and
+ * partitions. A check writes nothing: of the files that a bus opens or makes, it looks whether that
+ * could be done.
  */
 #include "command.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <jansson.h>
 
 #include <hotlane/hotlane.h>
 
+#include "bus/thread_request.h"
 #include "configuration.h"
 
 typedef struct check_result {
@@ -26,6 +31,8 @@ typedef struct check_result {
     hl_error error; /* when not HL_OK */
     hl_config *config;
     hl_bus *bus;
+    const char *made[2]; /* the configuration's: a bus would make them */
+    size_t made_count;
 } check_result;
 
 static void print_usage(FILE *stream)
@@ -34,8 +41,12 @@ static void print_usage(FILE *stream)
         "usage: hotlane check [--json] FILE\n\n"
         "Checks a configuration file: its keys, types and ranges, and whether this machine can\n"
         "give it its plan. Prints the plan, or `file:line:column: what, and what would be right`.\n"
+        "Makes and writes nothing: of journal_dir and dlq_path it says whether they could be "
+        "made.\n"
         "\n"
-        "  --json  one JSON object: file, valid, error, status, and, when valid, plan and threads\n"
+        "  --json  one JSON object: file, valid, error, status, and, when valid, plan, threads "
+        "and\n"
+        "          would_make\n"
         "  --help  this text\n\n"
         "Exit status: 0 valid, 1 not valid, 2 wrong usage.\n",
         stream);
@@ -69,6 +80,45 @@ static void check_memory(check_result *result)
     }
 }
 
+static void refuse_place(check_result *result, const char *field, const char *path,
+                         const char *what, int why)
+{
+    result->error.status = result->status = HL_INVALID;
+    snprintf(result->error.text, sizeof result->error.text, "%s: %.300s %s: %s", field, path, what,
+             strerror(why));
+}
+
+/* A file or directory that the bus opens for writing, or makes in a directory that is there. */
+static void check_place(check_result *result, const char *field, const char *path, mode_t type)
+{
+    struct stat about;
+    if (path == NULL || result->status != HL_OK)
+        return;
+    if (stat(path, &about) == 0) {
+        if ((about.st_mode & S_IFMT) != type)
+            refuse_place(result, field, path, "cannot be written",
+                         type == S_IFDIR ? ENOTDIR : EISDIR);
+        else if (access(path, type == S_IFDIR ? W_OK | X_OK : W_OK | R_OK) != 0)
+            refuse_place(result, field, path, "cannot be written", errno);
+        return;
+    }
+    const int missing = errno;
+    char *const copy = strdup(path);
+    if (missing != ENOENT || copy == NULL || access(dirname(copy), W_OK | X_OK) != 0)
+        refuse_place(result, field, path, "cannot be made", missing != ENOENT ? missing : errno);
+    else
+        result->made[result->made_count++] = path;
+    free(copy);
+}
+
+static void check_places(check_result *result)
+{
+    const hl_config *const config = result->config;
+    if (hl_journal_thread_count(config) != 0)
+        check_place(result, "journal_dir", config->journal_dir, S_IFDIR);
+    check_place(result, "dlq_path", config->dlq_path, S_IFREG);
+}
+
 static void check(check_result *result)
 {
     result->status = hl_config_load(result->path, &result->config, &result->error);
@@ -76,7 +126,8 @@ static void check(check_result *result)
         return;
     check_memory(result);
     if (result->status == HL_OK)
-        result->status = hl_bus_create(result->config, &result->bus, &result->error);
+        result->status = hl_bus_sketch(result->config, &result->bus, &result->error);
+    check_places(result);
     if (result->status != HL_OK)
         configuration_place(result->path, &result->error);
 }
@@ -88,6 +139,8 @@ static void print_text(const check_result *result)
         return;
     }
     hl_bus_print_plan(result->bus, stdout);
+    for (size_t i = 0; i < result->made_count; i++)
+        printf("%s is not there: a bus makes it\n", result->made[i]);
     printf("%s: valid\n", result->path);
 }
 
@@ -121,6 +174,14 @@ static json_t *thread_objects(const hl_bus *bus)
     return threads;
 }
 
+static json_t *strings(const char *const *texts, size_t count)
+{
+    json_t *const array = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(array, json_string(texts[i]));
+    return array;
+}
+
 static void print_json(const check_result *result)
 {
     const bool valid = result->status == HL_OK;
@@ -132,6 +193,7 @@ static void print_json(const check_result *result)
     if (valid) {
         json_object_set_new(object, "plan", plan_lines(result->bus));
         json_object_set_new(object, "threads", thread_objects(result->bus));
+        json_object_set_new(object, "would_make", strings(result->made, result->made_count));
     }
     json_dumpf(object, stdout, JSON_INDENT(2));
     putchar('\n');

@@ -333,7 +333,7 @@ static bool make_slowest(hl_bus *bus)
     return true;
 }
 
-hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *error)
+static hl_status create(const hl_config *config, bool is_sketch, hl_bus **ret_bus, hl_error *error)
 {
     const hl_config defaults = HL_CONFIG_INIT;
     if (config == NULL)
@@ -349,6 +349,7 @@ hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *err
         return hl_error_set(error, HL_NO_MEMORY, "no memory for a bus");
     }
     pthread_mutex_init(&bus->control->lock, NULL);
+    bus->is_sketch = is_sketch;
     bool whole = copy_config(bus, config) && make_tables(bus) && make_partitions(bus) &&
                  (bus->notices = hl_notices_make()) != NULL && (bus->log = hl_log_make()) != NULL;
     if (whole && config->threads == HL_THREADS_OWN)
@@ -374,6 +375,16 @@ hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *err
     }
     *ret_bus = bus;
     return HL_OK;
+}
+
+hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *error)
+{
+    return create(config, false, ret_bus, error);
+}
+
+hl_status hl_bus_sketch(const hl_config *config, hl_bus **ret_bus, hl_error *error)
+{
+    return create(config, true, ret_bus, error);
 }
 
 /* ---- start ---- */
@@ -462,6 +473,8 @@ static hl_status start_locked(hl_bus *bus)
     hl_control *const control = bus->control;
     if (control->state != HL_BUS_CREATED)
         return hl_bus_fail(bus, HL_WRONG_STATE, "a bus is started once, just after its making");
+    if (bus->is_sketch)
+        return hl_bus_fail(bus, HL_WRONG_STATE, "a sketch of a bus is not started");
     hl_status status =
         hl_reclaimer_start(bus, bus->plan != NULL ? bus->plan->housekeeping_cpu : -1);
     if (status == HL_OK)

@@ -140,6 +140,7 @@ struct hl_bus {
     hl_pool *pools[HL_POOLS]; /* NULL: the bus has none */
     hl_domain *domains;
     uint32_t journal_threads;
+    bool is_sketch;             /* hl_bus_sketch: parts open no file */
     hl_config config;           /* its strings are the bus's copies */
     hl_text *texts;             /* those copies */
     hl_topic_entry **entries;   /* by number; under the lock until declared */

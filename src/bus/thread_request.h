@@ -34,6 +34,13 @@ void hl_worker_name(const hl_config *config, uint32_t index, char ret_name[64]);
 hl_status hl_thread_requests_make(const hl_config *config, hl_thread_request **ret_threads,
                                   uint32_t *ret_count, hl_error *error);
 
+/*
+ * A bus to be looked at: its plan and threads are as hl_bus_create would make them, but no journal
+ * and no file of dead letters is opened, made or written, and it is never started
+ * (HL_WRONG_STATE). As hl_bus_create.
+ */
+hl_status hl_bus_sketch(const hl_config *config, hl_bus **ret_bus, hl_error *error);
+
 /* Where a bus has put them, and on which machine. Both are the bus's, read-only until it is
  * destroyed. NULL, and *ret_topology untouched: HL_THREADS_MANUAL, there is no plan. Any thread. */
 const hl_plan *hl_bus_plan(const hl_bus *bus, const hl_topology **ret_topology);

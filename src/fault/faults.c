@@ -48,7 +48,7 @@ static hl_status open_letters(hl_faults *faults, hl_error *error)
 {
     const hl_config *const config = &faults->bus->config;
     hl_dlq_options options = HL_DLQ_OPTIONS_INIT;
-    options.path = config->dlq_path;
+    options.path = faults->bus->is_sketch ? NULL : config->dlq_path;
     options.memory_bytes = config->dlq_memory_bytes;
     if (config->dlq_memory_bytes == 0)
         return HL_OK;

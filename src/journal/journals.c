@@ -136,7 +136,7 @@ static hl_status create(hl_bus *bus, hl_error *error)
     }
     hl_status status = HL_OK;
     for (uint32_t i = 0; i < bus->partition_count && status == HL_OK; i++)
-        if (is_journaled(&bus->partitions[i]))
+        if (is_journaled(&bus->partitions[i]) && !bus->is_sketch)
             status = make_feed(bus, &bus->partitions[i], error);
     if (status == HL_OK)
         status = make_keeper(bus, error);
