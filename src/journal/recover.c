@@ -203,8 +203,27 @@ static hl_status refuse_damage(const hl_segment_walk *walk, const hl_segment_fin
                         hl_record_verdict_text(first->verdict), lost, findings->damages);
 }
 
-static hl_status recover_newest(const hl_io *io, hl_segment_walk *walk, hl_damage_policy policy,
-                                hl_recovery *recovery, hl_error *error)
+static hl_status refuse_missing(const hl_segment_walk *walk, hl_error *error)
+{
+    return hl_error_set(error, HL_DAMAGED,
+                        "%s: the segment that follows it is missing; bring it back from a copy, or "
+                        "open it to salvage",
+                        walk->path);
+}
+
+bool hl_journal_has_spare(const hl_io *io, const char *directory)
+{
+    char path[HL_JOURNAL_PATH_SIZE];
+    if (snprintf(path, sizeof path, "%s/%s", directory, HL_SEGMENT_SPARE) >= (int)sizeof path)
+        return true;
+    const int file = io->open(io->context, path, HL_IO_READ);
+    if (file >= 0)
+        io->close(io->context, file);
+    return file != -ENOENT;
+}
+
+static hl_status recover_newest(const hl_io *io, const char *directory, hl_segment_walk *walk,
+                                hl_damage_policy policy, hl_recovery *recovery, hl_error *error)
 {
     hl_segment_findings *const findings = &recovery->findings;
     repair this = {.io = io, .walk = walk, .findings = findings};
@@ -217,6 +236,11 @@ static hl_status recover_newest(const hl_io *io, hl_segment_walk *walk, hl_damag
     hl_status status = hl_segment_examine(walk, &options, findings, error);
     if (status == HL_OK && findings->damages > 0 && policy == HL_DAMAGE_STRICT)
         status = refuse_damage(walk, findings, error);
+    if (status == HL_OK && findings->has_next && !hl_journal_has_spare(io, directory)) {
+        findings->damages++;
+        if (policy == HL_DAMAGE_STRICT)
+            status = refuse_missing(walk, error);
+    }
     if (status == HL_OK)
         status = mend(&this, error);
     hl_index_free(&this.index);
@@ -285,7 +309,7 @@ hl_status hl_journal_recover(const hl_io *io, const char *directory, hl_damage_p
             status = walk == NULL ? hl_error_set(error, HL_NO_MEMORY, "%s: out of memory", path)
                                   : hl_segment_walk_open(walk, io, path, error);
         if (status == HL_OK) {
-            status = recover_newest(io, walk, policy, &recovery, error);
+            status = recover_newest(io, directory, walk, policy, &recovery, error);
             hl_segment_walk_close(walk);
             conclude(&recovery);
         }

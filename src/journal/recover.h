@@ -34,8 +34,9 @@ typedef struct hl_recovery {
 /*
  * `directory` is the partition's (DIR/domain[.shard]) and its lock is held. Removes a half-made
  * segment (HL_SEGMENT_SPARE), unless the newest is sealed as one that another follows: beside that
- * it tells a crash in the midst of a rotation from a segment that is missing. Every segment's
- * header and the links between them are checked.
+ * it tells a crash in the midst of a rotation from a segment that is missing, which is damage
+ * (without bytes: salvage counts it, and has no range for it). Every segment's header and the links
+ * between them are checked.
  * - HL_OK: *ret_recovery says what was found and done.
  * - HL_DAMAGED: strict, and there is damage; the sentence names file, bytes and sequences.
  * - HL_NO_SPACE, HL_SYSTEM, HL_NO_MEMORY, HL_UNSUPPORTED: try again when the cause is gone.
@@ -44,5 +45,8 @@ hl_status hl_journal_recover(const hl_io *io, const char *directory, hl_damage_p
                              hl_recovery *ret_recovery, hl_error *error);
 
 #define HL_SEGMENT_SPARE "next.tmp" /* the next segment while it is made ready */
+
+/* Whether a half-made segment is there, or that cannot be said. */
+bool hl_journal_has_spare(const hl_io *io, const char *directory);
 
 #endif

@@ -27,6 +27,17 @@ static int fill(hl_spare *spare)
     return spare->filled == spare->size ? spare->io->sync(spare->io->context, spare->file) : 0;
 }
 
+/* Its blocks are free again. The name stays: beside a segment that is sealed as one that another
+ * follows it says that none is missing (recover.h). */
+static void give_back(hl_spare *spare)
+{
+    if (spare->is_open) {
+        spare->io->truncate(spare->io->context, spare->file, 0);
+        spare->io->close(spare->io->context, spare->file);
+    }
+    spare->is_open = false;
+}
+
 int hl_spare_step(hl_spare *spare)
 {
     int result = 0;
@@ -37,7 +48,7 @@ int hl_spare_step(hl_spare *spare)
     else
         result = fill(spare);
     if (result < 0)
-        hl_spare_drop(spare);
+        give_back(spare);
     spare->is_ready = result == 0;
     return result;
 }
@@ -57,10 +68,9 @@ int hl_spare_make_whole(hl_spare *spare)
 
 void hl_spare_drop(hl_spare *spare)
 {
-    if (spare->is_open) {
+    if (spare->is_open)
         spare->io->close(spare->io->context, spare->file);
-        spare->io->unlink(spare->io->context, spare->path);
-    }
+    spare->io->unlink(spare->io->context, spare->path);
     spare->is_open = false;
     spare->is_ready = false;
 }

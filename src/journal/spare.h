@@ -22,8 +22,8 @@ typedef struct hl_spare {
 
 #define HL_SPARE_STEP (64u << 10) /* bytes of zeros a step */
 
-/* One step: the blocks, or some zeros. 0 or -errno, after which there is no file. Nothing to do: 0.
- */
+/* One step: the blocks, or some zeros. 0 or -errno, after which it has no blocks, and
+ * the next step begins anew. Nothing to do: 0. */
 int hl_spare_step(hl_spare *spare);
 
 /* Whether there is no step left. */
@@ -38,7 +38,8 @@ int hl_spare_make(hl_spare *spare);
 /* All steps. */
 int hl_spare_make_whole(hl_spare *spare);
 
-/* Closes and removes what there is. */
+/* Closes and removes what there is. Not while the newest segment is sealed as one that another
+ * follows. */
 void hl_spare_drop(hl_spare *spare);
 
 #endif

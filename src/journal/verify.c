@@ -1,6 +1,5 @@
 #include "journal/verify.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,14 +136,10 @@ static void check_told(verification *this, const hl_segment_walk *walk,
  * left it half-made (recover.h); a writer may have named it since the list was read. */
 static bool next_is_missing(const verification *this, const char *directory, hl_segment_name newest)
 {
-    char path[HL_JOURNAL_PATH_SIZE + HL_PARTITION_DIRECTORY_SIZE + 16];
     hl_segment_name *names = NULL;
     size_t count = 0;
-    snprintf(path, sizeof path, "%s/" HL_SEGMENT_SPARE, directory);
-    const hl_io_file spare = this->io->open(this->io->context, path, HL_IO_READ);
-    if (spare >= 0)
-        this->io->close(this->io->context, spare);
-    if (spare != -ENOENT || hl_segment_list(this->io, directory, &names, &count, NULL) != HL_OK)
+    if (hl_journal_has_spare(this->io, directory) ||
+        hl_segment_list(this->io, directory, &names, &count, NULL) != HL_OK)
         return false;
     const bool is_there = count > 0 && names[count - 1].first_sequence > newest.first_sequence;
     free(names);

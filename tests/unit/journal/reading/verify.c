@@ -1,5 +1,6 @@
 #include "journal/verify.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -282,6 +283,12 @@ Test(verify, a_segment_that_is_gone_renamed_or_doubled_is_found)
     cr_assert_eq(verify(&total), 0);
 }
 
+static int find_no_blocks(void *context, hl_io_file file, uint64_t offset, uint64_t size)
+{
+    (void)context, (void)file, (void)offset, (void)size;
+    return -ENOSPC;
+}
+
 Test(verify, the_newest_segment_is_missing_where_no_crash_explains_it)
 {
     const written_options options = {.count = 3000, .segment_bytes = 65536};
@@ -298,9 +305,29 @@ Test(verify, the_newest_segment_is_missing_where_no_crash_explains_it)
     /* As a crash leaves it between the seal and the next one's name; and after a repair. */
     snprintf(path, sizeof path, "%.4000s/order", directory);
     snprintf(spare, sizeof spare, "%.4000s/order/" HL_SEGMENT_SPARE, directory);
+    hl_error error;
+    cr_assert_eq(hl_journal_recover(hl_io_posix(), path, HL_DAMAGE_STRICT, &recovery, &error),
+                 HL_DAMAGED);
+    cr_assert_not_null(strstr(error.text, "the segment that follows it is missing"), "%s",
+                       error.text);
+    cr_assert_eq(verify(&total), 1, "nothing was touched");
+    cr_assert_eq(hl_journal_recover(hl_io_posix(), path, HL_DAMAGE_SALVAGE, &recovery, &error),
+                 HL_OK);
+    cr_assert_eq(recovery.findings.damages, 1);
+    cr_assert_gt(recovery.next_sequence, 3000, "none is given out twice");
     written_write_file(spare, "", 0);
     cr_assert_eq(verify(&total), 0);
     cr_assert_eq(hl_journal_recover(hl_io_posix(), path, HL_DAMAGE_STRICT, &recovery, NULL), HL_OK);
+    cr_assert_eq(verify(&total), 0);
+    /* Nor does a full disk make it a missing one. */
+    hl_io full = *hl_io_posix();
+    hl_journal_writer_options writing = HL_JOURNAL_WRITER_OPTIONS_INIT;
+    hl_journal_writer *writer;
+    full.preallocate = find_no_blocks;
+    writing.io = &full;
+    writing.directory = directory;
+    writing.domain = "order";
+    cr_assert_eq(hl_journal_writer_open(&writing, &writer, NULL, &error), HL_NO_SPACE);
     cr_assert_eq(verify(&total), 0);
     /* Who goes on has no half-made one left. */
     written_journal(directory, &options);
