@@ -65,7 +65,7 @@ uint32_t kept_stands(void);
 /* While it stands, events, their journal and the housekeeper go on. */
 void kept_expect_life(hl_bus *bus);
 
-/* Stops the bus while it stands, lets it go when the parts are halted; the stop is HL_OK. */
+/* Stops the bus while it stands, which goes on when it is told to end; the stop is HL_OK. */
 void kept_stop_while_it_stands(hl_bus *bus);
 
 #endif
