@@ -85,8 +85,11 @@ hl_exit journal_snapshot(const journal_options *options);
 hl_exit journal_repair(const journal_options *options);
 hl_exit journal_compact(const journal_options *options);
 
-/* One event or what is missing, a line. */
-void journal_print_entry(const hl_journal_entry *entry, int indent, FILE *stream);
+/* One event or what is missing, a line; as a JSON object, where `json`. */
+void journal_print_entry(const hl_journal_entry *entry, bool json, FILE *stream);
+
+/* That line, to be freed; NULL: no memory. */
+char *journal_entry_line(const hl_journal_entry *entry, bool json);
 
 /* A story as a tree, cause above effect (journal_story.c). Reads all that the reader gives. */
 hl_exit journal_show_story(hl_journal_reader *reader, const journal_options *options);

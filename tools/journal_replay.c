@@ -7,7 +7,6 @@
 #include <hotlane/duration.h>
 
 #include "base/clock.h"
-#include "journal/exchange/jsonl.h"
 #include "journal_pipeline.h"
 
 #ifdef HL_HAVE_MARKET
@@ -63,18 +62,6 @@ static void keep_pace(pace *of, uint64_t event_ns)
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
 }
 
-static void print(const hl_journal_entry *entry, bool json)
-{
-    if (!json) {
-        journal_print_entry(entry, 0, stdout);
-        return;
-    }
-    json_t *const object = hl_jsonl_object(entry);
-    json_dumpf(object, stdout, JSON_COMPACT);
-    putchar('\n');
-    json_decref(object);
-}
-
 static hl_status print_all(hl_journal_reader *reader, const journal_options *options,
                            hl_error *error)
 {
@@ -87,7 +74,7 @@ static hl_status print_all(hl_journal_reader *reader, const journal_options *opt
             break;
         if (entry.event != NULL)
             keep_pace(&of, entry.event->published_ns);
-        print(&entry, options->json);
+        journal_print_entry(&entry, options->json, stdout);
     }
     return status == HL_NOT_FOUND ? HL_OK : status;
 }

@@ -159,12 +159,24 @@ hl_exit journal_ls(const journal_options *options)
 
 /* ---- cat ---- */
 
-void journal_print_entry(const hl_journal_entry *entry, int indent, FILE *stream)
+/* Without a line break. */
+static void print_object(const hl_journal_entry *entry, FILE *stream)
+{
+    json_t *const object = hl_jsonl_object(entry);
+    json_dumpf(object, stream, JSON_COMPACT);
+    json_decref(object);
+}
+
+void journal_print_entry(const hl_journal_entry *entry, bool json, FILE *stream)
 {
     const hl_event *const event = entry->event;
+    if (json) {
+        print_object(entry, stream);
+        fputc('\n', stream);
+        return;
+    }
     if (event == NULL) {
-        fprintf(stream, "%*s-- %s: %s, sequences %" PRIu64 " to %" PRIu64 " %s\n", indent, "",
-                entry->partition,
+        fprintf(stream, "-- %s: %s, sequences %" PRIu64 " to %" PRIu64 " %s\n", entry->partition,
                 entry->kind == HL_JOURNAL_GAP       ? "not journaled"
                 : entry->kind == HL_JOURNAL_REMOVED ? "removed by retention"
                                                     : "damaged",
@@ -173,8 +185,8 @@ void journal_print_entry(const hl_journal_entry *entry, int indent, FILE *stream
     }
     char time_text[HL_JSONL_TIME_SIZE];
     hl_jsonl_time(event->published_ns, time_text);
-    fprintf(stream, "%s %*s%u:%" PRIu64 " %s key=%" PRIu64 " %u bytes from %s", time_text, indent,
-            "", (unsigned)entry->partition_number, event->sequence,
+    fprintf(stream, "%s %u:%" PRIu64 " %s key=%" PRIu64 " %u bytes from %s", time_text,
+            (unsigned)entry->partition_number, event->sequence,
             *entry->topic != '\0' ? entry->topic : "(no name)", event->key, event->payload_size,
             *entry->source != '\0' ? entry->source : "(no name)");
     if (event->causation_id != 0)
@@ -183,11 +195,16 @@ void journal_print_entry(const hl_journal_entry *entry, int indent, FILE *stream
     fputs((event->flags & HL_EVENT_EXTERNAL) != 0 ? " external\n" : "\n", stream);
 }
 
-static void print_line(const hl_journal_entry *entry)
+char *journal_entry_line(const hl_journal_entry *entry, bool json)
 {
-    json_t *const object = hl_jsonl_object(entry);
-    json_dumpf(object, stdout, JSON_COMPACT);
-    json_decref(object);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *const stream = open_memstream(&text, &size);
+    if (stream == NULL)
+        return NULL;
+    journal_print_entry(entry, json, stream);
+    fclose(stream);
+    return text;
 }
 
 /* Exactly as many calls as events shown: what is behind the limit stays for the cursor. */
@@ -201,9 +218,9 @@ static hl_status show(hl_journal_reader *reader, const journal_options *options,
            (status = hl_journal_reader_next(reader, &entry, error)) == HL_OK) {
         if (options->json) {
             fputs(shown > 0 ? ",\n" : "\n", stdout);
-            print_line(&entry);
+            print_object(&entry, stdout);
         } else {
-            journal_print_entry(&entry, 0, stdout);
+            journal_print_entry(&entry, false, stdout);
         }
         shown++;
         if (ferror(stdout))

@@ -30,18 +30,6 @@ typedef struct story {
     bool json;
 } story;
 
-static char *text_of(const hl_journal_entry *entry)
-{
-    char *text = NULL;
-    size_t size = 0;
-    FILE *const stream = open_memstream(&text, &size);
-    if (stream == NULL)
-        return NULL;
-    journal_print_entry(entry, 0, stream);
-    fclose(stream);
-    return text;
-}
-
 static bool add(story *this, const hl_journal_entry *entry)
 {
     if (this->count == this->room) {
@@ -55,7 +43,7 @@ static bool add(story *this, const hl_journal_entry *entry)
     this->nodes[this->count++] =
         (node){.id = entry->id,
                .cause = entry->event != NULL ? entry->event->causation_id : 0,
-               .line = this->json ? NULL : text_of(entry),
+               .line = this->json ? NULL : journal_entry_line(entry, false),
                .object = this->json ? hl_jsonl_object(entry) : NULL,
                .child = NONE,
                .sibling = NONE,

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "journal/exchange/jsonl.h"
 #include "journal/packed.h"
 #include "journal/reader.h"
 
@@ -35,25 +34,6 @@ typedef struct last_sequences {
 static bool is_new(const hl_journal_entry *entry, uint64_t began_ns)
 {
     return entry->event != NULL && entry->event->published_ns > began_ns;
-}
-
-static char *line_of(const hl_journal_entry *entry, bool json)
-{
-    char *text = NULL;
-    size_t size = 0;
-    FILE *const stream = open_memstream(&text, &size);
-    if (stream == NULL)
-        return NULL;
-    if (json) {
-        json_t *const object = hl_jsonl_object(entry);
-        json_dumpf(object, stream, JSON_COMPACT);
-        json_decref(object);
-        fputc('\n', stream);
-    } else {
-        journal_print_entry(entry, 0, stream);
-    }
-    fclose(stream);
-    return text;
 }
 
 static void keep(last_lines *last, char *line)
@@ -194,7 +174,7 @@ static hl_status follow(hl_journal_reader *reader, const journal_options *option
         }
         if (status != HL_OK)
             return status;
-        char *const line = line_of(&entry, options->json);
+        char *const line = journal_entry_line(&entry, options->json);
         if (line != NULL)
             fputs(line, stdout);
         free(line);
@@ -210,7 +190,7 @@ static hl_status show_last(hl_journal_reader *reader, const journal_options *opt
     hl_journal_entry entry;
     hl_status status = go_near_end(reader, options, last->room, began_ns, error);
     while (status == HL_OK && (status = hl_journal_reader_next(reader, &entry, error)) == HL_OK) {
-        keep(last, line_of(&entry, options->json));
+        keep(last, journal_entry_line(&entry, options->json));
         if (is_new(&entry, began_ns))
             break;
     }
