@@ -21,7 +21,7 @@ static void forget(hl_breaker *breaker)
     breaker->probing = false;
 }
 
-static void go(hl_breaker *breaker, hl_breaker_state to, hl_breaker_cause cause, uint32_t failures,
+static void go(hl_breaker *breaker, hl_breaker_state to, hl_breaker_reason cause, uint32_t failures,
                uint64_t now_ns)
 {
     if (to == breaker->state)
@@ -31,7 +31,8 @@ static void go(hl_breaker *breaker, hl_breaker_state to, hl_breaker_cause cause,
     breaker->state = to;
 }
 
-static void open_up(hl_breaker *breaker, hl_breaker_cause cause, uint32_t failures, uint64_t now_ns)
+static void open_up(hl_breaker *breaker, hl_breaker_reason cause, uint32_t failures,
+                    uint64_t now_ns)
 {
     go(breaker, HL_BREAKER_OPEN, cause, failures, now_ns);
     forget(breaker);
@@ -79,10 +80,10 @@ static void remember(hl_breaker *breaker, bool failed, uint64_t now_ns)
     const bool by_count = count_failures(breaker, failed);
     const bool by_rate = rate_failures(breaker, failed, now_ns);
     if (by_count)
-        open_up(breaker, HL_BREAKER_BY_COUNT, (uint32_t)__builtin_popcountll(breaker->history),
+        open_up(breaker, HL_BREAKER_FAILURES, (uint32_t)__builtin_popcountll(breaker->history),
                 now_ns);
     else if (by_rate)
-        open_up(breaker, HL_BREAKER_BY_RATE, (uint32_t)breaker->window_failures, now_ns);
+        open_up(breaker, HL_BREAKER_RATE, (uint32_t)breaker->window_failures, now_ns);
 }
 
 /* ------- probes ------- */
@@ -94,7 +95,7 @@ static bool let_through(hl_breaker *breaker, uint64_t now_ns)
         return true;
     if (now_ns < hl_breaker_next_probe_ns(breaker))
         return false;
-    go(breaker, HL_BREAKER_HALF_OPEN, HL_BREAKER_BY_REST, 0, now_ns);
+    go(breaker, HL_BREAKER_HALF_OPEN, HL_BREAKER_RESTED, 0, now_ns);
     breaker->probing = true;
     return true;
 }
@@ -104,7 +105,7 @@ static void probe_succeeded(hl_breaker *breaker, uint64_t now_ns)
     breaker->probing = false;
     if (++breaker->good_probes < breaker->options.successes)
         return;
-    go(breaker, HL_BREAKER_CLOSED, HL_BREAKER_BY_PROBE, 0, now_ns);
+    go(breaker, HL_BREAKER_CLOSED, HL_BREAKER_PROBED, 0, now_ns);
     forget(breaker);
 }
 
@@ -162,7 +163,7 @@ void hl_breaker_succeeded_busy(hl_breaker *breaker, uint64_t now_ns)
 void hl_breaker_failed(hl_breaker *breaker, uint64_t now_ns)
 {
     if (breaker->state == HL_BREAKER_HALF_OPEN)
-        open_up(breaker, HL_BREAKER_BY_PROBE, 1, now_ns);
+        open_up(breaker, HL_BREAKER_PROBED, 1, now_ns);
     else if (breaker->state == HL_BREAKER_CLOSED && breaker->force == HL_BREAKER_FREE)
         remember(breaker, true, now_ns);
     set_busy(breaker);
@@ -177,16 +178,16 @@ void hl_breaker_trip(hl_breaker *breaker, uint64_t now_ns)
 {
     if (breaker->force != HL_BREAKER_FREE || breaker->state == HL_BREAKER_OPEN)
         return;
-    open_up(breaker, HL_BREAKER_BY_WATCHDOG, 0, now_ns);
+    open_up(breaker, HL_BREAKER_WATCHDOG, 0, now_ns);
     set_busy(breaker);
 }
 
 void hl_breaker_set_force(hl_breaker *breaker, hl_breaker_force force, uint64_t now_ns)
 {
     if (force == HL_BREAKER_FORCED_OPEN && breaker->state != HL_BREAKER_OPEN) {
-        open_up(breaker, HL_BREAKER_BY_HAND, 0, now_ns);
+        open_up(breaker, HL_BREAKER_FORCED, 0, now_ns);
     } else if (force == HL_BREAKER_FORCED_CLOSED) {
-        go(breaker, HL_BREAKER_CLOSED, HL_BREAKER_BY_HAND, 0, now_ns);
+        go(breaker, HL_BREAKER_CLOSED, HL_BREAKER_FORCED, 0, now_ns);
         forget(breaker);
     } else if (force == HL_BREAKER_FREE && breaker->force == HL_BREAKER_FORCED_OPEN) {
         breaker->opened_ns = now_ns;

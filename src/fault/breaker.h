@@ -20,7 +20,7 @@
 #ifndef HL_FAULT_BREAKER_H
 #define HL_FAULT_BREAKER_H
 
-#include <hotlane/fault.h>
+#include <hotlane/system.h>
 
 typedef enum hl_admit {
     HL_ADMIT_DELIVER = 0, /* each of these has one outcome later: succeeded, failed or cancelled */
@@ -30,18 +30,9 @@ typedef enum hl_admit {
     HL_ADMIT_HOLD_FULL /* a dead letter: HL_DEAD_HOLD_FULL */
 } hl_admit;
 
-typedef enum hl_breaker_cause {
-    HL_BREAKER_BY_COUNT = 1, /* failures among the last outcomes */
-    HL_BREAKER_BY_RATE,      /* the failure rate */
-    HL_BREAKER_BY_REST,      /* the rest is over: a probe */
-    HL_BREAKER_BY_PROBE,     /* a probe failed, or enough were good */
-    HL_BREAKER_BY_HAND,      /* forced, or set free */
-    HL_BREAKER_BY_WATCHDOG   /* hl_breaker_trip */
-} hl_breaker_cause;
-
 typedef struct hl_breaker_change {
     hl_breaker_state from, to;
-    hl_breaker_cause cause;
+    hl_breaker_reason cause;
     uint32_t failures; /* of the last outcomes, or in the window, when it opened */
     uint64_t at_ns;
 } hl_breaker_change;

@@ -24,7 +24,7 @@ static bool post_change(hl_keeper *keeper, hl_breaker_change *ret_change)
     hl_system_breaker told = {.at_ns = ret_change->at_ns,
                               .from = ret_change->from,
                               .to = ret_change->to,
-                              .cause = (hl_breaker_reason)ret_change->cause,
+                              .cause = ret_change->cause,
                               .failures = ret_change->failures,
                               .partition = keeper->partition->number};
     snprintf(told.subscription, sizeof told.subscription, "%s", subscription->name);

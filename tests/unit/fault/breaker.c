@@ -283,7 +283,7 @@ Test(breaker, opens_rests_probes_and_closes)
     cr_assert(hl_breaker_take_change(&breaker, &change));
     cr_assert_eq(change.from, HL_BREAKER_CLOSED);
     cr_assert_eq(change.to, HL_BREAKER_OPEN);
-    cr_assert_eq(change.cause, HL_BREAKER_BY_COUNT);
+    cr_assert_eq(change.cause, HL_BREAKER_FAILURES);
     cr_assert_eq(change.failures, 3);
     cr_assert_not(hl_breaker_take_change(&breaker, &change));
     cr_assert_eq(hl_breaker_next_probe_ns(&breaker), 1020);
@@ -342,7 +342,7 @@ Test(breaker, the_rate_counts_in_a_window_that_a_failure_began)
     cr_assert_eq(breaker.state, HL_BREAKER_CLOSED); /* 2 of 5 */
     hl_breaker_failed(&breaker, 160);
     cr_assert_eq(breaker.state, HL_BREAKER_OPEN); /* 3 of 6 */
-    cr_assert_eq(breaker.change.cause, HL_BREAKER_BY_RATE);
+    cr_assert_eq(breaker.change.cause, HL_BREAKER_RATE);
     cr_assert_eq(breaker.change.failures, 3);
 }
 
@@ -376,7 +376,7 @@ Test(breaker, force_holds_against_outcomes_and_time)
     hl_breaker breaker;
     hl_breaker_init(&breaker, &options);
     hl_breaker_set_force(&breaker, HL_BREAKER_FORCED_OPEN, 10);
-    cr_assert_eq(breaker.change.cause, HL_BREAKER_BY_HAND);
+    cr_assert_eq(breaker.change.cause, HL_BREAKER_FORCED);
     cr_assert_eq(hl_breaker_admit(&breaker, UINT64_MAX - 1), HL_ADMIT_DEAD_LETTER);
     hl_breaker_set_force(&breaker, HL_BREAKER_FORCED_CLOSED, 20);
     cr_assert_eq(breaker.busy, 0);
@@ -397,7 +397,7 @@ Test(breaker, the_watchdog_trips_it)
     hl_breaker_init(&breaker, &options);
     hl_breaker_trip(&breaker, 7);
     cr_assert_eq(breaker.state, HL_BREAKER_OPEN);
-    cr_assert_eq(breaker.change.cause, HL_BREAKER_BY_WATCHDOG);
+    cr_assert_eq(breaker.change.cause, HL_BREAKER_WATCHDOG);
 }
 
 Test(breaker, a_rest_without_end_does_not_wrap)
