@@ -24,8 +24,6 @@ typedef struct window {
 struct hl_sampler {
     uint64_t window_ns;
     uint32_t max_keys;
-    uint32_t closes_per_look;
-    uint32_t closed_in_look;
     uint32_t slot_size;
     uint32_t slots;  /* of the ring: a power of two over max_keys, so that the value that was closed
                         last stays while the next call's window opens */
@@ -88,7 +86,6 @@ hl_status hl_sampler_create(const hl_sampling_options *options, const char *plac
         return hl_error_set(error, HL_NO_MEMORY, "%s: out of memory", place);
     *sampler = (hl_sampler){.window_ns = options->window_ns,
                             .max_keys = options->max_keys,
-                            .closes_per_look = options->closes_per_look,
                             .slot_size = (slot_size + 63) / 64 * 64,
                             .slots = power_of_two_over(options->max_keys),
                             .places = power_of_two_over(2 * options->max_keys - 1)};
@@ -208,19 +205,6 @@ void *hl_sampler_close_next(hl_sampler *sampler)
     forget(sampler, place_of(sampler, at->group, at->key));
     sampler->closed++;
     return value_at(sampler, slot);
-}
-
-void *hl_sampler_close(hl_sampler *sampler, uint64_t now_ns)
-{
-    if (sampler->closed_in_look == sampler->closes_per_look || hl_sampler_next_ns(sampler) > now_ns)
-        return NULL;
-    sampler->closed_in_look++;
-    return hl_sampler_close_next(sampler);
-}
-
-void hl_sampler_look_done(hl_sampler *sampler)
-{
-    sampler->closed_in_look = 0;
 }
 
 uint64_t hl_sampler_next_ns(const hl_sampler *sampler)

@@ -8,14 +8,13 @@
  *         count(replaced ? conflated : held);
  *     ...
  *     const void *value;                                   // between two events of the partition
- *     while ((value = hl_sampler_close(sampler, now_ns)) != NULL)
- *         deliver(value);
- *     hl_sampler_look_done(sampler);
+ *     while ((value = hl_sampler_due(sampler, now_ns)) != NULL && deliver(value))
+ *         hl_sampler_close_next(sampler);
  *
  * All windows are equally long, so that they close in the order they were opened, and a queue is
  * all the timer there is. Each closes at its own opening + window: keys that came at different
- * times go at different times; those that came at once are spread over looks, closes_per_look in
- * each.
+ * times go at different times; those that came at once are spread over looks by the owner
+ * (closes_per_look, valve.h).
  *
  * Values are copied into a store made at create; no allocation after. One thread (a partition's);
  * every call takes constant time but create and destroy.
@@ -52,24 +51,16 @@ void hl_sampler_destroy(hl_sampler *sampler);
 hl_status hl_sampler_offer(hl_sampler *sampler, uint32_t group, uint64_t key, const void *value,
                            uint32_t size, uint64_t now_ns, bool *ret_replaced);
 
-/* The newest value of the next window that is due, which stays open: NULL: none is. To be closed by
+/* The newest value of the next window that is due, which stays open; NULL: none is. To be closed by
  * hl_sampler_close_next. The value is the caller's to change. */
 void *hl_sampler_due(const hl_sampler *sampler, uint64_t now_ns);
 
 /* The value that waits for (group, key), the caller's to replace; NULL: no window is open. */
 void *hl_sampler_find(const hl_sampler *sampler, uint32_t group, uint64_t key);
 
-/*
- * The newest value of the next window that is due, which is thereby closed: valid, and the caller's
- * to change, until the next call on this sampler. NULL: none is due, or closes_per_look were closed
- * since the last hl_sampler_look_done.
- */
-void *hl_sampler_close(hl_sampler *sampler, uint64_t now_ns);
-
-/* The look is over; the next may close as many again. */
-void hl_sampler_look_done(hl_sampler *sampler);
-
-/* The same, whether due or not, and however many: when sampling ends or the bus stops. */
+/* Closes the next window, whether due or not (when sampling ends, or the bus stops): its newest
+ * value, valid, and the caller's to change, until the next call on this sampler. NULL: none is
+ * open. */
 void *hl_sampler_close_next(hl_sampler *sampler);
 
 /* When the next window is due; UINT64_MAX: none is open. */

@@ -111,6 +111,28 @@ Test(control, the_first_step_samples_states_of_normal_and_below)
     free(w);
 }
 
+Test(control, windows_that_are_due_at_once_are_spread_over_looks)
+{
+    world *const w = new_world();
+    w->config.sampling.closes_per_look = 4;
+    make(w);
+    step_to(w, 1);
+    for (uint64_t key = 1; key <= 40; key++) {
+        publish(w->feed, w->state, key, key);
+        turn_all(w->bus);
+    }
+    cr_assert_eq(w->states.count, 0);
+    manual_now_ns += 100 * HL_MILLISECOND;
+    for (uint32_t look = 1; look <= 10; look++) {
+        cr_assert_eq(turn(w->bus, "market_data", 1), 4, "look %u", look);
+        cr_assert_eq(w->states.count, 4 * look);
+    }
+    assert_values_follow(&w->states, 1, 40);
+    cr_assert_eq(turn_all(w->bus), 0);
+    manual_stop(w->bus);
+    free(w);
+}
+
 Test(control, the_next_two_steps_shed_background_and_then_low)
 {
     world *const w = new_world();

@@ -41,6 +41,7 @@ typedef struct simulation {
     hl_ladder ladder;
     hl_stage stage;
     hl_sampler *sampler;
+    uint32_t closes_per_look;
     hl_load_sample sample;
     outcome result;
 } simulation;
@@ -73,9 +74,12 @@ static void publish_state(simulation *sim, const arrival *of, uint64_t now_ns)
 /* All that has arrived; a delta without room holds back what comes after it. */
 static void publish(simulation *sim, uint64_t now_ns)
 {
-    while (has_room(sim) && hl_sampler_close(sim->sampler, now_ns) != NULL)
+    for (uint32_t closed = 0; closed < sim->closes_per_look && has_room(sim) &&
+                              hl_sampler_due(sim->sampler, now_ns) != NULL;
+         closed++) {
+        hl_sampler_close_next(sim->sampler);
         push(sim, now_ns, false);
-    hl_sampler_look_done(sim->sampler);
+    }
     while (sim->next < sim->of->count && sim->of->list[sim->next].at_ns <= now_ns) {
         if (!has_room(sim))
             return;
@@ -122,6 +126,7 @@ static outcome simulate(const arrivals *of, double service_per_s, const hl_ladde
     hl_ladder_init(&sim->ladder, options);
     hl_sampling_options sampling = HL_SAMPLING_OPTIONS_INIT;
     sampling.window_ns = WINDOW_NS;
+    sim->closes_per_look = sampling.closes_per_look;
     cr_assert_eq(hl_sampler_create(&sampling, "sampling", 64, &sim->sampler, NULL), HL_OK);
     sim->sample.lane_slots = sim->slots;
     for (uint64_t now_ns = STEP_NS; sim->next < of->count || sim->head != sim->tail;

@@ -16,9 +16,9 @@ static hl_sampling_options options_of(uint64_t window_ns, uint32_t max_keys, uin
     return options;
 }
 
-static hl_sampler *make(uint64_t window_ns, uint32_t max_keys, uint32_t closes)
+static hl_sampler *make(uint64_t window_ns, uint32_t max_keys)
 {
-    const hl_sampling_options options = options_of(window_ns, max_keys, closes);
+    const hl_sampling_options options = options_of(window_ns, max_keys, 1);
     hl_sampler *sampler = NULL;
     hl_error error = {0};
     cr_assert_eq(hl_sampler_create(&options, "sampling", 64, &sampler, &error), HL_OK, "%s",
@@ -38,13 +38,18 @@ static bool offer(hl_sampler *sampler, uint32_t group, uint64_t key, uint64_t nu
 /* 0: none is due. */
 static uint64_t close_one(hl_sampler *sampler, uint64_t now_ns)
 {
-    const uint64_t *const value = hl_sampler_close(sampler, now_ns);
-    return value == NULL ? 0 : *value;
+    const uint64_t *const due = hl_sampler_due(sampler, now_ns);
+    if (due == NULL)
+        return 0;
+    const uint64_t value = *due;
+    const uint64_t *const closed = hl_sampler_close_next(sampler);
+    cr_assert_eq(*closed, value);
+    return value;
 }
 
 Test(sampler, the_first_event_opens_a_window_and_the_newest_is_delivered_at_its_close)
 {
-    hl_sampler *const sampler = make(100 * HL_MILLISECOND, 16, 16);
+    hl_sampler *const sampler = make(100 * HL_MILLISECOND, 16);
     cr_assert_eq(hl_sampler_next_ns(sampler), UINT64_MAX);
     cr_assert_not(offer(sampler, 0, 5, 1, BEGIN_NS));
     cr_assert(offer(sampler, 0, 5, 2, BEGIN_NS + 50 * HL_MILLISECOND));
@@ -61,7 +66,7 @@ Test(sampler, the_first_event_opens_a_window_and_the_newest_is_delivered_at_its_
 
 Test(sampler, windows_close_at_their_own_time_in_the_order_of_their_opening)
 {
-    hl_sampler *const sampler = make(10 * HL_MILLISECOND, 16, 16);
+    hl_sampler *const sampler = make(10 * HL_MILLISECOND, 16);
     for (uint64_t key = 0; key < 5; key++)
         offer(sampler, 0, key, key + 1, BEGIN_NS + key * HL_MILLISECOND);
     for (uint64_t key = 0; key < 5; key++) {
@@ -72,29 +77,21 @@ Test(sampler, windows_close_at_their_own_time_in_the_order_of_their_opening)
     hl_sampler_destroy(sampler);
 }
 
-Test(sampler, ten_thousand_keys_at_once_are_spread_over_looks)
+Test(sampler, ten_thousand_keys_at_once_close_one_by_one)
 {
-    hl_sampler *const sampler = make(100 * HL_MILLISECOND, 10000, 16);
+    hl_sampler *const sampler = make(100 * HL_MILLISECOND, 10000);
     for (uint64_t key = 0; key < 10000; key++)
         offer(sampler, 0, key, key + 1, BEGIN_NS);
     const uint64_t now_ns = BEGIN_NS + 200 * HL_MILLISECOND;
-    uint64_t delivered = 0;
-    for (uint32_t look = 0; look < 625; look++) {
-        uint32_t closed = 0;
-        while (close_one(sampler, now_ns) != 0)
-            closed++;
-        cr_assert_eq(closed, 16, "look %u", look);
-        delivered += closed;
-        hl_sampler_look_done(sampler);
-    }
-    cr_assert_eq(delivered, 10000);
+    for (uint64_t key = 0; key < 10000; key++)
+        cr_assert_eq(close_one(sampler, now_ns), key + 1);
     cr_assert_eq(close_one(sampler, now_ns), 0);
     hl_sampler_destroy(sampler);
 }
 
 Test(sampler, a_window_more_than_there_is_room_for_is_refused_and_the_open_ones_go_on)
 {
-    hl_sampler *const sampler = make(HL_MILLISECOND, 3, 16);
+    hl_sampler *const sampler = make(HL_MILLISECOND, 3);
     for (uint64_t key = 0; key < 3; key++)
         offer(sampler, 0, key, key + 1, BEGIN_NS);
     const uint64_t number = 9;
@@ -111,9 +108,9 @@ Test(sampler, a_window_more_than_there_is_room_for_is_refused_and_the_open_ones_
 
 Test(sampler, a_value_that_was_closed_stays_when_the_next_window_opens)
 {
-    hl_sampler *const sampler = make(HL_MILLISECOND, 1, 16);
+    hl_sampler *const sampler = make(HL_MILLISECOND, 1);
     offer(sampler, 0, 1, 11, BEGIN_NS);
-    const uint64_t *const value = hl_sampler_close(sampler, BEGIN_NS + HL_MILLISECOND);
+    const uint64_t *const value = hl_sampler_close_next(sampler);
     cr_assert_not_null(value);
     offer(sampler, 0, 2, 22, BEGIN_NS + HL_MILLISECOND);
     cr_assert_eq(*value, 11);
@@ -122,7 +119,7 @@ Test(sampler, a_value_that_was_closed_stays_when_the_next_window_opens)
 
 Test(sampler, a_value_that_is_too_large_is_refused)
 {
-    hl_sampler *const sampler = make(HL_MILLISECOND, 1, 1);
+    hl_sampler *const sampler = make(HL_MILLISECOND, 1);
     const char value[65] = {0};
     bool replaced;
     cr_assert_eq(hl_sampler_offer(sampler, 0, 1, value, 65, BEGIN_NS, &replaced), HL_TOO_LARGE);
@@ -133,7 +130,7 @@ Test(sampler, a_value_that_is_too_large_is_refused)
 
 Test(sampler, all_that_waits_can_be_had_before_it_is_due)
 {
-    hl_sampler *const sampler = make(10 * HL_SECOND, 100, 1);
+    hl_sampler *const sampler = make(10 * HL_SECOND, 100);
     for (uint64_t key = 0; key < 100; key++)
         offer(sampler, (uint32_t)key % 3, key, key + 1, BEGIN_NS);
     const uint64_t *value;
@@ -153,7 +150,7 @@ static void against_a_model(uint64_t seed)
     cr_log_info("seed %lu", seed);
     uint64_t random = seed;
     const uint64_t window_ns = HL_MILLISECOND + random_below(&random, 20) * HL_MILLISECOND;
-    hl_sampler *const sampler = make(window_ns, KEYS, 1 + (uint32_t)random_below(&random, 3));
+    hl_sampler *const sampler = make(window_ns, KEYS);
     uint64_t newest[KEYS] = {0}, opened_ns[KEYS] = {0};
     uint64_t now_ns = BEGIN_NS, offered = 0, replaced = 0, delivered = 0;
     for (uint64_t step = 1; step <= STEPS; step++) {
@@ -173,7 +170,6 @@ static void against_a_model(uint64_t seed)
             cr_assert_geq(now_ns, opened_ns[closed] + window_ns);
             newest[closed] = 0;
         }
-        hl_sampler_look_done(sampler);
         cr_assert_eq(offered, delivered + replaced + hl_sampler_pending(sampler));
     }
     hl_sampler_destroy(sampler);
