@@ -26,7 +26,9 @@ static double heading_of(const hl_topology *topology, topology_box_level level)
     return heights[level] + (level == TOPOLOGY_BOX_NODE && devices ? 18.0 : 0.0);
 }
 
-uint32_t topology_grid_columns(uint32_t count, double cell_width, double cell_height, double shape)
+/* How many columns a grid of `count` equal cells has, so that it wastes few cells and is about
+ * `shape` times as wide as high. */
+static uint32_t grid_columns(uint32_t count, double cell_width, double cell_height, double shape)
 {
     uint32_t best = 1;
     double best_cost = INFINITY;
@@ -130,7 +132,7 @@ static void arrange(const maker *make, topology_box *box)
         cell_height = fmax(cell_height, child->height + GAP);
     }
     const uint32_t columns =
-        topology_grid_columns(box->child_count, cell_width, cell_height, shape_of(box->level));
+        grid_columns(box->child_count, cell_width, cell_height, shape_of(box->level));
     /* A row is as high as its highest box: E cores need less than P cores. */
     double top = heading_of(make->topology, box->level) + PADDING, row_height = 0.0;
     for (uint32_t i = 0; i < box->child_count; i++) {

@@ -38,8 +38,4 @@ typedef struct topology_layout {
 bool topology_layout_make(const hl_topology *topology, double x, double y,
                           topology_layout *ret_layout);
 
-/* How many columns a grid of `count` equal cells has, so that it wastes few cells and is about
- * `shape` times as wide as high. */
-uint32_t topology_grid_columns(uint32_t count, double cell_width, double cell_height, double shape);
-
 #endif

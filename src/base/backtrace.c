@@ -12,7 +12,6 @@
 #define FRAMES_MAX 64
 #define OWN_FRAMES 2 /* the handler's, and the kernel's way into it */
 #define LOOK_NS    100000
-#define SECOND_NS  1000000000u
 
 static struct {
     uint64_t asked, answered; /* FRAMES */

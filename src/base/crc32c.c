@@ -1,5 +1,6 @@
 #include "base/crc32c.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #define POLYNOMIAL 0x82f63b78u /* reflected */
@@ -27,11 +28,6 @@ __attribute__((constructor)) static void prepare(void)
     __builtin_cpu_init();
     in_hardware = __builtin_cpu_supports("sse4.2") != 0;
 #endif
-}
-
-bool hl_crc32c_is_in_hardware(void)
-{
-    return in_hardware;
 }
 
 uint32_t hl_crc32c_by_table(uint32_t crc, const void *bytes, size_t size)

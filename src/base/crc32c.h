@@ -6,7 +6,6 @@
 #ifndef HL_BASE_CRC32C_H
 #define HL_BASE_CRC32C_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,8 +17,5 @@ uint32_t hl_crc32c_words(uint32_t crc, uint32_t first, const void *bytes, size_t
 
 /* hl_crc32c by tables, on every machine: for those without the instruction, and to test it. */
 uint32_t hl_crc32c_by_table(uint32_t crc, const void *bytes, size_t size);
-
-/* True when hl_crc32c goes by the processor's instruction. */
-bool hl_crc32c_is_in_hardware(void);
 
 #endif

@@ -427,7 +427,8 @@ static hl_status await_executors(hl_bus *bus)
     return status;
 }
 
-hl_status hl_parts_start(hl_bus *bus)
+/* What the parts have running; the first that fails is the answer. */
+static hl_status start_parts(hl_bus *bus)
 {
     hl_error error;
     for (const hl_part *const *part = hl_parts; *part != NULL; part++) {
@@ -486,7 +487,7 @@ static hl_status start_locked(hl_bus *bus)
             status = placed;
     }
     if (status == HL_OK)
-        status = hl_parts_start(bus);
+        status = start_parts(bus);
     if (status == HL_OK && bus->config.threads == HL_THREADS_OWN)
         status = hl_housekeeper_start(bus);
     if (status != HL_OK) {

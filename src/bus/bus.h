@@ -235,9 +235,8 @@ hl_status hl_handler_lanes_make(hl_bus *bus, const hl_topic_entry *topic);
  * time because a handler runs. */
 hl_executor *hl_executors_end(hl_bus *bus, uint64_t timeout_ns);
 
-/* Starts, and ends, what the parts have running; the first that fails is the answer, all are ended.
- * Under the lock. */
-hl_status hl_parts_start(hl_bus *bus);
+/* Ends what the parts have running; the first that fails is the answer, all are ended. Under the
+ * lock. */
 hl_status hl_parts_stop(hl_bus *bus, hl_error *error);
 
 /* Ends the threads of parts that take the bus's lock; not under it. */

@@ -8,7 +8,8 @@
 
 /* ---- room ---- */
 
-size_t hl_kept_size_bytes(uint32_t payload_size)
+/* Bytes of an hl_kept for an event with its payload. */
+static size_t kept_size_bytes(uint32_t payload_size)
 {
     return (sizeof(hl_kept) + payload_size + alignof(hl_kept) - 1) / alignof(hl_kept) *
            alignof(hl_kept);
@@ -18,7 +19,7 @@ bool hl_kept_pool_make(hl_kept_pool *pool, uint32_t capacity, uint32_t slot_size
 {
     *pool = (hl_kept_pool){.capacity = capacity,
                            .stride_bytes =
-                               hl_kept_size_bytes(slot_size_bytes - (uint32_t)sizeof(hl_event))};
+                               kept_size_bytes(slot_size_bytes - (uint32_t)sizeof(hl_event))};
     if (capacity == 0)
         return true;
     /* calloc: pages that no failure uses are never touched. */

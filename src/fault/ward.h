@@ -157,9 +157,6 @@ void hl_ward_free(hl_ward *ward); /* NULL is nothing */
 bool hl_kept_pool_make(hl_kept_pool *pool, uint32_t capacity, uint32_t slot_size_bytes);
 void hl_kept_pool_free(hl_kept_pool *pool);
 
-/* Bytes of an hl_kept for an event with its payload. */
-size_t hl_kept_size_bytes(uint32_t payload_size);
-
 /* Copies an event, IN_HAND, with its attempts so far. NULL: the pool is full. */
 hl_kept *hl_ward_keep(hl_keeper *keeper, hl_kept_pool *pool, const hl_event *event);
 

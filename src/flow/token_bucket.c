@@ -95,22 +95,3 @@ void hl_token_bucket_give_back_shared(hl_token_bucket *bucket, uint64_t count)
     if (bucket->rate_per_s != 0)
         hl_fetch_add_relaxed_u64(&bucket->spent, -count);
 }
-
-uint64_t hl_token_bucket_ready_ns(const hl_token_bucket *bucket, uint64_t count, uint64_t now_ns)
-{
-    if (bucket->rate_per_s == 0)
-        return now_ns;
-    if (count > bucket->burst)
-        return UINT64_MAX;
-    /* Relaxed: a number. */
-    const uint64_t spent = hl_load_relaxed_u64(&bucket->spent);
-    uint64_t after;
-    if (spend(bucket, spent, count, now_ns, &after))
-        return now_ns;
-    /* When so many are earned: the first ns at which the division gives them. */
-    const uint64_t needed = spent + count - bucket->burst;
-    const uint64_t seconds = needed / bucket->rate_per_s;
-    const uint64_t rest = needed % bucket->rate_per_s;
-    return bucket->origin_ns + seconds * HL_SECOND +
-           (rest * HL_SECOND + bucket->rate_per_s - 1) / bucket->rate_per_s;
-}

@@ -63,8 +63,4 @@ static inline bool hl_token_bucket_try_take_shared(hl_token_bucket *bucket, uint
 void hl_token_bucket_give_back(hl_token_bucket *bucket, uint64_t count);
 void hl_token_bucket_give_back_shared(hl_token_bucket *bucket, uint64_t count);
 
-/* When `count` tokens are there if nobody else takes any: now_ns when they are, UINT64_MAX when
- * they never will be. Any thread; of a shared bucket as of some moment of the call. */
-uint64_t hl_token_bucket_ready_ns(const hl_token_bucket *bucket, uint64_t count, uint64_t now_ns);
-
 #endif

@@ -41,7 +41,7 @@ const char *hl_alert_when_name(hl_alert_when when)
 
 /* ---- reasons ---- */
 
-hl_health_reason hl_source_first_reason(hl_health_kind kind)
+static hl_health_reason first_reason(hl_health_kind kind)
 {
     uint32_t reason = 1;
     while (kinds[reason] != kind)
@@ -49,7 +49,7 @@ hl_health_reason hl_source_first_reason(hl_health_kind kind)
     return (hl_health_reason)reason;
 }
 
-uint32_t hl_source_reason_count(hl_health_kind kind)
+static uint32_t reason_count(hl_health_kind kind)
 {
     uint32_t count = 0;
     for (uint32_t reason = 1; reason < HL_HEALTH_REASON_COUNT; reason++)
@@ -86,7 +86,8 @@ static hl_threshold threshold_of(const hl_health_options *options, hl_health_rea
     }
 }
 
-hl_gauge_limits hl_source_limits(const hl_health_options *options, hl_health_reason reason)
+/* What a reason goes by. */
+static hl_gauge_limits limits_of(const hl_health_options *options, hl_health_reason reason)
 {
     return (hl_gauge_limits){.threshold = threshold_of(options, reason),
                              .clear_pct = is_state(reason) ? 100 : options->clear_pct,
@@ -168,17 +169,17 @@ bool hl_source_step(hl_source *source, const hl_health_options *options, const h
                     uint64_t now_ns, hl_health_status *ret_before, uint64_t *ret_lasted_ns)
 {
     hl_health *const health = &source->health;
-    const hl_health_reason first = hl_source_first_reason(health->kind);
-    const uint32_t count = hl_source_reason_count(health->kind);
+    const hl_health_reason first = first_reason(health->kind);
+    const uint32_t count = reason_count(health->kind);
     if (health->since_ns == 0)
         health->since_ns = now_ns;
     for (uint32_t i = 0; i < count; i++) {
-        const hl_gauge_limits limits = hl_source_limits(options, (hl_health_reason)(first + i));
+        const hl_gauge_limits limits = limits_of(options, (hl_health_reason)(first + i));
         hl_gauge_step(&source->gauges[i], &limits, figures->of[i], now_ns);
     }
     const uint32_t worst = worst_gauge(source, count);
     const hl_health_reason reason = (hl_health_reason)(first + worst);
-    const hl_gauge_limits limits = hl_source_limits(options, reason);
+    const hl_gauge_limits limits = limits_of(options, reason);
     const hl_health_status before = health->status;
     health->status = hl_gauge_status(&source->gauges[worst]);
     explain(source, &source->gauges[worst], &limits, reason, figures->said);

@@ -25,13 +25,6 @@ typedef struct hl_figures {
     const char *said; /* a component's own words */
 } hl_figures;
 
-/* The first reason of a kind, and how many it has. */
-hl_health_reason hl_source_first_reason(hl_health_kind kind);
-uint32_t hl_source_reason_count(hl_health_kind kind);
-
-/* What a reason goes by. */
-hl_gauge_limits hl_source_limits(const hl_health_options *options, hl_health_reason reason);
-
 /* One look. Whether its status has changed: *ret_before is then the old one, *ret_lasted_ns how
  * long it had it. */
 bool hl_source_step(hl_source *source, const hl_health_options *options, const hl_figures *figures,

@@ -56,14 +56,6 @@ void market_accounts_refuse(market_accounts *accounts)
     accounts->refused++;
 }
 
-int64_t market_position_profit(const market_position *position, int64_t mark)
-{
-    const __int128 profit = (__int128)position->position * mark + position->cash;
-    if (profit > INT64_MAX)
-        return INT64_MAX;
-    return profit < INT64_MIN ? INT64_MIN : (int64_t)profit;
-}
-
 void market_accounts_save(const market_accounts *accounts, hl_state_writer *writer)
 {
     hl_state_write(writer, &accounts->refused, sizeof accounts->refused);

@@ -34,9 +34,6 @@ void market_accounts_book(market_accounts *accounts, uint64_t key, const market_
 /* A fill could not be booked. */
 void market_accounts_refuse(market_accounts *accounts);
 
-/* The profit when the position is valued at `mark`, cut to 64 bits. */
-int64_t market_position_profit(const market_position *position, int64_t mark);
-
 /* Writes what the accounts hold, and puts it into new ones. HL_OK, HL_DAMAGED, HL_NO_MEMORY. */
 void market_accounts_save(const market_accounts *accounts, hl_state_writer *writer);
 hl_status market_accounts_load(market_accounts *accounts, hl_state_reader *reader);

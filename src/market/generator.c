@@ -1,6 +1,5 @@
 #include "market/generator.h"
 
-#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -568,25 +567,5 @@ hl_status market_generate(uint64_t seed, const market_generator_options *options
     }
     *ret_bytes = day.itch.bytes;
     *ret_size_bytes = day.itch.size_bytes;
-    return HL_OK;
-}
-
-hl_status market_generate_file(uint64_t seed, const market_generator_options *options,
-                               const char *path, hl_error *error)
-{
-    uint8_t *bytes;
-    size_t size_bytes;
-    const hl_status status = market_generate(seed, options, &bytes, &size_bytes, error);
-    if (status != HL_OK)
-        return status;
-    FILE *const file = fopen(path, "wb");
-    bool written = file != NULL && fwrite(bytes, 1, size_bytes, file) == size_bytes;
-    /* A full disk may show itself at the close only. */
-    if (file != NULL && fclose(file) != 0)
-        written = false;
-    const int reason = errno;
-    free(bytes);
-    if (!written)
-        return hl_error_set(error, HL_SYSTEM, "%.300s: cannot write: %s", path, strerror(reason));
     return HL_OK;
 }

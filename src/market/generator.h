@@ -26,8 +26,4 @@ typedef struct market_generator_options {
 hl_status market_generate(uint64_t seed, const market_generator_options *options,
                           uint8_t **ret_bytes, size_t *ret_size_bytes, hl_error *error);
 
-/* The same into a file, which is made or replaced. HL_SYSTEM: it cannot be written. */
-hl_status market_generate_file(uint64_t seed, const market_generator_options *options,
-                               const char *path, hl_error *error);
-
 #endif

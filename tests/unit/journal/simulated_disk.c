@@ -67,7 +67,6 @@ struct sim_disk {
     int fail_sync_error;
     sim_sync skipped;
     bool opening;
-    uint64_t syncs[SIM_SYNCS];
     uint64_t capacity;
     uint64_t now_ns;
     uint64_t ticks_ns;
@@ -464,7 +463,6 @@ static int sim_sync_file(void *context, hl_io_file file)
         return result;
     }
     const sim_sync kind = kind_of_sync(disk, file);
-    disk->syncs[kind]++;
     if (kind == disk->skipped)
         return 0;
     settle_changes(target, target->changes);
@@ -504,7 +502,6 @@ static int sim_sync_end(void *context, hl_io_file file, bool wait)
         settle_file(target, &disk->random);
         return result;
     }
-    disk->syncs[target->syncing_kind]++;
     if (target->syncing_kind != disk->skipped)
         settle_changes(target, target->syncing);
     return 0;
@@ -531,7 +528,6 @@ static int sim_sync_directory(void *context, const char *path)
     const sim_sync kind = depth == 0   ? SIM_SYNC_PARENT
                           : depth == 1 ? SIM_SYNC_PARTITION
                                        : SIM_SYNC_NAMES;
-    disk->syncs[kind]++;
     if (kind == disk->skipped)
         return 0;
     size_t kept = 0;
@@ -760,11 +756,6 @@ void sim_fail_sync(sim_disk *disk, uint64_t nth, int error)
 void sim_skip_sync(sim_disk *disk, sim_sync kind)
 {
     disk->skipped = kind;
-}
-
-uint64_t sim_syncs(const sim_disk *disk, sim_sync kind)
-{
-    return disk->syncs[kind];
 }
 
 void sim_set_opening(sim_disk *disk, bool opening)

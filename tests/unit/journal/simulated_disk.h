@@ -24,8 +24,7 @@ typedef enum sim_sync {
     SIM_SYNC_TAIL,      /* of a segment while the journal is opened, before its seal */
     SIM_SYNC_NAMES,     /* of a partition's directory */
     SIM_SYNC_PARTITION, /* of the journal's directory */
-    SIM_SYNC_PARENT,    /* of the directory it lies in */
-    SIM_SYNCS
+    SIM_SYNC_PARENT     /* of the directory it lies in */
 } sim_sync;
 
 typedef struct sim_disk sim_disk;
@@ -59,9 +58,6 @@ void sim_fail_sync(sim_disk *disk, uint64_t nth, int error);
 
 /* This kind of sync gives 0 and does nothing. */
 void sim_skip_sync(sim_disk *disk, sim_sync kind);
-
-/* Syncs of this kind since the beginning, skipped or not. */
-uint64_t sim_syncs(const sim_disk *disk, sim_sync kind);
 
 /* True while the journal is being opened: tells SIM_SYNC_TAIL from SIM_SYNC_COMMIT. */
 void sim_set_opening(sim_disk *disk, bool opening);

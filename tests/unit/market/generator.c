@@ -73,33 +73,6 @@ Test(generator, gives_other_bytes_for_other_seeds)
     }
 }
 
-Test(generator, writes_the_same_into_a_file)
-{
-    const market_generator_options options = {.messages = 3000, .symbols = 2};
-    size_t size_bytes;
-    uint8_t *const bytes = generate(9, &options, &size_bytes);
-    cr_assert_eq(market_generate_file(9, &options, input_path("file"), NULL), HL_OK);
-    FILE *const file = fopen(input_path("file"), "rb");
-    cr_assert_not_null(file);
-    uint8_t *const written = malloc(size_bytes + 1);
-    cr_assert_not_null(written);
-    cr_expect_eq(fread(written, 1, size_bytes + 1, file), size_bytes);
-    cr_expect_eq(memcmp(written, bytes, size_bytes), 0);
-    fclose(file);
-    free(written);
-    free(bytes);
-}
-
-Test(generator, says_that_a_file_cannot_be_written)
-{
-    hl_error error = {0};
-    cr_expect_eq(market_generate_file(9, NULL, input_path("no/such"), &error), HL_SYSTEM);
-    cr_expect_not_null(strstr(error.text, "cannot write: No such file"), "%s", error.text);
-    const market_generator_options options = {.messages = 1000};
-    cr_expect_eq(market_generate_file(9, &options, "/dev/full", &error), HL_SYSTEM);
-    cr_expect_not_null(strstr(error.text, "No space left"), "%s", error.text);
-}
-
 Test(generator, refuses_what_is_out_of_range)
 {
     static const market_generator_options bad[] = {
