@@ -83,6 +83,8 @@ hl_status run_journal_replay(hl_bus *bus, const hl_journal_reader_options *readi
         fprintf(stderr,
                 "; %" PRIu64 " outputs the same, %" PRIu64 " conflated, %" PRIu64 " not in it",
                 report.compared, report.conflated, report.unrecorded);
+    if (report.of_async != 0)
+        fprintf(stderr, ", %" PRIu64 " of async handlers fed as they were", report.of_async);
     fputc('\n', stderr);
     return status;
 }

@@ -12,8 +12,10 @@
  *         puts(error.text);                           // the first difference
  *
  * Every event carries HL_EVENT_REPLAYED; a handler that speaks to the outside passes such events
- * by. Handlers run on the caller's thread; a bus with async subscriptions is refused. What waits
- * for a retry or in a batch at the end goes on waiting: it is handled when the bus is started.
+ * by. Handlers run on the caller's thread; a bus with async subscriptions is refused: leave them
+ * out. What they had published lies in the journal and is fed as it is there, in a recomputation
+ * too: when a worker comes to an event is no matter of the events. What waits for a retry or in a
+ * batch at the end goes on waiting: it is handled when the bus is started.
  */
 #ifndef HOTLANE_REPLAY_H
 #define HOTLANE_REPLAY_H
@@ -23,8 +25,9 @@
 
 typedef enum hl_replay_mode {
     HL_REPLAY_STATE = 0, /* all events are fed; what handlers publish is dropped */
-    HL_REPLAY_RECOMPUTE  /* only external events are fed, and what handlers publish to them; each of
-                            those is compared with the journal's */
+    HL_REPLAY_RECOMPUTE  /* only external events are fed, outputs of async handlers among them, and
+                            what handlers publish to them; each of those is compared with the
+                            journal's */
 } hl_replay_mode;
 
 typedef struct hl_replay_options {
@@ -47,6 +50,7 @@ typedef struct hl_replay_report {
     uint64_t compared;   /* recompute: outputs that are the journal's, byte for byte */
     uint64_t unrecorded; /* recompute: outputs that the journal does not have: of its last events */
     uint64_t conflated;  /* recompute: outputs of state topics that a newer one had replaced */
+    uint64_t of_async;   /* recompute: outputs of async handlers, fed as the journal has them */
 } hl_replay_report;
 
 #ifdef __cplusplus

@@ -24,6 +24,14 @@ void hl_worker_name(const hl_config *config, uint32_t index, char ret_name[64])
         snprintf(ret_name, 64, "worker.%u", index);
 }
 
+bool hl_is_worker_name(const char *name)
+{
+    const char *const digits = name + strlen("worker.");
+    return strcmp(name, "taps") == 0 ||
+           (strncmp(name, "worker.", strlen("worker.")) == 0 && *digits != '\0' &&
+            digits[strspn(digits, "0123456789")] == '\0');
+}
+
 uint32_t hl_journal_thread_count(const hl_config *config)
 {
     uint32_t domain_count, sync = 0, async = 0;

@@ -25,6 +25,9 @@ uint32_t hl_journal_thread_of(const hl_config *config, uint32_t domain);
 /* "worker.0", ..., and for the last one "taps"; 64 bytes. */
 void hl_worker_name(const hl_config *config, uint32_t index, char ret_name[64]);
 
+/* Whether some configuration has a worker of this name. Any thread. */
+bool hl_is_worker_name(const char *name);
+
 /*
  * A thread for each partition, in the order of domains and shards, each publisher that the
  * configuration names, each worker, each of the journal, then the housekeeper. *ret_threads is the

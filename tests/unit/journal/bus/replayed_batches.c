@@ -29,6 +29,7 @@ typedef struct desk {
     bool is_watched;  /* each order is told by an async handler, too */
     bool is_silent;   /* batches publish nothing */
     bool notes;       /* batches are noted in a domain without a journal, too */
+    recorder *sees;   /* what async handlers told; NULL: it does not look */
     uint64_t sum;     /* of the orders that were settled */
     uint32_t runs;    /* batches */
     uint32_t last_of; /* events in the last of them */
@@ -99,6 +100,8 @@ static void create(desk *of, bool has_journal)
     cr_assert_eq(hl_subscribe(of->bus, "order.new", quote, of, NULL, &inlined), HL_OK);
     if (of->is_watched)
         subscribe_watch(of);
+    if (of->sees != NULL)
+        subscribe(of->bus, "fill.seen", of->sees, NULL);
 }
 
 static void start(desk *of)
@@ -259,20 +262,42 @@ Test(replayed_batches, are_not_cut_by_what_an_async_handler_published)
     go_on_to(&two, 5); /* the four that it told, and the settlement */
 }
 
-Test(replayed_batches, one_that_a_stop_hurried_is_recomputed_so)
+static hl_replay_report recompute(desk *of)
 {
-    desk one = {0}, two = {0};
     hl_replay_options options = HL_REPLAY_OPTIONS_INIT;
     hl_replay_report report;
     hl_error error = {.text = ""};
+    create(of, false);
+    options.mode = HL_REPLAY_RECOMPUTE;
+    options.reading.directory = directory;
+    cr_assert_eq(hl_bus_replay(of->bus, &options, &report, &error), HL_OK, "%s", error.text);
+    cr_assert_eq(report.unrecorded, 0);
+    return report;
+}
+
+Test(replayed_batches, what_an_async_handler_published_is_fed_to_a_recomputation)
+{
+    static recorder seen;
+    desk one = {.is_watched = true}, two = {.sees = &seen};
+    start(&one);
+    order(&one, 1, 8);
+    manual_stop(one.bus);
+    const hl_replay_report report = recompute(&two);
+    cr_assert_eq(report.of_async, 8);
+    cr_assert_eq(report.external, 8);
+    cr_assert_eq(report.compared + report.conflated, 2 + 8, "settlements and quotes");
+    assert_values_follow(&seen, 1, 8);
+    cr_assert_eq(two.sum, 36);
+    hl_bus_destroy(two.bus);
+}
+
+Test(replayed_batches, one_that_a_stop_hurried_is_recomputed_so)
+{
+    desk one = {0}, two = {0};
     start(&one);
     order(&one, 1, 6);
     manual_stop(one.bus);
-    create(&two, false);
-    options.mode = HL_REPLAY_RECOMPUTE;
-    options.reading.directory = directory;
-    cr_assert_eq(hl_bus_replay(two.bus, &options, &report, &error), HL_OK, "%s", error.text);
-    cr_assert_eq(report.unrecorded, 0);
+    recompute(&two);
     cr_assert_eq(two.runs, 2);
     cr_assert_eq(two.sum, 21);
     hl_bus_destroy(two.bus);
