@@ -158,7 +158,7 @@ hl_status perf_scenario_run(const perf_scenario *scenario, const perf_options *o
 /* The median that a value of this unit is a multiple of; 0: of none. */
 static double floor_of(const perf_floor *floor, perf_floor_kind kind, const char *unit)
 {
-    const bool ns = strcmp(unit, "ns") == 0;
+    const bool ns = strcmp(unit, "ns") == 0 || strncmp(unit, "ns_", 3) == 0;
     switch (kind) {
     case PERF_FLOOR_ONE_WAY:
         return ns ? floor->round_trip_2_lines_ns.median / 2 : 0;
@@ -274,7 +274,7 @@ static hl_status run_counted(perf_run *run, const perf_task *tasks, uint32_t tas
     if (cases == NULL || counted == NULL || summaries == NULL)
         status = hl_error_set(error, HL_NO_MEMORY, "no memory for %u cases", task_count);
     for (uint32_t i = 0; status == HL_OK && i < task_count; i++) {
-        if (!perf_run_wants(run, tasks[i].name))
+        if (!run->tasks_chosen && !perf_run_wants(run, tasks[i].name))
             continue;
         counted[i] = (counted_task){&tasks[i], counters};
         cases[wanted++] = (perf_case){tasks[i].name, measure_counted, &counted[i],
@@ -283,7 +283,7 @@ static hl_status run_counted(perf_run *run, const perf_task *tasks, uint32_t tas
     if (status == HL_OK && wanted != 0)
         status = repeat_with_floor(run, cases, wanted, error);
     for (uint32_t i = 0; status == HL_OK && i < task_count; i++)
-        if (is_wanted(run, tasks[i].name))
+        if (run->tasks_chosen || is_wanted(run, tasks[i].name))
             add_rows(run, &tasks[i], summaries[i]);
     free(summaries);
     free(counted);

@@ -35,7 +35,8 @@ typedef struct perf_run {
     perf_timer timer;
     perf_cores cores;
     perf_result *result;
-    uint32_t cases; /* that perf_run_wants was asked for */
+    bool tasks_chosen; /* the scenario has looked at --case (perf_run_wants) for all its tasks */
+    uint32_t cases;    /* that perf_run_wants was asked for */
     uint32_t cases_wanted;
     uint32_t cases_named;
     char case_names[PERF_CASE_NAMES_BYTES]; /* of those, for a --case that fits none */
@@ -77,8 +78,8 @@ typedef struct perf_metric {
 /* What a task's figures are a multiple of. */
 typedef enum perf_floor_kind {
     PERF_FLOOR_NONE = 0,
-    PERF_FLOOR_ONE_WAY,    /* its "ns": half a round trip of two lines */
-    PERF_FLOOR_ROUND_TRIP, /* its "ns": a round trip of two lines */
+    PERF_FLOOR_ONE_WAY,    /* its "ns", "ns_p50": half a round trip of two lines */
+    PERF_FLOOR_ROUND_TRIP, /* its "ns", "ns_p50": a round trip of two lines */
     PERF_FLOOR_STREAM,     /* its "msgs_per_s": the stream copy */
 } perf_floor_kind;
 

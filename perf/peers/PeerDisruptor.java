@@ -158,11 +158,15 @@ public final class PeerDisruptor {
     /** A thread that sleeps until it has a job. */
     static final class Worker extends Thread {
         private volatile Job job;
+        private volatile boolean begun; // and so has its name for the harness to find
 
         Worker(String name) {
             super(name);
             setDaemon(true);
             start();
+            while (!begun) {
+                Thread.yield();
+            }
         }
 
         void begin(Job what) {
@@ -178,6 +182,7 @@ public final class PeerDisruptor {
 
         @Override
         public void run() {
+            begun = true;
             for (;;) {
                 final Job mine = job;
                 if (mine == null) {

@@ -218,12 +218,17 @@ static const peer_queue *queue_for(const contender *peer, const peer_case *asked
     return many ? peer->many : peer->one;
 }
 
+static void note_missing_one(perf_run *run, const contender *peer)
+{
+    perf_result_note(run->result, "missing: %s (install %s, then build again)", peer->name,
+                     peer->packages);
+}
+
 static void note_missing(perf_run *run)
 {
     for (size_t i = 0; i < PEERS; i++)
         if (is_missing(&peers[i]))
-            perf_result_note(run->result, "missing: %s (install %s, then build again)",
-                             peers[i].name, peers[i].packages);
+            note_missing_one(run, &peers[i]);
 }
 
 typedef struct peer_plan {
@@ -233,13 +238,32 @@ typedef struct peer_plan {
     peer_disruptor *disruptor; /* NULL: missing */
 } peer_plan;
 
+/* Whether --case names this queue in this case, or one that it stands beside: hotlane beside every
+ * peer, the bare rings beside the bus. */
+static bool is_wanted(perf_run *run, const contender *peer, const peer_case *asked,
+                      const char *task_name)
+{
+    if (perf_run_wants(run, task_name))
+        return true;
+    const char *const only = run->options->only;
+    if (strcmp(asked->name, BARE_CASE) == 0 && strstr(BUS_CASE, only) != NULL)
+        return true;
+    for (size_t i = 0; strcmp(peer->name, HOTLANE) == 0 && i < PEERS; i++) {
+        char beside[64];
+        snprintf(beside, sizeof beside, "%s.%s", asked->name, peers[i].name);
+        if (queue_for(&peers[i], asked) != NULL && strstr(beside, only) != NULL)
+            return true;
+    }
+    return false;
+}
+
 static hl_status add_task(perf_run *run, peer_plan *plan, const contender *peer,
                           const peer_case *asked, hl_error *error)
 {
     peer_task *const context = &plan->contexts[plan->count];
     perf_task *const task = &plan->tasks[plan->count];
     snprintf(task->name, sizeof task->name, "%s.%s", asked->name, peer->name);
-    if (!perf_run_wants(run, task->name))
+    if (!is_wanted(run, peer, asked, task->name))
         return HL_OK;
     *context = (peer_task){
         .run = run,
@@ -252,6 +276,7 @@ static hl_status add_task(perf_run *run, peer_plan *plan, const contender *peer,
     task->context = context;
     task->metrics = asked->shape == PEER_ROUND_TRIP ? round_trip_metrics : stream_metrics;
     task->metric_count = TASK_VALUES;
+    task->floor = asked->shape == PEER_ROUND_TRIP ? PERF_FLOOR_ROUND_TRIP : PERF_FLOOR_STREAM;
     plan->count++;
     hl_error reason;
     const hl_status status =
@@ -271,6 +296,7 @@ static void add_bus(perf_run *run, peer_plan *plan)
     task->context = context;
     task->metrics = bus_metrics;
     task->metric_count = sizeof bus_metrics / sizeof *bus_metrics;
+    task->floor = PERF_FLOOR_STREAM;
     plan->count++;
 }
 
@@ -288,9 +314,11 @@ static hl_status add_case(perf_run *run, peer_plan *plan, const peer_case *asked
 static void start_disruptor(perf_run *run, peer_plan *plan)
 {
     hl_error reason;
-    if (peer_disruptor_start(&run->cores, &plan->disruptor, &reason) != HL_OK)
-        perf_result_note(run->result, "missing: %s (install %s, then build again): %s",
-                         disruptor_peer.name, disruptor_peer.packages, reason.text);
+    const hl_status status = peer_disruptor_start(&run->cores, &plan->disruptor, &reason);
+    if (status == HL_UNSUPPORTED)
+        note_missing_one(run, &disruptor_peer);
+    else if (status != HL_OK)
+        perf_result_note(run->result, "missing: %s (%s)", disruptor_peer.name, reason.text);
 }
 
 static hl_status run_peers(perf_run *run, hl_error *error)
@@ -298,6 +326,7 @@ static hl_status run_peers(perf_run *run, hl_error *error)
     peer_plan *const plan = hl_allocate(1, sizeof *plan);
     if (plan == NULL)
         return hl_error_set(error, HL_NO_MEMORY, "no memory for %zu tasks", TASKS_MAX);
+    run->tasks_chosen = true;
     note_missing(run);
     start_disruptor(run, plan);
     hl_status status = HL_OK;
@@ -389,6 +418,10 @@ static void print_queue(const peer_print *to, const perf_row *row, const char *q
         fprintf(to->stream, " %9s", "");
     else
         fprintf(to->stream, " %9.2f", ratio);
+    if (row->times_floor > 0)
+        fprintf(to->stream, " %7.2f", row->times_floor);
+    else
+        fprintf(to->stream, " %7s", "-");
     for (size_t i = 0; i < SHOWN; i++) {
         const double seen = metric_of(to->result, row, shown_metrics[i]);
         if (isnan(seen))
@@ -419,8 +452,8 @@ void perf_peers_print(const perf_result *result, FILE *stream)
 {
     perf_environment_print(&result->environment, stream);
     perf_floor_print(&result->floor, stream);
-    fprintf(stream, "  %-30s %12s %12s %12s %9s %7s %7s %7s\n", "", "median", "min", "max",
-            "hotlane/", "full %", "empty %", "pauses");
+    fprintf(stream, "  %-30s %12s %12s %12s %9s %7s %7s %7s %7s\n", "", "median", "min", "max",
+            "hotlane/", "x floor", "full %", "empty %", "pauses");
     for (uint32_t i = 0; i < result->row_count; i++) {
         size_t case_length;
         if (is_ours(&result->rows[i], &case_length))
@@ -442,6 +475,9 @@ typedef struct peer_row {
 
 static void add_metrics(const peer_row *to, const perf_row *row, const char *queue)
 {
+    if (row->times_floor > 0)
+        json_object_set_new(json_object_get(to->object, "times_floor"), queue,
+                            json_real(row->times_floor));
     for (size_t i = 0; i < SHOWN; i++) {
         const double seen = metric_of(to->result, row, shown_metrics[i]);
         if (!isnan(seen))
@@ -469,10 +505,11 @@ static json_t *row_json(const perf_result *result, const perf_row *ours, size_t 
     char name[sizeof ours->name + sizeof P99_SUFFIX];
     snprintf(name, sizeof name, "%.*s%s", (int)case_length, ours->name,
              strcmp(ours->unit, P99_UNIT) == 0 ? P99_SUFFIX : "");
-    peer_row row = {result, json_pack("{s:s, s:s, s:f, s:f, s:f, s:{}, s:{}, s:{}}", "case", name,
-                                      "unit", ours->unit, "hotlane", ours->figure.median,
-                                      "hotlane_min", ours->figure.min, "hotlane_max",
-                                      ours->figure.max, "peers", "peers_min", "peers_max")};
+    peer_row row = {result,
+                    json_pack("{s:s, s:s, s:f, s:f, s:f, s:{}, s:{}, s:{}, s:{}}", "case", name,
+                              "unit", ours->unit, "hotlane", ours->figure.median, "hotlane_min",
+                              ours->figure.min, "hotlane_max", ours->figure.max, "peers",
+                              "peers_min", "peers_max", "times_floor")};
     for (size_t i = 0; i < SHOWN; i++)
         json_object_set_new(row.object, shown_metrics[i], json_object());
     add_metrics(&row, ours, HOTLANE);

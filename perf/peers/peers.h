@@ -25,9 +25,10 @@ void perf_peers_print(const perf_result *result, FILE *stream);
 /*
  * {"scenario": "peers", "environment": {...}, "floor": {...}, "notes": ["..."], "rows": [{"case",
  * "unit", "hotlane": median, "hotlane_min", "hotlane_max", "peers": {NAME: median, ...},
- * "peers_min": {...}, "peers_max": {...}, "full": {NAME: per cent of the producers' time, ...},
- * "empty": {... of the consumer's}, "pauses": {... between two tries}}]}. Cases are unique: a round
- * trip's p99 is one of its own, CASE_p99. A new object; the caller's.
+ * "peers_min": {...}, "peers_max": {...}, "times_floor": {NAME: the median by that of the floor of
+ * this run, a round trip of two lines or the stream copy}, "full": {NAME: per cent of the
+ * producers' time, ...}, "empty": {... of the consumer's}, "pauses": {... between two tries}}]}.
+ * Cases are unique: a round trip's p99 is one of its own, CASE_p99. A new object; the caller's.
  */
 json_t *perf_peers_json(const perf_result *result);
 

@@ -195,7 +195,7 @@ Test(peers, hotlane_and_ck_ring_lose_nothing)
 
 static void add(perf_result *result, const char *name, const char *unit, double median)
 {
-    perf_row row = {.figure = {median - 1, median, median + 2, 5}};
+    perf_row row = {.figure = {median - 1, median, median + 2, 5}, .times_floor = median / 200};
     snprintf(row.name, sizeof row.name, "%s", name);
     snprintf(row.unit, sizeof row.unit, "%s", unit);
     perf_result_add(result, &row);
@@ -250,6 +250,8 @@ Test(peers, a_row_of_json_has_ours_and_theirs)
     cr_assert_eq(ck_ring_of(row), 20);
     cr_assert_eq(figure(json_object_get(row, "full"), "hotlane"), 50);
     cr_assert_null(json_object_get(json_object_get(row, "full"), "ck_ring"));
+    cr_assert_eq(figure(json_object_get(row, "times_floor"), "hotlane"), 0.5);
+    cr_assert_eq(figure(json_object_get(row, "times_floor"), "ck_ring"), 0.1);
     cr_assert_not_null(json_object_get(object, "environment"));
     cr_assert_not_null(json_object_get(object, "floor"));
     json_decref(object);
@@ -285,8 +287,9 @@ Test(peers, the_table_shows_the_ratio)
     FILE *const stream = open_memstream(&text, &size);
     perf_peers_print(result, stream);
     fclose(stream);
-    cr_assert_not_null(strstr(text, "5.00"), "%s", text); /* 100 by 20 */
-    cr_assert_not_null(strstr(text, "4.00"), "%s", text); /* the bus's 80 by 20 */
+    cr_assert_not_null(strstr(text, "5.00"), "%s", text);          /* 100 by 20 */
+    cr_assert_not_null(strstr(text, "4.00"), "%s", text);          /* the bus's 80 by 20 */
+    cr_assert_not_null(strstr(text, "5.00    0.10 "), "%s", text); /* beside 20 by the floor */
     free(text);
     perf_result_destroy(result);
 }

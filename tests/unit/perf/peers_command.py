@@ -29,6 +29,7 @@ def check_row(row):
     expect(row["hotlane_min"] <= row["hotlane"] <= row["hotlane_max"], f"not in order: {row}")
     expect(row["hotlane_min"] > 0, f"no figure: {row}")
     expect("ck_ring" in row["peers"], f"lacks ck_ring: {row}")
+    expect(row["times_floor"]["hotlane"] > 0, f"lacks the floor: {row}")
     for peer, figure in row["peers"].items():
         # On a busy machine one run of 10 ms may pass before a peer's threads were on a CPU.
         expect(0 <= row["peers_min"][peer] <= figure <= row["peers_max"][peer], f"{peer}: {row}")
@@ -52,6 +53,14 @@ for peer in PEERS:
     measured = peer in rows["spsc_128_4096_single", "msgs_per_s"]["peers"]
     missing = any(note.startswith(f"missing: {peer} ") for note in result["notes"])
     expect(measured != missing, f"{peer}: measured {measured}, listed as missing {missing}")
+
+# Whatever is asked for has what it is compared with beside it.
+for asked, case, peer in [("3on2.ck_ring_pointers", "mpsc_128_4096_3on2", "ck_ring_pointers"),
+                          ("bus_128", "bus_128_single", "ck_ring")]:
+    run = perf_peers("--repeats", "1", "--case", asked, "--json")
+    expect(run.returncode == 0, f"--case {asked}: exit {run.returncode}: {run.stderr}")
+    rows = {row["case"]: row for row in json.loads(run.stdout)["rows"]}
+    expect(case in rows and peer in rows[case]["peers"], f"--case {asked}: has the rows {rows}")
 
 run = perf_peers("--repeats", "1", "--case", "round_trip")
 expect(run.returncode == 0 and "ck_ring" in run.stdout, f"the table: {run.stdout}{run.stderr}")
