@@ -67,10 +67,9 @@ INLINE void fill(const mpmc_worker *self, char *slot, uint64_t count)
     perf_payload_fill(slot + STAMP_BYTES, PAYLOAD_BYTES, self->sender << SENDER_SHIFT | count, 0);
 }
 
-INLINE bool send_hotlane(mpmc_worker *self)
+INLINE bool send_hotlane(mpmc_worker *self, uint32_t run)
 {
     const hl_mpmc *const mpmc = &self->bench->mpmc;
-    const uint32_t run = self->bench->work->run;
     uint64_t position;
     if (!hl_mpmc_try_claim(mpmc, run, &position))
         return false;
@@ -105,11 +104,11 @@ INLINE bool send_ck_copy(mpmc_worker *self)
 }
 
 /* One run, or nothing when there is no room. */
-INLINE bool send_run(mpmc_worker *self, perf_mpmc_ring ring)
+INLINE bool send_run(mpmc_worker *self, perf_mpmc_ring ring, uint32_t run)
 {
     switch (ring) {
     case PERF_MPMC_HOTLANE:
-        return send_hotlane(self);
+        return send_hotlane(self, run);
     case PERF_MPMC_CK:
         return send_ck(self);
     default:
@@ -134,7 +133,7 @@ INLINE void check_message(mpmc_worker *self, const char *slot)
 }
 
 /* How many messages came. */
-INLINE uint32_t take_run(mpmc_worker *self, perf_mpmc_ring ring)
+INLINE uint32_t take_run(mpmc_worker *self, perf_mpmc_ring ring, uint32_t run)
 {
     mpmc_bench *const bench = self->bench;
     if (ring != PERF_MPMC_HOTLANE) {
@@ -145,7 +144,9 @@ INLINE uint32_t take_run(mpmc_worker *self, perf_mpmc_ring ring)
         return 1;
     }
     uint64_t position;
-    const uint32_t n = hl_mpmc_try_take(&bench->mpmc, bench->work->run, &position);
+    const uint32_t n = hl_mpmc_try_take(&bench->mpmc, run, &position);
+    if (n == 0)
+        return 0;
     for (uint32_t i = 0; i < n; i++)
         check_message(self, hl_mpmc_slot(&bench->mpmc, position + i));
     hl_mpmc_release(&bench->mpmc, position, n);
@@ -176,7 +177,7 @@ static uint64_t end_of(const mpmc_bench *bench, uint64_t start)
     return start + perf_timer_ticks_of(bench->work->timer, bench->work->seconds * 1e9);
 }
 
-INLINE void produce(mpmc_worker *self, perf_mpmc_ring ring)
+INLINE void produce(mpmc_worker *self, perf_mpmc_ring ring, uint32_t run)
 {
     const mpmc_bench *const bench = self->bench;
     const perf_timer *const timer = bench->work->timer;
@@ -185,10 +186,10 @@ INLINE void produce(mpmc_worker *self, perf_mpmc_ring ring)
     uint32_t tries = 0;
     while (perf_timer_ticks(timer) < end) {
         for (uint32_t step = 0; step < STEPS_A_LOOK; step++) {
-            if (send_run(self, ring))
+            if (send_run(self, ring, run))
                 continue;
             const uint64_t since = perf_timer_ticks(timer);
-            while (!send_run(self, ring))
+            while (!send_run(self, ring, run))
                 wait_a_moment(bench, &tries);
             self->waited_ticks += perf_timer_ticks(timer) - since;
         }
@@ -198,29 +199,29 @@ INLINE void produce(mpmc_worker *self, perf_mpmc_ring ring)
     hl_store_release_u32(&self->finished, 1);
 }
 
-INLINE void consume(mpmc_worker *self, perf_mpmc_ring ring)
+INLINE void consume(mpmc_worker *self, perf_mpmc_ring ring, uint32_t run)
 {
     const mpmc_bench *const bench = self->bench;
     const perf_timer *const timer = bench->work->timer;
     const uint64_t start = perf_timer_ticks(timer);
     uint32_t tries = 0;
     for (bool finished = false; !finished;) {
-        if (take_run(self, ring) != 0)
+        if (take_run(self, ring, run) != 0)
             continue;
         const uint64_t since = perf_timer_ticks(timer);
         /* The flags are looked at before the ring: what they end is then seen in it. */
         do {
             finished = all_finished(bench);
             wait_a_moment(bench, &tries);
-        } while (take_run(self, ring) == 0 && !finished);
+        } while (take_run(self, ring, run) == 0 && !finished);
         self->waited_ticks += perf_timer_ticks(timer) - since;
     }
-    while (take_run(self, ring) != 0)
+    while (take_run(self, ring, run) != 0)
         continue;
     self->elapsed_ticks = perf_timer_ticks(timer) - start;
 }
 
-INLINE void produce_and_consume(mpmc_worker *self, perf_mpmc_ring ring)
+INLINE void produce_and_consume(mpmc_worker *self, perf_mpmc_ring ring, uint32_t run)
 {
     const mpmc_bench *const bench = self->bench;
     const perf_timer *const timer = bench->work->timer;
@@ -228,32 +229,36 @@ INLINE void produce_and_consume(mpmc_worker *self, perf_mpmc_ring ring)
     const uint64_t end = end_of(bench, start);
     while (perf_timer_ticks(timer) < end) {
         for (uint32_t step = 0; step < STEPS_A_LOOK; step++) {
-            send_run(self, ring);
+            send_run(self, ring, run);
             /* Two, for the other's as well; more is there only when it was the faster. */
-            if (take_run(self, ring) != 0)
-                take_run(self, ring);
+            if (take_run(self, ring, run) != 0)
+                take_run(self, ring, run);
         }
     }
     /* SENT_ALL: release, after the last commit and `sent`. */
     hl_store_release_u32(&self->finished, 1);
     while (!all_finished(bench))
-        take_run(self, ring);
-    while (take_run(self, ring) != 0)
+        take_run(self, ring, run);
+    while (take_run(self, ring, run) != 0)
         continue;
     self->elapsed_ticks = perf_timer_ticks(timer) - start;
 }
 
-#define FOR_RINGS(part)                \
-    switch (self->bench->work->ring) { \
-    case PERF_MPMC_HOTLANE:            \
-        part(self, PERF_MPMC_HOTLANE); \
-        break;                         \
-    case PERF_MPMC_CK:                 \
-        part(self, PERF_MPMC_CK);      \
-        break;                         \
-    default:                           \
-        part(self, PERF_MPMC_CK_COPY); \
-        break;                         \
+/* A run of one is a constant, so that the loops over it are none, as in an application. */
+#define FOR_RINGS(part)                                            \
+    switch (self->bench->work->ring) {                             \
+    case PERF_MPMC_HOTLANE:                                        \
+        if (self->bench->work->run == 1)                           \
+            part(self, PERF_MPMC_HOTLANE, 1);                      \
+        else                                                       \
+            part(self, PERF_MPMC_HOTLANE, self->bench->work->run); \
+        break;                                                     \
+    case PERF_MPMC_CK:                                             \
+        part(self, PERF_MPMC_CK, 1);                               \
+        break;                                                     \
+    default:                                                       \
+        part(self, PERF_MPMC_CK_COPY, 1);                          \
+        break;                                                     \
     }
 
 static void producer_thread(void *worker)

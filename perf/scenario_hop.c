@@ -264,6 +264,11 @@ hl_status perf_scenario_hop(perf_run *run, hl_error *error)
                      "round trip: CPU %u sends and turns the partition that receives, CPU %u turns "
                      "the one that sends back; the floor is a round trip of two lines",
                      run->cores.publisher, run->cores.consumer);
+    if (run->options->seconds * 1e9 > PERF_WINDOW_NS * PERF_WINDOWS_MAX)
+        perf_result_note(run->result,
+                         "p99_worst_half_second: of %u parts of the measurement, which here are of "
+                         "%.1f s",
+                         PERF_WINDOWS_MAX, run->options->seconds / PERF_WINDOWS_MAX);
     if (run->options->stall_ms > 0)
         perf_result_note(run->result, "the sender stopped for %g ms in mid-run, as asked for",
                          run->options->stall_ms);

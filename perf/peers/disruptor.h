@@ -14,7 +14,8 @@
 
 typedef struct peer_disruptor peer_disruptor;
 
-/* HL_SYSTEM with a sentence: there is no virtual machine, or no library for it. The caller's. */
+/* HL_OK: *ret_disruptor is the caller's. HL_UNSUPPORTED: the library was not there when this was
+ * built; HL_SYSTEM with a sentence: the virtual machine does not start; HL_NO_MEMORY. */
 hl_status peer_disruptor_start(const perf_cores *cores, peer_disruptor **ret_disruptor,
                                hl_error *error);
 

@@ -248,10 +248,12 @@ static bool is_wanted(perf_run *run, const contender *peer, const peer_case *ask
     const char *const only = run->options->only;
     if (strcmp(asked->name, BARE_CASE) == 0 && strstr(BUS_CASE, only) != NULL)
         return true;
-    for (size_t i = 0; strcmp(peer->name, HOTLANE) == 0 && i < PEERS; i++) {
+    for (size_t i = 0; strcmp(peer->name, HOTLANE) == 0 && i <= PEERS; i++) {
+        const contender *const mate = i < PEERS ? &peers[i] : &disruptor_peer;
         char beside[64];
-        snprintf(beside, sizeof beside, "%s.%s", asked->name, peers[i].name);
-        if (queue_for(&peers[i], asked) != NULL && strstr(beside, only) != NULL)
+        snprintf(beside, sizeof beside, "%s.%s", asked->name, mate->name);
+        if ((mate == &disruptor_peer || queue_for(mate, asked) != NULL) &&
+            strstr(beside, only) != NULL)
             return true;
     }
     return false;
