@@ -42,8 +42,8 @@ hl_status perf_bus_open(const perf_bus_options *options, perf_bus *ret_bus, hl_e
     config.domains = domains;
     config.domain_count = options->two_domains ? 2 : 1;
     config.max_publishers = 16;
-    config.log_level =
-        HL_LOG_NOTHING; /* lanes are full and handlers slow because that is measured */
+    /* Lanes are full and handlers slow because that is measured. */
+    config.log_level = HL_LOG_NOTHING;
     config.max_workers = options->workers;
     config.journal_dir = options->journal_dir;
     config.journal_io_uring = options->journal_io_uring;
