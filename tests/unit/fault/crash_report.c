@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -142,10 +144,24 @@ Test(crash_report, the_handler_that_was_there_before_is_called)
 
 /* ---- two at once ---- */
 
-static void *crash_first(void *unused)
+static void *crash_first(void *ret_thread)
 {
+    *(_Atomic pid_t *)ret_thread = gettid();
     raise(SIGSEGV); /* its report finds no room in the pipe, and waits */
-    return unused;
+    return NULL;
+}
+
+/* That thread of this process has nothing to do but to wait. */
+static bool sleeps(pid_t thread)
+{
+    char path[64], state = '?';
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)thread);
+    FILE *const file = fopen(path, "re");
+    if (file != NULL && fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+        state = '?';
+    if (file != NULL)
+        fclose(file);
+    return state == 'S';
 }
 
 /* Two threads crash, the second one while the first one's report is stuck; `begun` is told when. */
@@ -153,8 +169,8 @@ static void crash_twice(int report, int begun)
 {
     hl_error error;
     pthread_t first;
+    _Atomic pid_t thread = 0;
     char filling[4096] = "";
-    const struct timespec nap = {0, 50000000};
     const struct rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
     signal(SIGSEGV, SIG_DFL);
@@ -167,8 +183,9 @@ static void crash_twice(int report, int begun)
     fcntl(report, F_SETFL, 0);
     if (hl_crash_report_enable(bus, report, &error) != HL_OK)
         _exit(99);
-    pthread_create(&first, NULL, crash_first, NULL);
-    nanosleep(&nap, NULL);
+    pthread_create(&first, NULL, crash_first, &thread);
+    while (thread == 0 || !sleeps(thread))
+        sched_yield();
     if (write(begun, "b", 1) == 1)
         raise(SIGBUS);
     _exit(98);

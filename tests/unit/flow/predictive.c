@@ -160,12 +160,12 @@ static void add(total *to, const outcome *of)
 
 /* The same arrivals for the ladder without and with its forecast, at several speeds and for a
  * partition that takes several shares of the busiest 100 ms. */
-static void compare(const char *format, const char *file, hl_ladder_options options,
-                    total *reactive, total *predictive)
+static void compare(const recorded_day *day, hl_ladder_options options, total *reactive,
+                    total *predictive)
 {
     static const double speeds[] = {20, 100, 500}, shares[] = {0.3, 0.5, 0.7, 0.9};
     for (size_t s = 0; s < sizeof speeds / sizeof *speeds; s++) {
-        arrivals of = arrivals_recorded(format, file, speeds[s]);
+        arrivals of = arrivals_recorded(day, speeds[s]);
         for (size_t k = 0; k < sizeof shares / sizeof *shares; k++) {
             const double service_per_s = arrivals_busiest(&of) * shares[k];
             options.predictive = false;
@@ -176,9 +176,10 @@ static void compare(const char *format, const char *file, hl_ladder_options opti
             add(predictive, &with);
             cr_log_info("%s x%.0f, takes %.0f %%: lost %lu -> %lu, late %lu -> %lu, at most "
                         "%lu -> %lu ms, %lu -> %lu changes",
-                        format, speeds[s], shares[k] * 100, without.state_lost, with.state_lost,
-                        without.late, with.late, without.delay_max_ns / HL_MILLISECOND,
-                        with.delay_max_ns / HL_MILLISECOND, without.changes, with.changes);
+                        day->format, speeds[s], shares[k] * 100, without.state_lost,
+                        with.state_lost, without.late, with.late,
+                        without.delay_max_ns / HL_MILLISECOND, with.delay_max_ns / HL_MILLISECOND,
+                        without.changes, with.changes);
         }
         arrivals_free(&of);
     }
@@ -189,11 +190,8 @@ static void compare_all(uint32_t cpu_pct)
     hl_ladder_options options = HL_LADDER_OPTIONS_INIT;
     options.cpu_pct = cpu_pct;
     total without = {0, 0, 0}, with = {0, 0, 0};
-    compare("lobster", "lobster/AAPL_2012-06-21_34200000_57600000_message_1.csv.zst", options,
-            &without, &with);
-    compare("lobster", "lobster/GOOG_2012-06-21_34200000_57600000_message_10.csv.zst", options,
-            &without, &with);
-    compare("dbn", "databento/esh4-glbx-mdp3-20231225.mbo.dbn.zst", options, &without, &with);
+    for (size_t i = 0; i < RECORDED_DAYS; i++)
+        compare(&recorded_days[i], options, &without, &with);
     cr_log_info("with the forecast, CPU %s: %.2f of the losses, %.2f of the late events, %.2f of "
                 "the mean delay",
                 cpu_pct == 0 ? "not looked at" : "looked at", with.lost / without.lost,

@@ -136,25 +136,17 @@ static void simulate(const arrivals *of, const hl_ladder_options *ladder, double
     free(d);
 }
 
-static const struct recording {
-    const char *format, *file;
-} recordings[] = {
-    {"lobster", "lobster/AAPL_2012-06-21_34200000_57600000_message_1.csv.zst"},
-    {"lobster", "lobster/GOOG_2012-06-21_34200000_57600000_message_10.csv.zst"},
-    {"dbn", "databento/esh4-glbx-mdp3-20231225.mbo.dbn.zst"},
-};
-
 static bool is_long(void)
 {
     return getenv("HOTLANE_LONG") != NULL;
 }
 
 /* One day, replayed `speed` times as fast, at several shares of its busiest 100 ms. */
-static void compare_day(const struct recording *recording, double speed, double lane_s,
+static void compare_day(const recorded_day *recorded, double speed, double lane_s,
                         hl_ladder_options ladder, outcome *without, outcome *with)
 {
     static const double shares[] = {0.3, 0.5, 0.7, 0.9};
-    arrivals of = arrivals_recorded(recording->format, recording->file, speed);
+    arrivals of = arrivals_recorded(recorded, speed);
     for (size_t k = 0; k < sizeof shares / sizeof *shares; k++) {
         const double service_per_s = arrivals_busiest(&of) * shares[k];
         const outcome before[] = {*without, *with};
@@ -165,7 +157,7 @@ static void compare_day(const struct recording *recording, double speed, double 
         cr_log_info(
             "%s x%.0f, takes %.0f %%: lost %.0f -> %.0f, late %.0f -> %.0f, mean delay %.0f "
             "-> %.0f us",
-            recording->format, speed, shares[k] * 100, without->lost - before[0].lost,
+            recorded->format, speed, shares[k] * 100, without->lost - before[0].lost,
             with->lost - before[1].lost, without->late - before[0].late,
             with->late - before[1].late, (without->delay_ns - before[0].delay_ns) / 1000,
             (with->delay_ns - before[1].delay_ns) / 1000);
@@ -180,9 +172,9 @@ static void compare(uint32_t cpu_pct, double lane_s)
     outcome without = {0}, with = {0};
     hl_ladder_options ladder = HL_LADDER_OPTIONS_INIT;
     ladder.cpu_pct = cpu_pct;
-    for (size_t r = 0; r < sizeof recordings / sizeof *recordings; r++)
+    for (size_t r = 0; r < RECORDED_DAYS; r++)
         for (size_t s = 0; s < (is_long() ? 3 : 1); s++)
-            compare_day(&recordings[r], speeds[s], lane_s, ladder, &without, &with);
+            compare_day(&recorded_days[r], speeds[s], lane_s, ladder, &without, &with);
     cr_log_info("with the forecast, CPU looked at from %u %% on, lanes of %.0f ms: %.2f of the "
                 "losses, %.2f of the late events, %.2f of the mean delay",
                 cpu_pct, lane_s * 1000, with.lost / without.lost, with.late / without.late,

@@ -8,10 +8,16 @@
 #include "market/reader.h"
 #include "../market/shared_data.h"
 
-arrivals arrivals_recorded(const char *format, const char *file, double speed)
+const recorded_day recorded_days[RECORDED_DAYS] = {
+    {"lobster", "lobster/AAPL_2012-06-21_34200000_57600000_message_1.csv.zst"},
+    {"lobster", "lobster/GOOG_2012-06-21_34200000_57600000_message_10.csv.zst"},
+    {"dbn", "databento/esh4-glbx-mdp3-20231225.mbo.dbn.zst"},
+};
+
+arrivals arrivals_recorded(const recorded_day *day, double speed)
 {
     char spec[512];
-    shared_data(format, file, spec, sizeof spec);
+    shared_data(day->format, day->file, spec, sizeof spec);
     market_recording recording;
     hl_error error = {0};
     const market_reader_options options = {.max_errors = 1000};

@@ -18,8 +18,15 @@ typedef struct arrivals {
     size_t count;
 } arrivals;
 
+typedef struct recorded_day {
+    const char *format, *file;
+} recorded_day;
+
+#define RECORDED_DAYS 3
+extern const recorded_day recorded_days[RECORDED_DAYS];
+
 /* A recording, `speed` times as fast, from 0 on; what bears no order is left out. */
-arrivals arrivals_recorded(const char *format, const char *file, double speed);
+arrivals arrivals_recorded(const recorded_day *day, double speed);
 void arrivals_free(arrivals *of);
 
 /* Events a second in the busiest 100 ms, when each message stands for two. */
