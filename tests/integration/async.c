@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "bus/bus.h"
 #include "tests/random.h"
@@ -35,12 +36,6 @@ static hl_subscription *subscribe_async(hl_bus *bus, const char *pattern, hl_han
     return subscription;
 }
 
-static void pause_ns(uint64_t ns)
-{
-    const struct timespec pause = {0, (long)ns};
-    nanosleep(&pause, NULL);
-}
-
 /* ---- a consumer that checks what its contract promises ---- */
 
 typedef struct consumer {
@@ -49,7 +44,7 @@ typedef struct consumer {
     uint64_t lost;         /* told */
     uint64_t ejected;      /* told */
     uint64_t out_of_order; /* counted, for asserts belong to the test's thread */
-    uint64_t pause_ns;     /* after each event */
+    useconds_t pause_us;   /* after each event */
     uint32_t stalled;      /* 1: its handler does not return */
     bool gaps;             /* events may be missing */
 } consumer;
@@ -59,7 +54,7 @@ static hl_status consume(const hl_event *event, hl_publisher *out, void *context
     consumer *const self = context;
     (void)out;
     while (hl_load_acquire_u32(&self->stalled) != 0)
-        pause_ns(100000);
+        usleep(100);
     if ((event->flags & HL_EVENT_LOST) != 0) {
         hl_lost lost;
         memcpy(&lost, hl_payload(event), sizeof lost);
@@ -73,8 +68,8 @@ static hl_status consume(const hl_event *event, hl_publisher *out, void *context
         self->last[event->key] = value;
         hl_fetch_add_release_u64(&self->seen, 1);
     }
-    if (self->pause_ns != 0)
-        pause_ns(self->pause_ns);
+    if (self->pause_us != 0)
+        usleep(self->pause_us);
     return HL_OK;
 }
 
@@ -112,7 +107,7 @@ Test(async, every_contract_keeps_its_word_beside_stalled_and_slow_ones)
     hl_bus *const bus = own_start_with_workers(HL_WAIT_PARK, 6);
     const hl_topic quote = own_topic(bus, "market_data.quote", HL_STATE);
     consumer here = {0}, lossless = {0}, whole = {0};
-    consumer slow = {.pause_ns = 20000, .gaps = true}, latest = {.pause_ns = 50000, .gaps = true};
+    consumer slow = {.pause_us = 20, .gaps = true}, latest = {.pause_us = 50, .gaps = true};
     consumer stalled = {.stalled = 1, .gaps = true}, dead_tap = {.stalled = 1, .gaps = true};
     hl_subscription_options options = options_of(HL_ASYNC_BY_KEY, HL_CONTRACT_LOSSLESS);
     own_subscribe(bus, "market_data.quote", consume, &here);
@@ -172,7 +167,7 @@ static void await_health(const patient *of)
         cr_assert_lt(tries, 60000, "contract %d: it does not get well", (int)of->contract);
         if (stats.ejected) /* HL_BUSY: it was not told yet */
             (void)hl_subscription_reattach(of->subscription);
-        pause_ns(HL_MILLISECOND);
+        usleep(1000);
         stats = stats_of(of->subscription);
     }
 }
@@ -216,7 +211,7 @@ static void be_slow_and_get_well(patient *patients, uint32_t count)
         const hl_subscription_options options = options_of(HL_ASYNC_ORDERED, of->contract);
         const bool is_lossless = of->contract == HL_CONTRACT_LOSSLESS;
         of->consumer.gaps = !is_lossless;
-        of->consumer.pause_ns = is_lossless ? 20000 : 0;
+        of->consumer.pause_us = is_lossless ? 20 : 0;
         of->consumer.stalled = !is_lossless;
         of->subscription =
             subscribe_async(bus, "market_data.quote", consume, &of->consumer, &options);
@@ -228,7 +223,7 @@ static void be_slow_and_get_well(patient *patients, uint32_t count)
     for (uint32_t i = 0; i < count; i++)
         set_stalled(&patients[i].consumer, false);
     while (own_lane(bus, "market_data").pending != 0)
-        pause_ns(HL_MILLISECOND);
+        usleep(1000);
     for (uint32_t i = 0; i < count; i++)
         await_health(&patients[i]);
     flood(feed, quote, rounds, 1);
@@ -316,7 +311,7 @@ static void *resize_at_random(void *context)
     while (hl_load_acquire_u32(&self->stop) == 0) {
         hl_pool_resize(self->pool, 1 + (uint32_t)random_below(&random, self->pool->count));
         self->changes++;
-        pause_ns(1000 * random_below(&random, 256));
+        usleep((useconds_t)random_below(&random, 256));
     }
     return NULL;
 }

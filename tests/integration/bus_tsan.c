@@ -11,7 +11,6 @@
 
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <hotlane/hotlane.h>
@@ -424,9 +423,8 @@ static void run_round(uint64_t seed, uint32_t round)
     hl_status status = HL_OK;
     if (seed % 2 == 0) {
         /* What is refused at the door may keep it from getting so far: then it is the end. */
-        const struct timespec nap = {0, (long)HL_MILLISECOND};
         for (int i = 0; i < 2000 && hl_bus_sequence(of.bus, 0) < STEPS / 4; i++)
-            nanosleep(&nap, NULL);
+            usleep(1000);
         status = hl_bus_stop(of.bus, 60 * HL_SECOND);
     }
     for (uint32_t i = 0; i < ACTORS; i++)

@@ -165,7 +165,6 @@ static void *acknowledge(void *context)
 {
     static listed seen;
     hl_dlq *const dlq = hl_bus_dlq(context);
-    const struct timespec nap = {0, 200000};
     for (;;) {
         hl_dlq_filter filter = HL_DLQ_FILTER_INIT;
         seen.count = 0;
@@ -177,7 +176,7 @@ static void *acknowledge(void *context)
             hl_fetch_add_relaxed_u64(&with->acknowledged, *is_acknowledged == 0);
             *is_acknowledged = 1;
         }
-        nanosleep(&nap, NULL);
+        usleep(200);
     }
     return NULL;
 }
@@ -246,12 +245,6 @@ static uint64_t check_letters(hl_dlq *dlq)
     return count;
 }
 
-static void sleep_us(uint64_t us)
-{
-    const struct timespec time = {.tv_sec = 0, .tv_nsec = (long)us * 1000};
-    nanosleep(&time, NULL);
-}
-
 /* Mostly once some of its letters are acknowledged; else wherever it is, in its start perhaps. */
 static void kill_one(const char *path, uint64_t *random)
 {
@@ -263,8 +256,8 @@ static void kill_one(const char *path, uint64_t *random)
     const bool waits = random_below(random, 4) != 0;
     while (waits && waitpid(victim, NULL, WNOHANG) == 0 &&
            hl_load_relaxed_u64(&with->acknowledged) == before)
-        sleep_us(1000);
-    sleep_us(random_below(random, 30000));
+        usleep(1000);
+    usleep((useconds_t)random_below(random, 30000));
     cr_assert_eq(kill(victim, SIGKILL), 0, "it ended by itself");
     int outcome = 0;
     cr_assert_eq(waitpid(victim, &outcome, 0), victim);
@@ -281,7 +274,7 @@ static void redrive_all(const char *path)
     const hl_status status = hl_dlq_redrive(hl_bus_dlq(bus), NULL, NULL, &error);
     cr_assert(status == HL_OK || status == HL_NOT_FOUND, "%s", error.text);
     for (int i = 0; i < 6000 && left != 0; i++) {
-        sleep_us(10000);
+        usleep(10000);
         cr_assert_eq(hl_dlq_count(hl_bus_dlq(bus), NULL, &left, NULL), HL_OK);
     }
     cr_assert_eq(left, 0);

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../bus/manual_bus.h"
@@ -195,7 +194,6 @@ Test(crash_report, who_crashes_meanwhile_lets_the_first_ones_words_be_said)
 {
     static char text[1 << 20];
     int report[2], begun[2], status = 0;
-    const struct timespec nap = {0, 50000000};
     size_t used = 0;
     char byte;
     cr_assert(pipe(report) == 0 && pipe(begun) == 0);
@@ -205,7 +203,7 @@ Test(crash_report, who_crashes_meanwhile_lets_the_first_ones_words_be_said)
     close(report[1]);
     close(begun[1]);
     cr_assert_eq(read(begun[0], &byte, 1), 1);
-    nanosleep(&nap, NULL);
+    usleep(50000);
     for (ssize_t more; (more = read(report[0], text + used, sizeof text - 1 - used)) > 0;)
         used += (size_t)more;
     cr_assert_eq(waitpid(pid, &status, 0), pid);

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fault/dlq.h"
@@ -53,12 +52,6 @@ static void write_for_ever(const char *path, shared *with, uint64_t number)
         if (number % 100 == 0 && hl_dlq_compact(dlq, NULL) != HL_OK)
             _exit(1);
     }
-}
-
-static void sleep_us(uint64_t us)
-{
-    const struct timespec time = {.tv_sec = 0, .tv_nsec = (long)us * 1000};
-    nanosleep(&time, NULL);
 }
 
 typedef struct found {
@@ -110,8 +103,8 @@ Test(dlq_crash, killed_two_hundred_times_it_loses_nothing_that_was_written)
         if (writer == 0)
             write_for_ever(path, with, number);
         while (with->written == written_before && waitpid(writer, NULL, WNOHANG) == 0)
-            sleep_us(50);
-        sleep_us(random_below(&random, 4000));
+            usleep(50);
+        usleep((useconds_t)random_below(&random, 4000));
         cr_assert_eq(kill(writer, SIGKILL), 0, "the writer ended by itself");
         cr_assert_eq(waitpid(writer, NULL, 0), writer);
         number = check_file(path, with, &cuts);

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "market/payloads.h"
 
@@ -249,8 +250,8 @@ static void expect_published(const harness *h, uint64_t at_ns, uint64_t count)
 {
     still_ns = 1000 * HL_SECOND + at_ns;
     while (market_feed_published(h->feed) < count)
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+        usleep(1000);
+    usleep(50000);
     cr_expect_eq(market_feed_published(h->feed), count);
 }
 
