@@ -61,8 +61,8 @@ int main(void)
     hl_bus *bus;
     hl_subscription *subscription;
     hl_publisher *feed;
-    if (hl_bus_create(NULL, &bus, &error) !=
-        HL_OK) /* NULL: six domains, planned for this machine */
+    /* NULL: six domains, planned for this machine */
+    if (hl_bus_create(NULL, &bus, &error) != HL_OK)
         return fprintf(stderr, "%s\n", error.text), 1;
     if (hl_topic_declare(bus, "market_data.trade", NULL, &trades) != HL_OK ||
         hl_topic_declare(bus, "signal.block_trade", NULL, &block_trades) != HL_OK ||
@@ -73,8 +73,11 @@ int main(void)
 
     for (uint32_t size = 5000; size <= 20000; size += 2500) {
         hl_claim claim;
-        while (hl_try_claim(feed, trades, 7, sizeof(struct trade), &claim) == HL_FULL)
+        hl_status status;
+        while ((status = hl_try_claim(feed, trades, 7, sizeof(struct trade), &claim)) == HL_FULL)
             ; /* the lane is full: this feed waits, another may prefer to drop */
+        if (status != HL_OK)
+            break;
         struct trade *const trade = claim.payload; /* in the ring itself: no copy */
         *trade = (struct trade){.price = 1850000 + size, .size = size};
         hl_commit(&claim);

@@ -62,9 +62,11 @@ extern "C" {
 HL_API hl_status hl_bus_create(const hl_config *config, hl_bus **ret_bus, hl_error *error);
 
 /*
- * Starts the planned threads and waits until each is where it should be. HL_WRONG_STATE unless just
- * created; HL_SYSTEM when a thread could not be started or pinned (none is left running). The
- * sentence: hl_bus_error. In HL_THREADS_MANUAL it opens the bus to hl_executor_turn.
+ * Starts the planned threads and waits until each is where it should be. In HL_THREADS_MANUAL it
+ * opens the bus to hl_executor_turn. Any thread. The sentence: hl_bus_error.
+ * - HL_OK
+ * - HL_WRONG_STATE: it was started before: once is all; one that runs goes on.
+ * - HL_SYSTEM: a thread could not be started or pinned; HL_NO_MEMORY. None is left running.
  */
 HL_API hl_status hl_bus_start(hl_bus *bus);
 
@@ -107,13 +109,15 @@ HL_API void hl_bus_error(hl_bus *bus, hl_error *ret_error);
 HL_API uint64_t hl_bus_now_ns(const hl_bus *bus);
 
 /* Prints the plan in force: each thread, its CPU, its wait, why; the memory's fallbacks; warnings.
- */
+ * Any thread. */
 HL_API void hl_bus_print_plan(const hl_bus *bus, FILE *stream);
 
-/* The CPU that the plan proposes for a publisher named in the configuration; HL_NOT_FOUND. */
+/* The CPU that the plan proposes for a publisher named in the configuration. HL_OK; HL_NOT_FOUND:
+ * it names none so, or there is no plan (HL_THREADS_MANUAL). Any thread. */
 HL_API hl_status hl_bus_publisher_cpu(const hl_bus *bus, const char *name, uint32_t *ret_cpu);
 
-/* Pins the calling thread to one CPU and makes sure that it is there. */
+/* Pins the calling thread to one CPU (its number as the OS has it) and makes sure that it is there.
+ * HL_OK; HL_INVALID: no such CPU, or it is not allowed here; HL_SYSTEM. */
 HL_API hl_status hl_pin_to_cpu(uint32_t cpu, hl_error *error);
 
 /*

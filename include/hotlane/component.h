@@ -102,7 +102,7 @@ HL_API void hl_components_stop(hl_bus *bus);
 HL_API hl_status hl_component_status_read(hl_bus *bus, uint32_t index,
                                           hl_component_status *ret_status);
 
-/* "stopped", "started", ...; "unknown". Static memory. */
+/* "stopped", "started", ...; "unknown". Static memory. Any thread. */
 HL_API const char *hl_component_state_name(hl_component_state state);
 
 #ifdef __cplusplus

@@ -171,8 +171,8 @@ extern "C" {
 HL_API hl_status hl_bus_journal_stats(const hl_bus *bus, uint32_t partition,
                                       hl_partition_journal_stats *ret_stats);
 
-/* Counters of one lane of a domain, its shards added up, or (priority -1) of all its lanes.
- * HL_NOT_FOUND: no such domain. */
+/* Counters of one lane of a domain, its shards added up, or (priority -1) of all its lanes. Takes
+ * the control lock. HL_NOT_FOUND: no such domain; HL_INVALID: no such priority; HL_NO_MEMORY. */
 HL_API hl_status hl_bus_lane_stats(const hl_bus *bus, const char *domain, int priority,
                                    hl_lane_stats *ret_stats);
 
