@@ -219,7 +219,7 @@ hl_exit hl_command_check(int argc, char **argv)
         }
     }
     if (argc - optind != 1) {
-        fprintf(stderr, "check: name one file\n");
+        fprintf(stderr, "hotlane check: name one file\n");
         print_usage(stderr);
         return HL_EXIT_USAGE;
     }

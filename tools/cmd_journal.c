@@ -98,6 +98,9 @@ static hl_exit run(const journal_command *command, int argc, char **argv)
 {
     journal_options options = {0};
     bool help = false;
+    char name[32]; /* getopt begins its sentences with it */
+    snprintf(name, sizeof name, "hotlane journal %s", command->name);
+    argv[0] = name;
     hl_exit outcome = journal_options_parse(command, argc, argv, &options, &help);
     if (outcome == HL_EXIT_OK && !help)
         outcome = begin(command, &options);

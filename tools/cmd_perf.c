@@ -77,7 +77,7 @@ static bool read_number(const char *option, const char *text, double *ret_number
 {
     if (hl_real_parse(text, -DBL_MAX, DBL_MAX, ret_number))
         return true;
-    hl_refuse_value("perf", option, text, "it wants a number");
+    hl_refuse_value("hotlane perf", option, text, "it wants a number");
     return false;
 }
 
@@ -87,7 +87,7 @@ static bool read_repeats(const char *text, uint32_t *ret_repeats)
     if (!hl_number_parse(text, 1, PERF_REPEATS_MAX, &repeats)) {
         char wanted[64];
         snprintf(wanted, sizeof wanted, "it wants a whole number in 1..%u", PERF_REPEATS_MAX);
-        hl_refuse_value("perf", "repeats", text, wanted);
+        hl_refuse_value("hotlane perf", "repeats", text, wanted);
         return false;
     }
     *ret_repeats = (uint32_t)repeats;
@@ -146,7 +146,7 @@ static bool belongs(const perf_option *option, const char *word)
 {
     if ((option->belongs_to & asked_by(word)) != 0)
         return true;
-    fprintf(stderr, "perf: --%s is not for %s\n", option->named.name, word);
+    fprintf(stderr, "hotlane perf: --%s is not for %s\n", option->named.name, word);
     return false;
 }
 
@@ -226,7 +226,8 @@ static void hgrm_path(const char *path, const char *name, bool alone, char *ret_
 static bool write_hgrm(const perf_result *result, const char *path)
 {
     if (result->distribution_count == 0) {
-        fprintf(stderr, "perf: the cases of --case measure no latencies: nothing for --hgrm\n");
+        fprintf(stderr,
+                "hotlane perf: the cases of --case measure no latencies: nothing for --hgrm\n");
         return false;
     }
     for (uint32_t i = 0; i < result->distribution_count; i++) {
@@ -235,13 +236,13 @@ static bool write_hgrm(const perf_result *result, const char *path)
                   sizeof name);
         FILE *const file = fopen(name, "we");
         if (file == NULL) {
-            fprintf(stderr, "perf: %s: %s\n", name, strerror(errno));
+            fprintf(stderr, "hotlane perf: %s: %s\n", name, strerror(errno));
             return false;
         }
         perf_hgrm_write(result->distributions[i].ns, 1000, file);
         const bool failed = ferror(file) != 0;
         if (fclose(file) != 0 || failed) {
-            fprintf(stderr, "perf: %s: cannot be written\n", name);
+            fprintf(stderr, "hotlane perf: %s: cannot be written\n", name);
             return false;
         }
     }
@@ -264,7 +265,7 @@ static bool may_write(const char *option, const char *path)
         errno = EISDIR;
     else if (access(path, W_OK) == 0 || (errno == ENOENT && access(directory, W_OK | X_OK) == 0))
         return true;
-    fprintf(stderr, "perf: --%s \"%s\": %s\n", option, path, strerror(errno));
+    fprintf(stderr, "hotlane perf: --%s \"%s\": %s\n", option, path, strerror(errno));
     return false;
 }
 
@@ -274,11 +275,12 @@ static bool may_write_all(const perf_scenario *scenario, const perf_arguments *a
 {
     hl_error error;
     if (arguments->hgrm_path != NULL && !scenario->has_latencies) {
-        fprintf(stderr, "perf: %s measures no latencies: nothing for --hgrm\n", scenario->name);
+        fprintf(stderr, "hotlane perf: %s measures no latencies: nothing for --hgrm\n",
+                scenario->name);
         return false;
     }
     if (arguments->plot_path != NULL && perf_plot_ready(&error) != HL_OK) {
-        fprintf(stderr, "perf: %s\n", error.text);
+        fprintf(stderr, "hotlane perf: %s\n", error.text);
         return false;
     }
     return (arguments->hgrm_path == NULL || may_write("hgrm", arguments->hgrm_path)) &&
@@ -318,7 +320,7 @@ static hl_exit show(const perf_result *result, const perf_arguments *arguments)
     hl_error error;
     if (arguments->plot_path != NULL &&
         perf_plot_write(result, arguments->plot_path, &error) != HL_OK) {
-        fprintf(stderr, "perf: %s\n", error.text);
+        fprintf(stderr, "hotlane perf: %s\n", error.text);
         outcome = HL_EXIT_FAILED;
     }
     return outcome;
@@ -332,7 +334,7 @@ static hl_exit run_scenario(const perf_scenario *scenario, int argc, char **argv
     if (done || read != HL_EXIT_OK)
         return read;
     if (optind != argc) {
-        fprintf(stderr, "perf: \"%s\" is one too many: name one scenario\n", argv[optind]);
+        fprintf(stderr, "hotlane perf: \"%s\" is one too many: name one scenario\n", argv[optind]);
         return wrong_usage();
     }
     if (!may_write_all(scenario, &arguments))
@@ -346,7 +348,7 @@ static hl_exit run_scenario(const perf_scenario *scenario, int argc, char **argv
     if (shows_progress)
         fputs("\r\033[K", stderr);
     if (status != HL_OK) {
-        fprintf(stderr, "perf: %s\n", error.text);
+        fprintf(stderr, "hotlane perf: %s\n", error.text);
         const bool asked_wrongly = status == HL_INVALID || status == HL_NOT_FOUND;
         return asked_wrongly ? HL_EXIT_USAGE : HL_EXIT_FAILED;
     }
@@ -362,7 +364,8 @@ static hl_exit run_peers(int argc, char **argv)
 #else
     (void)argc;
     (void)argv;
-    fputs("perf: this hotlane was built without its peers: `meson configure BUILD -Dpeers=auto`, "
+    fputs("hotlane perf: this hotlane was built without its peers: `meson configure BUILD "
+          "-Dpeers=auto`, "
           "then build again\n",
           stderr);
     return HL_EXIT_FAILED;
@@ -374,7 +377,7 @@ static hl_exit show_comparison(const json_t *before, const json_t *after, bool j
     perf_comparison comparison;
     hl_error error;
     if (perf_compare(before, after, &comparison, &error) != HL_OK) {
-        fprintf(stderr, "perf: %s\n", error.text);
+        fprintf(stderr, "hotlane perf: %s\n", error.text);
         return HL_EXIT_FAILED;
     }
     if (json)
@@ -394,7 +397,8 @@ static hl_exit compare(int argc, char **argv)
     if (done || read != HL_EXIT_OK)
         return read;
     if (argc - optind != 2) {
-        fputs("perf: compare wants two files, the result before and the one after\n", stderr);
+        fputs("hotlane perf: compare wants two files, the result before and the one after\n",
+              stderr);
         return wrong_usage();
     }
     json_t *before = NULL;
@@ -403,7 +407,7 @@ static hl_exit compare(int argc, char **argv)
     hl_exit outcome = HL_EXIT_FAILED;
     if (perf_compare_load(argv[optind], &before, &error) != HL_OK ||
         perf_compare_load(argv[optind + 1], &after, &error) != HL_OK)
-        fprintf(stderr, "perf: %s\n", error.text);
+        fprintf(stderr, "hotlane perf: %s\n", error.text);
     else
         outcome = show_comparison(before, after, arguments.json);
     json_decref(before);
@@ -419,7 +423,7 @@ static hl_exit hold_to_budget(const perf_instruction_counts *counts,
                                  ? perf_budget_write(arguments->budget_path, counts, &error)
                                  : perf_budget_check(arguments->budget_path, counts, &error);
     if (status != HL_OK)
-        fprintf(stderr, "perf: %s\n", error.text);
+        fprintf(stderr, "hotlane perf: %s\n", error.text);
     /* The budget of another build is not broken. */
     return status == HL_OK || status == HL_UNSUPPORTED ? HL_EXIT_OK : HL_EXIT_FAILED;
 }
@@ -432,7 +436,7 @@ static hl_exit count_instructions(int argc, char **argv)
     if (done || read != HL_EXIT_OK)
         return read;
     if (arguments.update && arguments.budget_path == NULL) {
-        fputs("perf: --update wants --budget FILE\n", stderr);
+        fputs("hotlane perf: --update wants --budget FILE\n", stderr);
         return wrong_usage();
     }
     hl_error error;
@@ -442,7 +446,7 @@ static hl_exit count_instructions(int argc, char **argv)
         status = arguments.workload ? perf_instructions_workload(&error)
                                     : perf_instructions_count(&counts, &error);
     if (status != HL_OK) {
-        fprintf(stderr, "perf: %s\n", error.text);
+        fprintf(stderr, "hotlane perf: %s\n", error.text);
         return HL_EXIT_FAILED;
     }
     if (arguments.workload)

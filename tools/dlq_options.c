@@ -69,7 +69,7 @@ static int state_parse(const char *text)
 
 static hl_parse wrong(const char *option, const char *value, const char *wanted)
 {
-    return hl_refuse_value("dlq", option, value, wanted);
+    return hl_refuse_value("hotlane dlq", option, value, wanted);
 }
 
 static hl_parse take_option(int option, const char *value, dlq_options *options)
@@ -132,17 +132,19 @@ static hl_parse check_whole(const dlq_options *options)
 {
     const bool changes = options->action == DLQ_REDRIVE || options->action == DLQ_PURGE;
     if (changes && !options->filtered && !options->all) {
-        fprintf(stderr, "dlq %s: which letters? Say --all, or --id, --topic, --subscription, ...\n",
+        fprintf(stderr,
+                "hotlane dlq %s: which letters? Say --all, or --id, --topic, --subscription, ...\n",
                 actions[options->action]);
         return HL_PARSE_WRONG;
     }
     if (changes && options->salvage) {
-        fprintf(stderr, "dlq %s: --salvage is for ls and show: a damaged file is not written to\n",
+        fprintf(stderr,
+                "hotlane dlq %s: --salvage is for ls and show: a damaged file is not written to\n",
                 actions[options->action]);
         return HL_PARSE_WRONG;
     }
     if (options->all && options->filtered) {
-        fputs("dlq: --all, and a filter beside it: say one of the two\n", stderr);
+        fputs("hotlane dlq: --all, and a filter beside it: say one of the two\n", stderr);
         return HL_PARSE_WRONG;
     }
     return HL_PARSE_OK;
@@ -178,7 +180,7 @@ hl_parse dlq_options_parse(int argc, char **argv, dlq_options *ret_options)
             return taken;
     }
     if (argc - optind != 2) {
-        fputs("dlq: name what to do (ls, show, redrive, purge) and one file\n", stderr);
+        fputs("hotlane dlq: name what to do (ls, show, redrive, purge) and one file\n", stderr);
         return HL_PARSE_WRONG;
     }
     options.path = argv[optind + 1];

@@ -252,12 +252,13 @@ static hl_exit read_options(const journal_command *command, int argc, char **arg
         while (option->letter != letter)
             option++;
         if (strchr(command->letters, letter) == NULL) {
-            fprintf(stderr, "journal %s: --%s is no option of it\n", command->name, option->name);
+            fprintf(stderr, "hotlane journal %s: --%s is no option of it\n", command->name,
+                    option->name);
             return HL_EXIT_USAGE;
         }
         if (!take(this, (char)letter, optarg)) {
-            char name[32], wanted[128];
-            snprintf(name, sizeof name, "journal %s", command->name);
+            char name[40], wanted[128];
+            snprintf(name, sizeof name, "hotlane journal %s", command->name);
             snprintf(wanted, sizeof wanted, "use %s: %s", option->value, option->help);
             hl_refuse_value(name, option->name, optarg, wanted);
             return HL_EXIT_USAGE;
@@ -271,7 +272,7 @@ static hl_exit read_operands(const journal_command *command, int argc, char **ar
 {
     const int wanted = strchr(command->operands, ' ') != NULL ? 2 : 1;
     if (argc - optind != wanted) {
-        fprintf(stderr, "journal %s: name %s\n", command->name, command->operands);
+        fprintf(stderr, "hotlane journal %s: name %s\n", command->name, command->operands);
         print_usage(command, stderr);
         return HL_EXIT_USAGE;
     }

@@ -36,7 +36,8 @@ hl_exit journal_into_pipeline(const journal_options *options)
 hl_exit journal_into_pipeline(const journal_options *options)
 {
     (void)options;
-    fputs("journal: this build has no reference pipeline: it needs zlib and zstd\n", stderr);
+    fputs("hotlane journal: this build has no reference pipeline: it needs zlib and zstd\n",
+          stderr);
     return HL_EXIT_FAILED;
 }
 #endif

@@ -60,8 +60,12 @@ static hl_exit dispatch(int argc, char **argv)
         return HL_EXIT_OK;
     }
     for (size_t i = 0; i < COMMANDS; i++) {
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
+        if (strcmp(argv[1], commands[i].name) != 0)
+            continue;
+        char name[32]; /* getopt begins its sentences with it */
+        snprintf(name, sizeof name, "hotlane %s", commands[i].name);
+        argv[1] = name;
+        return commands[i].run(argc - 1, argv + 1);
     }
     return refuse_unknown(argv[1]);
 }

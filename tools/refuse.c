@@ -9,9 +9,7 @@ hl_exit hl_refuse_unknown(const char *command, const char *what, const char *wor
                           const char *const *names, size_t count)
 {
     const char *const nearest = hl_nearest(word, names, count);
-    /* "hotlane journal" speaks as "journal". */
-    const char *const last = strrchr(command, ' ');
-    fprintf(stderr, "%s: there is no %s \"%s\"", last == NULL ? command : last + 1, what, word);
+    fprintf(stderr, "%s: there is no %s \"%s\"", command, what, word);
     if (nearest != NULL)
         fprintf(stderr, ": did you mean \"%s\"?\n", nearest);
     else
