@@ -66,12 +66,12 @@ typedef struct hl_feed {
     hl_io_uring *uring;         /* what it writes through; NULL: another table */
     hl_tail *tail;              /* what readers in other processes go by; NULL: closed */
     hl_journal_writer_options options;
-    hl_journal_state told;    /* the state that was last announced */
-    pthread_mutex_t lock;     /* of the reason, which others read */
-    char reason[160];         /* why it has last stopped running; "": it never has */
-    uint64_t reopen_at_ticks; /* of a journal that failed */
-    char directory[HL_JOURNAL_PATH_SIZE];
-    char io_refused[120]; /* why it does not write through what it should; empty: it does */
+    hl_journal_state told;     /* the state that was last announced */
+    pthread_mutex_t lock;      /* of the reason, which others read */
+    char reason[160];          /* why it has last stopped running; "": it never has */
+    uint64_t reopen_at_ticks;  /* of a journal that failed; 0: it has not */
+    hl_io_file directory_lock; /* likewise: no other bus is to have it meanwhile */
+    char io_refused[120];      /* why it does not write through what it should; empty: it does */
     uint8_t topic_detail[2];
     hl_recovery recovery; /* read-only once the bus starts */
 

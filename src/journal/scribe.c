@@ -161,7 +161,7 @@ static void tell(hl_feed *feed, hl_journal_state state, const char *text)
 /* The writer has failed for good: what it had not acknowledged still lies in the ring. */
 static void give_up_writer(hl_feed *feed)
 {
-    hl_journal_writer_abandon(feed->writer);
+    feed->directory_lock = hl_journal_writer_give_up(feed->writer);
     feed->writer = NULL;
     feed->reopen_at_ticks = ticks(feed) + REOPEN_NS;
 }
@@ -170,14 +170,11 @@ static void give_up_writer(hl_feed *feed)
 static void try_to_reopen(hl_feed *feed)
 {
     char directory[HL_JOURNAL_PATH_SIZE];
-    char shard[16] = "";
     hl_recovery recovery;
     hl_error error;
     feed->reopen_at_ticks = ticks(feed) + REOPEN_NS;
-    if (feed->options.shards > 1)
-        snprintf(shard, sizeof shard, ".%u", feed->options.shard);
-    snprintf(directory, sizeof directory, "%.4000s/%s%s", feed->options.directory,
-             feed->options.domain, shard);
+    snprintf(directory, sizeof directory, "%.4000s/%s", feed->options.directory,
+             feed->partition->out->name);
     hl_status status =
         hl_journal_recover(feed->options.io, directory, feed->options.damage, &recovery, &error);
     if (status == HL_OK) {
@@ -187,10 +184,12 @@ static void try_to_reopen(hl_feed *feed)
         while (from != filled && hl_feed_event(feed, from)->sequence <= recovery.last_sequence)
             from++;
         hl_journal_writer_options options = feed->options;
+        options.lock = &feed->directory_lock;
         options.first_sequence =
             from != filled ? hl_feed_event(feed, from)->sequence : feed->last_sequence + 1;
         status = hl_journal_writer_open(&options, &feed->writer, &recovery, &error);
         if (status == HL_OK) {
+            feed->reopen_at_ticks = 0;
             feed->appended = from;
             feed->last_sequence = options.first_sequence - 1;
             return;
@@ -314,31 +313,29 @@ bool hl_scribe_turn(hl_feed *feed, bool commit)
 
 static hl_status close_writer(hl_feed *feed, hl_error *error)
 {
-    if (feed->writer == NULL && feed->reopen_at_ticks != 0)
-        try_to_reopen(feed); /* a last time */
+    if (feed->writer == NULL && feed->reopen_at_ticks == 0)
+        return HL_OK; /* it was never opened, or is closed */
     if (feed->writer == NULL)
-        return feed->reopen_at_ticks == 0
-                   ? HL_OK
-                   : hl_error_set(error, HL_FAILED,
-                                  "the journal of %s has failed: what lies above sequence %llu is "
-                                  "not in it",
-                                  feed->partition->out->name,
-                                  (unsigned long long)hl_journal_durable(&feed->progress));
-    while (hl_scribe_turn(feed, false) && feed->writer != NULL) {
+        try_to_reopen(feed); /* a last time */
+    while (feed->writer != NULL && hl_scribe_turn(feed, false)) {
     }
-    const bool whole = feed->writer != NULL && feed->appended == feed->filled;
-    hl_status status = feed->writer != NULL ? hl_journal_writer_close(feed->writer, error)
-                                            : hl_error_set(error, HL_FAILED,
-                                                           "the journal of %s "
-                                                           "failed as it was closed",
-                                                           feed->partition->out->name);
-    if (status == HL_OK && !whole)
-        status = hl_error_set(
-            error, HL_NO_SPACE, "the journal of %s had no room for its last %llu events",
-            feed->partition->out->name, (unsigned long long)(feed->filled - feed->appended));
+    if (feed->writer == NULL) {
+        feed->options.io->unlock(feed->options.io->context, feed->directory_lock);
+        feed->reopen_at_ticks = 0;
+        return hl_error_set(
+            error, HL_FAILED,
+            "the journal of %s has failed: what lies above sequence %llu is not in it",
+            feed->partition->out->name, (unsigned long long)hl_journal_durable(&feed->progress));
+    }
+    const bool whole = feed->appended == feed->filled;
+    const hl_status status = hl_journal_writer_close(feed->writer, error);
     feed->writer = NULL;
-    feed->reopen_at_ticks = 0;
-    return status;
+    return status != HL_OK || whole
+               ? status
+               : hl_error_set(error, HL_NO_SPACE,
+                              "the journal of %s had no room for its last %llu events",
+                              feed->partition->out->name,
+                              (unsigned long long)(feed->filled - feed->appended));
 }
 
 hl_status hl_scribe_close(hl_feed *feed, hl_error *error)

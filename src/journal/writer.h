@@ -71,6 +71,8 @@ typedef struct hl_journal_writer_options {
     bool overlap_syncs;        /* write on while a sync runs, where the table has a way (io.h) */
     uint32_t dictionary_limit; /* dictionary records a segment; 0: 65536 */
     hl_damage_policy damage;
+    const hl_io_file *lock; /* the directory's, of hl_journal_writer_give_up: the writer's when it
+                               is open, else still the caller's. NULL: it takes the lock itself */
     hl_journal_name_of name_of; /* NULL: all names are empty */
     void *name_context;
     /* Told why, on the journal's thread, before HL_JOURNAL_NO_SPACE or _FAILED is published: who
@@ -141,5 +143,9 @@ hl_status hl_journal_writer_close(hl_journal_writer *writer, hl_error *error);
 /* Frees it and unlocks, writing nothing: as if the process had ended here. The state is _CLOSED,
  * but for HL_JOURNAL_FAILED, which stays. */
 void hl_journal_writer_abandon(hl_journal_writer *writer);
+
+/* As hl_journal_writer_abandon, but leaves the directory locked: the lock is for the options of the
+ * next writer, or to be given back to the table. */
+hl_io_file hl_journal_writer_give_up(hl_journal_writer *writer);
 
 #endif

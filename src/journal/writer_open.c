@@ -111,6 +111,10 @@ static hl_status take_lock(hl_journal_writer *writer, hl_error *error)
     char path[HL_JOURNAL_PATH_SIZE + 8];
     snprintf(path, sizeof path, "%s/lock", writer->directory);
     hl_io_owner owner = {0};
+    if (writer->options.lock != NULL) {
+        writer->lock = *writer->options.lock;
+        return HL_OK;
+    }
     const int lock = writer->io->lock(writer->io->context, path, &owner);
     if (lock == -EWOULDBLOCK)
         return hl_error_set(error, HL_LOCKED,
@@ -273,6 +277,7 @@ hl_status hl_journal_writer_open(const hl_journal_writer_options *options,
         destroy(writer);
         return status;
     }
+    writer->is_locked = true;
     hl_progress_publish(&writer->progress->written_sequence, writer->written_sequence);
     hl_progress_publish(&writer->progress->durable_sequence, writer->durable_sequence);
     hl_progress_publish(&writer->progress->state, HL_JOURNAL_RUNNING);
@@ -311,6 +316,14 @@ hl_status hl_journal_writer_close(hl_journal_writer *writer, hl_error *error)
     hl_progress_publish(&writer->progress->state, HL_JOURNAL_CLOSED);
     destroy(writer);
     return status;
+}
+
+hl_io_file hl_journal_writer_give_up(hl_journal_writer *writer)
+{
+    const hl_io_file lock = writer->lock;
+    writer->is_locked = false;
+    hl_journal_writer_abandon(writer);
+    return lock;
 }
 
 void hl_journal_writer_abandon(hl_journal_writer *writer)

@@ -30,7 +30,7 @@ struct hl_journal_writer {
     char directory[HL_JOURNAL_PATH_SIZE]; /* the partition's */
     char spare_path[HL_JOURNAL_PATH_SIZE];
     hl_io_file lock;
-    bool is_locked;
+    bool is_locked; /* by this writer, which gives it back */
     hl_journal_progress own_progress;
     hl_journal_progress *progress;
     hl_journal_state state;

@@ -453,9 +453,8 @@ Test(journals, a_subscription_begins_behind_what_was_handed_out)
     manual_stop(bus);
 }
 
-Test(journals, two_buses_cannot_have_one_journal)
+static void assert_is_had(void)
 {
-    hl_bus *const bus = start(HL_DURABILITY_ASYNC, HL_DURABILITY_OFF, HL_JOURNAL_WAIT);
     hl_config config = manual_config();
     hl_bus *other = NULL;
     hl_error error;
@@ -464,5 +463,31 @@ Test(journals, two_buses_cannot_have_one_journal)
     config.journal_io = &manual_disk.io;
     cr_assert_eq(hl_bus_create(&config, &other, &error), HL_LOCKED);
     cr_assert_not_null(strstr(error.text, "writes this journal"), "%s", error.text);
+}
+
+Test(journals, two_buses_cannot_have_one_journal)
+{
+    hl_bus *const bus = start(HL_DURABILITY_ASYNC, HL_DURABILITY_OFF, HL_JOURNAL_WAIT);
+    assert_is_had();
     manual_stop(bus);
+}
+
+/* It still has events for it. */
+Test(journals, one_that_failed_is_had_by_its_bus_until_that_stops)
+{
+    hl_bus *bus = start(HL_DURABILITY_SYNC, HL_DURABILITY_OFF, HL_JOURNAL_WAIT);
+    publish_many(bus, "order.new", 1, 5);
+    manual_disk.sync_error = -EIO;
+    turn_all(bus);
+    for (int i = 0; i < 3; i++, manual_disk.ticks_ns += HL_SECOND, manual_now_ns += HL_SECOND) {
+        cr_assert_eq(journal_of(bus, "order").state, HL_JOURNAL_FAILED);
+        manual_disk.sync_error = 0;
+        assert_is_had();
+        manual_disk.sync_error = -EIO;
+        turn_all(bus);
+    }
+    cr_assert_eq(hl_bus_stop(bus, HL_MILLISECOND), HL_TIMEOUT, "some are in flight");
+    manual_disk.sync_error = 0;
+    manual_stop(start(HL_DURABILITY_SYNC, HL_DURABILITY_OFF, HL_JOURNAL_WAIT));
+    hl_bus_destroy(bus);
 }
