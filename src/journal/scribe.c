@@ -353,6 +353,7 @@ static bool halted(const hl_scribe *scribe)
     return hl_load_acquire_u32(&scribe->halt) != 0; /* HALT: acquire, all that was fed is seen. */
 }
 
+/* Something to write, or the end. */
 static bool has_news(const hl_scribe *scribe)
 {
     bool any = halted(scribe);
@@ -411,12 +412,10 @@ static void sleep_until_woken(hl_scribe *scribe)
 {
     const uint64_t left_ns = time_left_ns(scribe);
     const uint32_t ticket = hl_sleeper_prepare(&scribe->sleeper);
-    if (has_news(scribe) && !is_stuck(scribe))
+    if (has_news(scribe))
         hl_sleeper_cancel(&scribe->sleeper);
-    else if (!halted(scribe))
-        sleep_awhile(scribe, ticket, left_ns);
     else
-        hl_sleeper_cancel(&scribe->sleeper);
+        sleep_awhile(scribe, ticket, left_ns);
 }
 
 static void wait(hl_scribe *scribe, uint32_t idle)
