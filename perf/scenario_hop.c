@@ -17,6 +17,7 @@
 #include "perf/threads.h"
 
 #define WARM_UP_EVENTS 20000u /* more than a lap of the ring; their time is 0: not recorded */
+#define WARM_EVERY_NS  5e3
 /* Of a round trip, at one time: a handler cannot wait for room in the lane back. */
 #define UNDER_WAY_MAX (PERF_BUS_RING_SLOTS / 2)
 
@@ -25,14 +26,22 @@ typedef struct hop_case {
     double per_s;
     bool poisson;
     bool round_trip;
+    bool warm; /* the sender keeps its way warm while it waits */
 } hop_case;
 
 static const hop_case hop_cases[] = {
-    {"one_way_1k", 1e3, false, false},          {"one_way_10k", 1e4, false, false},
-    {"one_way_100k", 1e5, false, false},        {"one_way_1M", 1e6, false, false},
-    {"one_way_poisson_100k", 1e5, true, false}, {"round_trip_1k", 1e3, false, true},
-    {"round_trip_10k", 1e4, false, true},       {"round_trip_100k", 1e5, false, true},
-    {"round_trip_1M", 1e6, false, true},        {"round_trip_poisson_100k", 1e5, true, true},
+    {.name = "one_way_1k", .per_s = 1e3},
+    {.name = "one_way_1k_warm", .per_s = 1e3, .warm = true},
+    {.name = "one_way_10k", .per_s = 1e4},
+    {.name = "one_way_10k_warm", .per_s = 1e4, .warm = true},
+    {.name = "one_way_100k", .per_s = 1e5},
+    {.name = "one_way_1M", .per_s = 1e6},
+    {.name = "one_way_poisson_100k", .per_s = 1e5, .poisson = true},
+    {.name = "round_trip_1k", .per_s = 1e3, .round_trip = true},
+    {.name = "round_trip_10k", .per_s = 1e4, .round_trip = true},
+    {.name = "round_trip_100k", .per_s = 1e5, .round_trip = true},
+    {.name = "round_trip_1M", .per_s = 1e6, .round_trip = true},
+    {.name = "round_trip_poisson_100k", .per_s = 1e5, .poisson = true, .round_trip = true},
 };
 #define HOP_CASES (sizeof hop_cases / sizeof *hop_cases)
 
@@ -121,6 +130,20 @@ static void await_recorded(const hop *self, hl_executor *near)
             hl_executor_turn(near, 0);
 }
 
+static void wait_until(const hop *self, uint64_t intended, hl_executor *near)
+{
+    const perf_timer *const timer = &self->run->timer;
+    uint64_t warm_at = self->asked->warm ? perf_timer_after(timer, WARM_EVERY_NS) : UINT64_MAX;
+    for (uint64_t now; (now = perf_timer_ticks(timer)) < intended;) {
+        if (near != NULL)
+            hl_executor_turn(near, 0);
+        if (now >= warm_at) {
+            hl_warm(self->bus.publisher, self->there, 0);
+            warm_at = perf_timer_after(timer, WARM_EVERY_NS);
+        }
+    }
+}
+
 static void send_all(void *context)
 {
     hop *const self = context;
@@ -143,9 +166,7 @@ static void send_all(void *context)
             perf_timer_spend(timer, perf_timer_ticks_of(timer, options->stall_ms * 1e6));
             stall_at = UINT64_MAX;
         }
-        while (perf_timer_ticks(timer) < intended)
-            if (near != NULL)
-                hl_executor_turn(near, 0);
+        wait_until(self, intended, near);
         send(self, intended, near);
         perf_schedule_advance(&self->schedule);
     }
@@ -260,6 +281,9 @@ hl_status perf_scenario_hop(perf_run *run, hl_error *error)
                      "one way: the sender on CPU %u, the bus's executor on CPU %u, its housekeeper "
                      "on the sender's; the floor is half a round trip of two lines",
                      run->cores.publisher, run->cores.consumer);
+    perf_result_note(run->result,
+                     "warm: in the gaps between two events the sender calls hl_warm each %g us",
+                     WARM_EVERY_NS / 1e3);
     perf_result_note(run->result,
                      "round trip: CPU %u sends and turns the partition that receives, CPU %u turns "
                      "the one that sends back; the floor is a round trip of two lines",

@@ -233,6 +233,15 @@ static inline void hl_prefetch_write(const void *address)
 #endif
 }
 
+/* The beginning of a function, for who will call it soon: it comes into the caches like data. */
+typedef void hl_function(void);
+static inline void hl_prefetch_function(hl_function *function)
+{
+    const char *const code = (const char *)(uintptr_t)function;
+    for (uint32_t line = 0; line < 4; line++)
+        hl_prefetch_read(code + line * 64);
+}
+
 /*
  * Tell ThreadSanitizer of an edge that it cannot see because a library draws it (liburcu's grace
  * periods): all before HL_TSAN_RELEASE(x) happens before all after a later HL_TSAN_ACQUIRE(x).

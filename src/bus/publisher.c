@@ -334,6 +334,38 @@ void hl_abort(hl_claim *claim)
     claim->count = 0;
 }
 
+/* A ring of one publisher, before a partition that neither sleeps nor waits for company, and
+ * nothing to be admitted. */
+static bool can_be_warmed(const hl_outlet *outlet, hl_topic topic)
+{
+    return outlet->kind == HL_OUTLET_EXCLUSIVE && outlet->sleeper == NULL &&
+           outlet->inlet->gather == NULL &&
+           /* DECLARED: relaxed, hl_claiming_outlet has seen the topic whole. */
+           hl_load_relaxed_u8(&outlet->bus->topics[topic.number].declared) == HL_TOPIC_OPEN;
+}
+
+hl_status hl_warm(hl_publisher *publisher, hl_topic topic, uint64_t key)
+{
+    hl_status status = HL_NOT_ALLOWED;
+    hl_claim claim;
+    const hl_outlet *const outlet = publisher->is_handlers
+                                        ? NULL
+                                        : hl_claiming_outlet(publisher->bus, publisher->outlets,
+                                                             topic, key, -1, false, &status);
+    if (outlet == NULL)
+        return hl_claiming_refuse(publisher->bus, status);
+    if (hl_claiming_gate(outlet) == HL_GATE_OPEN && !can_be_warmed(outlet, topic))
+        return hl_claiming_refuse(publisher->bus, HL_NOT_ALLOWED);
+    status = hl_try_claim(publisher, topic, key, 0, &claim);
+    if (status != HL_OK)
+        return status;
+    /* What an abort does not do of a commit. */
+    hl_claiming_finish_header(claim.event, hl_bus_now(publisher->bus), 0);
+    hl_prefetch_function((hl_function *)hl_commit);
+    hl_abort(&claim);
+    return HL_OK;
+}
+
 hl_status hl_try_claim(hl_publisher *publisher, hl_topic topic, uint64_t key, uint32_t payload_size,
                        hl_claim *ret_claim)
 {

@@ -41,6 +41,7 @@ static bool look(const hl_dead_letter *letter, void *context)
     X(HL_DETACHED, hl_try_claim(on->feed, on->trade, 1, 8, &claim))                             \
     X(HL_DETACHED, hl_try_claim_run(on->feed, on->trade, 1, 8, 2, &claim))                      \
     X(HL_DETACHED, hl_try_claim_priority(on->feed, on->trade, 1, HL_NORMAL, 8, &claim))         \
+    X(HL_DETACHED, hl_warm(on->feed, on->trade, 1))                                             \
     X(HL_DETACHED, hl_claim_wait(on->feed, on->trade, 1, 8, &claim))                            \
     X(HL_DETACHED, hl_claim_run_wait(on->feed, on->trade, 1, 8, 2, &claim))                     \
     X(HL_DETACHED, hl_shared_publish(on->desk, on->trade, 1, &value, 8))                        \

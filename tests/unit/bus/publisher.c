@@ -181,6 +181,67 @@ Test(publisher, a_ring_takes_its_capacity_and_then_says_full)
     manual_stop(bus);
 }
 
+Test(publisher, warming_goes_the_way_of_a_publish_and_publishes_nothing)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_publisher *const feed = open_publisher(bus, "feed", "market_data");
+    recorder seen = {0};
+    subscribe(bus, "market_data.trade", &seen, NULL);
+    for (uint64_t round = 0; round < 10; round++) {
+        for (int i = 0; i < 3; i++)
+            cr_assert_eq(hl_warm(feed, trade, round), HL_OK);
+        publish(feed, trade, round, round);
+        cr_assert_eq(hl_warm(feed, trade, round), HL_OK);
+        cr_assert_eq(turn_all(bus), 1);
+    }
+    assert_values_follow(&seen, 0, 10);
+    assert_door(bus, "market_data", 10, 0, 40);
+    for (int i = 0; i < 8; i++)
+        cr_assert_eq(hl_warm(feed, trade, 0), HL_OK);
+    cr_assert_eq(hl_warm(feed, trade, 0), HL_FULL);
+    turn_all(bus);
+    cr_assert_eq(hl_warm(feed, trade, 0), HL_OK);
+    assert_door(bus, "market_data", 10, 1, 49);
+    manual_stop(bus);
+}
+
+static hl_status warm_from_a_handler(const hl_event *event, hl_publisher *out, void *context)
+{
+    hl_status *const answer = context;
+    *answer = hl_warm(out, (hl_topic){event->topic}, event->key);
+    return HL_OK;
+}
+
+Test(publisher, what_cannot_be_warmed_says_so_and_is_counted)
+{
+    hl_bus *const bus = manual_start(NULL);
+    const hl_topic trade = topic(bus, "market_data.trade");
+    hl_publisher *const feed = open_publisher(bus, "feed", "market_data");
+    cr_assert_eq(hl_warm(feed, topic(bus, "order.new"), 1), HL_NO_LANE);
+    cr_assert_eq(hl_warm(feed, (hl_topic){9999}, 1), HL_INVALID);
+    hl_publisher_options options = HL_PUBLISHER_OPTIONS_INIT;
+    hl_publisher *batching, *limited;
+    options.batch_events = 8;
+    cr_assert_eq(hl_publisher_open(bus, "batching", &options, &batching), HL_OK);
+    cr_assert_eq(hl_warm(batching, trade, 1), HL_NOT_ALLOWED, "it would end the batch");
+    options.batch_events = 0;
+    options.throttle.rate_per_s = 1;
+    cr_assert_eq(hl_publisher_open(bus, "limited", &options, &limited), HL_OK);
+    cr_assert_eq(hl_warm(limited, trade, 1), HL_NOT_ALLOWED, "it would take a token");
+    cr_assert_eq(hl_bus_refused(bus), 4);
+    hl_status answer = HL_OK;
+    cr_assert_eq(hl_subscribe(bus, "market_data.trade", warm_from_a_handler, &answer, NULL, NULL),
+                 HL_OK);
+    publish(feed, trade, 1, 1);
+    turn_all(bus);
+    cr_assert_eq(answer, HL_NOT_ALLOWED);
+    assert_door(bus, "market_data", 1, 0, 0);
+    cr_assert_eq(hl_bus_stop(bus, HL_SECOND), HL_OK);
+    cr_assert_eq(hl_warm(feed, trade, 1), HL_CLOSED);
+    hl_bus_destroy(bus);
+}
+
 Test(publisher, each_publisher_has_a_ring_of_its_own)
 {
     hl_bus *const bus = manual_start(NULL);
