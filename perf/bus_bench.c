@@ -35,7 +35,7 @@ hl_status perf_bus_open(const perf_bus_options *options, perf_bus *ret_bus, hl_e
     const perf_cores *const cores = options->cores;
     const uint32_t near = options->beside_publisher ? cores->publisher : cores->consumer;
     const int length =
-        snprintf(lcores, sizeof lcores, "market_data@%u,housekeeping@%u", near, cores->publisher);
+        snprintf(lcores, sizeof lcores, "market_data@%u,housekeeping@%u", near, cores->housekeeper);
     if (options->beside_publisher && options->journal_dir != NULL)
         snprintf(lcores + length, sizeof lcores - (size_t)length, ",journals@%u", cores->consumer);
     hl_config config = HL_CONFIG_INIT;

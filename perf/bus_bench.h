@@ -45,8 +45,8 @@ typedef struct perf_bus {
     hl_publisher *publisher; /* exclusive; every domain */
 } perf_bus;
 
-/* With `manual` false the one executor is on the consumer's CPU, the housekeeper on the
- * publisher's. On an error nothing is left. */
+/* With `manual` false the one executor is on the consumer's CPU, the housekeeper on its own
+ * (cores.h). On an error nothing is left. */
 hl_status perf_bus_open(const perf_bus_options *options, perf_bus *ret_bus, hl_error *error);
 
 /* Opens the publisher and starts. */

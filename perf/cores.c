@@ -6,26 +6,42 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "affinity/topology.h"
 #include "base/error.h"
 
-/* "publisher=2,consumer=4", either or both, each once. */
-static hl_status parse(const char *text, perf_cores *cores, bool *ret_has_publisher,
-                       bool *ret_has_consumer, hl_error *error)
+typedef enum cpu_role { PUBLISHER, CONSUMER, HOUSEKEEPER, ROLES } cpu_role;
+
+static const char *const role_names[ROLES] = {
+    [PUBLISHER] = "publisher", [CONSUMER] = "consumer", [HOUSEKEEPER] = "housekeeper"};
+
+/* What the text names. */
+typedef struct named_cpus {
+    bool has[ROLES];
+    uint32_t cpus[ROLES]; /* OS indexes */
+} named_cpus;
+
+/* ROLES: there is none of that name. */
+static cpu_role role_of(const char *name, size_t bytes)
+{
+    cpu_role found = PUBLISHER;
+    while (found < ROLES &&
+           (strlen(role_names[found]) != bytes || strncmp(role_names[found], name, bytes) != 0))
+        found++;
+    return found;
+}
+
+/* "publisher=2,consumer=4": any of the roles, each once. */
+static hl_status parse(const char *text, named_cpus *named, hl_error *error)
 {
     for (const char *at = text;;) {
         const size_t name_bytes = strcspn(at, "=,");
-        const bool is_publisher = name_bytes == 9 && strncmp(at, "publisher", 9) == 0;
-        const bool is_consumer = name_bytes == 8 && strncmp(at, "consumer", 8) == 0;
-        if (!is_publisher && !is_consumer)
+        const cpu_role which = role_of(at, name_bytes);
+        if (which == ROLES)
             return hl_error_set(error, HL_INVALID,
-                                "cores: \"%.*s\" is not a role: say publisher=CPU,consumer=CPU",
+                                "cores: \"%.*s\" is not a role: say publisher=CPU,consumer=CPU, "
+                                "and housekeeper=CPU for the bus's",
                                 (int)name_bytes, at);
-        bool *const has = is_publisher ? ret_has_publisher : ret_has_consumer;
-        if (*has)
-            return hl_error_set(error, HL_INVALID, "cores: %.*s is named twice", (int)name_bytes,
-                                at);
-        *has = true;
+        if (named->has[which])
+            return hl_error_set(error, HL_INVALID, "cores: %s is named twice", role_names[which]);
         const char *const digits = at + name_bytes + 1;
         char *end = NULL;
         errno = 0;
@@ -34,9 +50,10 @@ static hl_status parse(const char *text, perf_cores *cores, bool *ret_has_publis
                                       : 0;
         if (end == NULL || errno != 0 || cpu > UINT32_MAX || (*end != ',' && *end != '\0'))
             return hl_error_set(error, HL_INVALID,
-                                "cores: \"%s\": a CPU number must follow %.*s=", at,
-                                (int)name_bytes, at);
-        *(is_publisher ? &cores->publisher : &cores->consumer) = (uint32_t)cpu;
+                                "cores: \"%s\": a CPU number must follow %s=", at,
+                                role_names[which]);
+        named->has[which] = true;
+        named->cpus[which] = (uint32_t)cpu;
         if (*end == '\0')
             return HL_OK;
         at = end + 1;
@@ -103,6 +120,19 @@ static uint32_t choose_first(const hl_topology *topology)
     return chosen;
 }
 
+/* The publisher's where there is no third core. */
+static uint32_t choose_housekeeper(const hl_topology *topology, const perf_cores *cores)
+{
+    const uint32_t publisher = hl_topology_cpu(topology, cores->publisher)->core;
+    const uint32_t consumer = hl_topology_cpu(topology, cores->consumer)->core;
+    for (uint32_t i = 0; i < topology->cpu_count; i++) {
+        const hl_cpu *const cpu = &topology->cpus[i];
+        if (cpu->allowed && cpu->core != publisher && cpu->core != consumer)
+            return cpu->os_index;
+    }
+    return cores->publisher;
+}
+
 static const char *relation_of(const hl_cpu *left, const hl_cpu *right, bool l3_known)
 {
     if (left == right)
@@ -116,28 +146,33 @@ static const char *relation_of(const hl_cpu *left, const hl_cpu *right, bool l3_
     return l3_known ? "two cores under one L3 cache" : "two cores of one package, L3 not known";
 }
 
-static hl_status choose(const char *text, const hl_topology *topology, perf_cores *cores,
-                        hl_error *error)
+hl_status perf_cores_choose_of(const hl_topology *topology, const char *text, perf_cores *ret_cores,
+                               hl_error *error)
 {
-    bool has_publisher = false, has_consumer = false;
-    hl_status status =
-        text == NULL ? HL_OK : parse(text, cores, &has_publisher, &has_consumer, error);
-    if (status == HL_OK && has_publisher)
-        status = require_allowed(topology, "publisher", cores->publisher, error);
-    if (status == HL_OK && has_consumer)
-        status = require_allowed(topology, "consumer", cores->consumer, error);
+    named_cpus named = {.has = {false}};
+    hl_status status = text == NULL ? HL_OK : parse(text, &named, error);
+    for (cpu_role which = PUBLISHER; status == HL_OK && which < ROLES; which++)
+        if (named.has[which])
+            status = require_allowed(topology, role_names[which], named.cpus[which], error);
     if (status != HL_OK)
         return status;
+    const bool has_publisher = named.has[PUBLISHER], has_consumer = named.has[CONSUMER];
+    perf_cores cores = {.publisher = named.cpus[PUBLISHER],
+                        .consumer = named.cpus[CONSUMER],
+                        .housekeeper = named.cpus[HOUSEKEEPER],
+                        .named = has_publisher || has_consumer,
+                        .allowed = topology->allowed};
     if (!has_consumer)
-        cores->consumer =
-            has_publisher ? choose_mate(topology, cores->publisher) : choose_first(topology);
+        cores.consumer =
+            has_publisher ? choose_mate(topology, cores.publisher) : choose_first(topology);
     if (!has_publisher)
-        cores->publisher = choose_mate(topology, cores->consumer);
-    cores->named = has_publisher || has_consumer;
-    cores->allowed = topology->allowed;
-    snprintf(cores->relation, sizeof cores->relation, "%s",
-             relation_of(hl_topology_cpu(topology, cores->publisher),
-                         hl_topology_cpu(topology, cores->consumer), topology->l3_known));
+        cores.publisher = choose_mate(topology, cores.consumer);
+    if (!named.has[HOUSEKEEPER])
+        cores.housekeeper = choose_housekeeper(topology, &cores);
+    snprintf(cores.relation, sizeof cores.relation, "%s",
+             relation_of(hl_topology_cpu(topology, cores.publisher),
+                         hl_topology_cpu(topology, cores.consumer), topology->l3_known));
+    *ret_cores = cores;
     return HL_OK;
 }
 
@@ -147,10 +182,7 @@ hl_status perf_cores_choose(const char *text, perf_cores *ret_cores, hl_error *e
     hl_status status = hl_topology_load(NULL, &topology, error);
     if (status != HL_OK)
         return status;
-    perf_cores cores = {0};
-    status = choose(text, topology, &cores, error);
-    if (status == HL_OK)
-        *ret_cores = cores;
+    status = perf_cores_choose_of(topology, text, ret_cores, error);
     hl_topology_free(topology);
     return status;
 }

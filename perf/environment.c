@@ -71,23 +71,35 @@ static void read_cpu(perf_environment *environment)
     fclose(file);
 }
 
-/* proc(5): "cpu" user nice system idle iowait irq softirq steal ..., summed over all CPUs. */
-static bool read_ticks(uint64_t *ret_stolen, uint64_t *ret_total)
+/* proc(5): "cpuN" user nice system idle iowait irq softirq steal ...; of the two CPUs that are
+ * measured: those of a large machine would hide what is stolen of them. */
+static bool read_ticks(const perf_cores *cores, uint64_t *ret_stolen, uint64_t *ret_total)
 {
-    char line[512];
-    read_line("/proc/stat", line, sizeof line);
-    uint64_t ticks[8];
-    if (sscanf(line,
-               "cpu %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
-               " %" SCNu64 " %" SCNu64,
-               &ticks[0], &ticks[1], &ticks[2], &ticks[3], &ticks[4], &ticks[5], &ticks[6],
-               &ticks[7]) != 8)
+    FILE *const file = fopen("/proc/stat", "re");
+    if (file == NULL)
         return false;
-    *ret_stolen = ticks[7];
-    *ret_total = 0;
-    for (size_t i = 0; i < 8; i++)
-        *ret_total += ticks[i];
-    return true;
+    uint64_t stolen = 0, total = 0;
+    char *line = NULL;
+    size_t room = 0;
+    while (getline(&line, &room, file) > 0) {
+        unsigned cpu;
+        uint64_t ticks[8];
+        if (sscanf(line,
+                   "cpu%u %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
+                   " %" SCNu64 " %" SCNu64,
+                   &cpu, &ticks[0], &ticks[1], &ticks[2], &ticks[3], &ticks[4], &ticks[5],
+                   &ticks[6], &ticks[7]) != 9 ||
+            (cpu != cores->publisher && cpu != cores->consumer))
+            continue;
+        stolen += ticks[7];
+        for (size_t i = 0; i < 8; i++)
+            total += ticks[i];
+    }
+    free(line);
+    fclose(file);
+    *ret_stolen = stolen;
+    *ret_total = total;
+    return total != 0;
 }
 
 /* Threads inherit it. sched(7). */
@@ -111,12 +123,27 @@ static void read_kernel(perf_environment *environment)
         snprintf(environment->kernel, sizeof environment->kernel, "%.80s %.80s %.80s", name.sysname,
                  name.release, name.version);
     read_line("/proc/cmdline", environment->command_line, sizeof environment->command_line);
+}
+
+static void read_governor(uint32_t cpu, char *ret_name, size_t room)
+{
     char path[96];
-    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%u/cpufreq/scaling_governor",
-             environment->cores.publisher);
-    read_line(path, environment->governor, sizeof environment->governor);
-    if (environment->governor[0] == '\0')
-        snprintf(environment->governor, sizeof environment->governor, "none shown");
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%u/cpufreq/scaling_governor", cpu);
+    read_line(path, ret_name, room);
+    if (ret_name[0] == '\0')
+        snprintf(ret_name, room, "none shown");
+}
+
+static void read_governors(perf_environment *environment)
+{
+    char of_publisher[24], of_consumer[24];
+    read_governor(environment->cores.publisher, of_publisher, sizeof of_publisher);
+    read_governor(environment->cores.consumer, of_consumer, sizeof of_consumer);
+    if (strcmp(of_publisher, of_consumer) == 0)
+        snprintf(environment->governor, sizeof environment->governor, "%s", of_publisher);
+    else
+        snprintf(environment->governor, sizeof environment->governor, "%s, the consumer's %s",
+                 of_publisher, of_consumer);
 }
 
 void perf_environment_begin(const perf_cores *cores, perf_environment *ret_environment)
@@ -125,6 +152,7 @@ void perf_environment_begin(const perf_cores *cores, perf_environment *ret_envir
     *environment = (perf_environment){.cores = *cores, .steal_percent = -1};
     read_cpu(environment);
     read_kernel(environment);
+    read_governors(environment);
     read_scheduler(environment);
 #if defined(__clang__)
     snprintf(environment->compiler, sizeof environment->compiler, "clang %s", __clang_version__);
@@ -139,14 +167,14 @@ void perf_environment_begin(const perf_cores *cores, perf_environment *ret_envir
              gmtime_r(&now, &utc));
     if (getloadavg(&environment->load_1min, 1) != 1)
         environment->load_1min = 0;
-    if (!read_ticks(&environment->stolen_ticks, &environment->total_ticks))
+    if (!read_ticks(cores, &environment->stolen_ticks, &environment->total_ticks))
         environment->total_ticks = 0;
 }
 
 void perf_environment_end(perf_environment *environment)
 {
     uint64_t stolen, total;
-    if (environment->total_ticks == 0 || !read_ticks(&stolen, &total) ||
+    if (environment->total_ticks == 0 || !read_ticks(&environment->cores, &stolen, &total) ||
         total <= environment->total_ticks)
         return;
     environment->steal_percent = 100.0 * (double)(stolen - environment->stolen_ticks) /
@@ -158,9 +186,11 @@ void perf_environment_print(const perf_environment *environment, FILE *stream)
     const perf_cores *const cores = &environment->cores;
     fprintf(stream, "cpu        %s%s, %u usable\n", environment->cpu,
             environment->virtual_machine ? " (virtual machine)" : "", cores->allowed);
-    fprintf(stream, "cores      publisher on CPU %u, consumer on CPU %u (%s; %s)\n",
+    fprintf(stream,
+            "cores      publisher on CPU %u, consumer on CPU %u (%s; %s); the bus's housekeeper on "
+            "CPU %u\n",
             cores->publisher, cores->consumer, cores->relation,
-            cores->named ? "named" : "chosen: --cores names others");
+            cores->named ? "named" : "chosen: --cores names others", cores->housekeeper);
     fprintf(stream, "kernel     %s\n", environment->kernel);
     fprintf(stream, "cmdline    %s\n",
             environment->command_line[0] == '\0' ? "not readable" : environment->command_line);
@@ -172,7 +202,7 @@ void perf_environment_print(const perf_environment *environment, FILE *stream)
     if (environment->steal_percent < 0)
         fputs("steal      not shown\n", stream);
     else
-        fprintf(stream, "steal      %.2f %% of the CPU time of the run\n",
+        fprintf(stream, "steal      %.2f %% of the time of these CPUs in the run\n",
                 environment->steal_percent);
 }
 
@@ -187,9 +217,10 @@ json_t *perf_environment_json(const perf_environment *environment)
         environment->compiler, "flags", environment->flags, "hotlane", environment->library,
         "started", environment->started, "load_1min", environment->load_1min);
     json_object_set_new(object, "cores",
-                        json_pack("{s:i, s:i, s:s, s:b}", "publisher", (int)cores->publisher,
-                                  "consumer", (int)cores->consumer, "relation", cores->relation,
-                                  "named", (int)cores->named));
+                        json_pack("{s:i, s:i, s:i, s:s, s:b}", "publisher", (int)cores->publisher,
+                                  "consumer", (int)cores->consumer, "housekeeper",
+                                  (int)cores->housekeeper, "relation", cores->relation, "named",
+                                  (int)cores->named));
     json_object_set_new(object, "steal_percent",
                         environment->steal_percent < 0 ? json_null()
                                                        : json_real(environment->steal_percent));

@@ -17,15 +17,15 @@ typedef struct perf_environment {
     bool virtual_machine;    /* the CPU says that a hypervisor runs it */
     char kernel[256];        /* release and build */
     char command_line[2048]; /* the kernel's; empty: not readable */
-    char governor[64];       /* of the publisher's CPU; "none shown" without cpufreq */
+    char governor[64];       /* of the two CPUs; "none shown" without cpufreq */
     char scheduler[32];      /* of the harness and the threads it starts, as "SCHED_FIFO 50" */
     char compiler[64];
     char flags[256];
     char library[32];     /* hotlane's version */
     char started[32];     /* UTC */
     double load_1min;     /* threads that wanted to run when the measurement began; ours excluded */
-    double steal_percent; /* of all CPU time of the run, taken by the hypervisor; -1: not shown */
-    /* /proc/stat when it began, in ticks */
+    double steal_percent; /* of the time of the two CPUs, taken by the hypervisor; -1: not shown */
+    /* /proc/stat of the two when it began, in ticks */
     uint64_t stolen_ticks;
     uint64_t total_ticks;
 } perf_environment;

@@ -279,8 +279,8 @@ hl_status perf_scenario_hop(perf_run *run, hl_error *error)
     }
     perf_result_note(run->result,
                      "one way: the sender on CPU %u, the bus's executor on CPU %u, its housekeeper "
-                     "on the sender's; the floor is half a round trip of two lines",
-                     run->cores.publisher, run->cores.consumer);
+                     "on CPU %u; the floor is half a round trip of two lines",
+                     run->cores.publisher, run->cores.consumer, run->cores.housekeeper);
     perf_result_note(run->result,
                      "warm: in the gaps between two events the sender calls hl_warm each %g us",
                      WARM_EVERY_NS / 1e3);

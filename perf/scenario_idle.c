@@ -168,6 +168,6 @@ hl_status perf_scenario_idle(perf_run *run, hl_error *error)
     perf_result_note(run->result,
                      "cpu: of one CPU, an executor on CPU %u and the housekeeper on CPU %u "
                      "together; wake: an event every %.1f ms, from before its claim",
-                     run->cores.consumer, run->cores.publisher, PAUSE_NS / 1e6);
+                     run->cores.consumer, run->cores.housekeeper, PAUSE_NS / 1e6);
     return perf_run_tasks(run, tasks, 3, error);
 }

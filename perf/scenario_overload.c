@@ -316,15 +316,14 @@ hl_status perf_scenario_overload(perf_run *run, hl_error *error)
     perf_result_note(run->result,
                      "CPU %u sends orders (CRITICAL) and, in the overload, market data, one loop; "
                      "the bus's executor is on CPU %u; its housekeeper, which steps the ladder, on "
-                     "CPU %u between two events of that loop",
-                     run->cores.publisher, run->cores.consumer, run->cores.publisher);
+                     "CPU %u",
+                     run->cores.publisher, run->cores.consumer, run->cores.housekeeper);
     perf_result_note(run->result,
                      "per cent are of the events offered; a handler of market data works for %.0f "
                      "ns, an order waits for at most one",
                      HANDLER_NS);
-    perf_result_note(
-        run->result,
-        "skipped: orders and market data from a core each, the housekeeper on a third: "
-        "that takes four, and two are named");
+    perf_result_note(run->result,
+                     "skipped: orders and market data from a core each: that takes three, and two "
+                     "are named");
     return perf_run_tasks(run, tasks, 2, error);
 }

@@ -45,6 +45,7 @@ static void print_usage(FILE *stream)
           "  compare    what is better or worse in B, beyond the spread of both\n"
           "  instructions  an event's, counted by callgrind; and against a budget\n\n"
           "  --cores publisher=CPU,consumer=CPU  where; else two physical cores are chosen\n"
+          "                 (housekeeper=CPU: the bus's; else a third core, or the publisher's)\n"
           "  --seconds S    of one measurement; 0.01 to 3600, else 0.3\n"
           "  --repeats N    alternating repeats, 1 to 1000, else 5\n"
           "  --case TEXT    only cases whose names contain it\n"

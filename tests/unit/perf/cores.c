@@ -61,3 +61,29 @@ Test(perf_cores, bad_text_gets_a_sentence)
     cr_assert(strstr(refusal_of("publisher=0,"), "\"\" is not a role") != NULL);
     cr_assert(strstr(refusal_of("publisher=0,publisher=1"), "named twice") != NULL);
 }
+
+/* Of a machine that is not there. */
+static perf_cores choose_of(const char *machine, const char *allowed, const char *text)
+{
+    const hl_topology_source source = {.synthetic = machine, .allowed_cpus = allowed};
+    hl_topology *topology = NULL;
+    hl_error error = {.text = ""};
+    perf_cores cores;
+    cr_assert_eq(hl_topology_load(&source, &topology, &error), HL_OK, "%s", error.text);
+    cr_assert_eq(perf_cores_choose_of(topology, text, &cores, &error), HL_OK, "%s", error.text);
+    hl_topology_free(topology);
+    return cores;
+}
+
+Test(perf_cores, the_housekeeper_gets_a_third_core_where_there_is_one)
+{
+    perf_cores cores = choose_of("pack:1 core:4 pu:2", NULL, "publisher=0,consumer=2");
+    cr_assert_eq(cores.housekeeper, 4, "1 and 3 are their siblings");
+    cores = choose_of("pack:1 core:4 pu:2", NULL, NULL);
+    cr_assert(cores.consumer == 6 && cores.publisher == 4);
+    cr_assert_eq(cores.housekeeper, 0);
+    cores = choose_of("pack:1 core:4 pu:2", "4-7", "publisher=4,consumer=6");
+    cr_assert_eq(cores.housekeeper, 4, "the publisher's");
+    cores = choose_of("pack:1 core:4 pu:2", NULL, "publisher=0,consumer=2,housekeeper=7");
+    cr_assert_eq(cores.housekeeper, 7);
+}
