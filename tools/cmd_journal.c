@@ -5,11 +5,8 @@
 #include "command.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/error.h"
-#include "journal/segment.h"
 #include "journal_options.h"
 
 #define FILTERS "ptkcabABK"
@@ -60,36 +57,12 @@ static hl_exit refuse_unknown(const char *word)
     return hl_refuse_unknown("hotlane journal", "subcommand", word, names, COMMANDS);
 }
 
-/* Whether it holds a segment. Almost any directory has others whose names could be partitions':
- * one named by mistake would be found sound, and `repair` would leave its locks all over it. */
-static hl_status check_is_journal(const char *directory, hl_error *error)
-{
-    const hl_io *const io = hl_io_posix();
-    hl_partition_directory *partitions = NULL;
-    size_t count = 0, segments = 0;
-    hl_status status = hl_partition_list(io, directory, NULL, &partitions, &count, error);
-    for (size_t i = 0; status == HL_OK && segments == 0 && i < count; i++) {
-        char path[HL_JOURNAL_PATH_SIZE];
-        hl_segment_name *names = NULL;
-        snprintf(path, sizeof path, "%.3900s/%s", directory, partitions[i].text);
-        status = hl_segment_list(io, path, &names, &segments, error);
-        free(names);
-    }
-    free(partitions);
-    if (status != HL_OK || segments > 0)
-        return status;
-    return hl_error_set(error, HL_NOT_FOUND,
-                        "%.300s: this is no journal, there is no segment (PARTITION/*.hlj) in it: "
-                        "name the directory that a bus was given",
-                        directory);
-}
-
 static hl_exit begin(const journal_command *command, const journal_options *options)
 {
     hl_error error;
     /* `import` makes one, `tail -f` waits for one. */
     const bool needs_journal = command->run != journal_import && !options->reading.follow;
-    if (needs_journal && check_is_journal(options->reading.directory, &error) != HL_OK)
+    if (needs_journal && journal_check_directory(options->reading.directory, &error) != HL_OK)
         return journal_failed(&error);
     return command->run(options);
 }

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "configuration.h"
+#include "journal_options.h"
 #include "market/simulation.h"
 #include "run_acknowledge.h"
 #include "run_feeds.h"
@@ -155,6 +156,9 @@ static hl_status configure(run_state *run, hl_error *error)
         return hl_error_set(error, HL_INVALID,
                             "--acknowledge tells of a journal: name it with --journal");
     if (run->options.replay_dir != NULL) {
+        const hl_status status = journal_check_directory(run->options.replay_dir, error);
+        if (status != HL_OK)
+            return status;
         run->options.reading.salvage |= run->config.journal_salvage;
         run->config.threads = HL_THREADS_MANUAL;
         run->config.lcores = NULL;

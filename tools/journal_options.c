@@ -2,6 +2,7 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <hotlane/event.h>
@@ -9,6 +10,7 @@
 #include "base/error.h"
 #include "base/number.h"
 #include "journal/crypt.h"
+#include "journal/segment.h"
 #include "moment.h"
 #include "speed.h"
 
@@ -325,6 +327,28 @@ hl_status journal_partitions(const journal_options *options, hl_partition_direct
     const hl_journal_reader_options *const reading = &options->reading;
     return hl_partition_list(hl_io_posix(), reading->directory, reading->partition, ret_names,
                              ret_count, error);
+}
+
+hl_status journal_check_directory(const char *directory, hl_error *error)
+{
+    const hl_io *const io = hl_io_posix();
+    hl_partition_directory *partitions = NULL;
+    size_t count = 0, segments = 0;
+    hl_status status = hl_partition_list(io, directory, NULL, &partitions, &count, error);
+    for (size_t i = 0; status == HL_OK && segments == 0 && i < count; i++) {
+        char path[HL_JOURNAL_PATH_SIZE];
+        hl_segment_name *names = NULL;
+        snprintf(path, sizeof path, "%.3900s/%s", directory, partitions[i].text);
+        status = hl_segment_list(io, path, &names, &segments, error);
+        free(names);
+    }
+    free(partitions);
+    if (status != HL_OK || segments > 0)
+        return status;
+    return hl_error_set(error, HL_NOT_FOUND,
+                        "%.300s: this is no journal, there is no segment (PARTITION/*.hlj) in it: "
+                        "name the directory that a bus was given",
+                        directory);
 }
 
 void journal_print(json_t *object)

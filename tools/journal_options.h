@@ -70,6 +70,11 @@ hl_exit journal_failed(const hl_error *error);
 hl_status journal_partitions(const journal_options *options, hl_partition_directory **ret_names,
                              size_t *ret_count, hl_error *error);
 
+/* Whether it is a journal's: holds a segment. Almost any directory has others whose names could be
+ * partitions': one named by mistake would be found sound, replayed to its end, and `repair` would
+ * leave its locks all over it. HL_OK; HL_NOT_FOUND, HL_SYSTEM, HL_NO_MEMORY. */
+hl_status journal_check_directory(const char *directory, hl_error *error);
+
 /* Prints an object to stdout and drops it. */
 void journal_print(json_t *object);
 

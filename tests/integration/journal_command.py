@@ -241,6 +241,9 @@ def check_usage(target):
         result = journal(*words, strange)
         expect(result.returncode == 1 and not result.stdout and "no journal" in result.stderr,
                f"{words} of what is no journal: {result}")
+    result = subprocess.run([HOTLANE, "run", "--replay", strange], capture_output=True, text=True,
+                            timeout=120)
+    expect(result.returncode == 1 and "no journal" in result.stderr, f"run --replay: {result}")
     expect(os.listdir(strange) == ["music"] and os.listdir(os.path.join(strange, "music")) == [],
            "it is left as it was")
     unwritten = os.path.join(target, "unwritten")
