@@ -14,6 +14,7 @@ typedef struct row_view {
     const char *unit;
     bool lower_is_better;
     double median, min, max;
+    bool few_repeats; /* it says so */
 } row_view;
 
 /* A figure by its name among scenarios, or by that among peers. */
@@ -42,6 +43,9 @@ static bool view(const json_t *row, row_view *ret_view)
     ret_view->median = json_number_value(median);
     ret_view->min = json_number_value(min);
     ret_view->max = json_number_value(max);
+    const json_t *const repeats = json_object_get(row, "repeats");
+    ret_view->few_repeats =
+        json_is_integer(repeats) && json_integer_value(repeats) < PERF_COMPARED_REPEATS;
     return true;
 }
 
@@ -115,6 +119,8 @@ static void add(perf_comparison *comparison, const row_view *before, const row_v
         change->after = after->median;
     if (before != NULL && after != NULL && before->median != 0)
         change->ratio = after->median / before->median;
+    if (before != NULL && after != NULL)
+        comparison->few_repeats += before->few_repeats || after->few_repeats;
     comparison->counts[verdict]++;
 }
 
@@ -210,14 +216,24 @@ static const char *const verdict_names[PERF_VERDICTS] = {
     [PERF_ONLY_AFTER] = "only after",
 };
 
-static void print_change(const perf_change *change, FILE *stream)
+static int name_width(const perf_comparison *comparison)
+{
+    size_t width = 4;
+    for (uint32_t i = 0; i < comparison->count; i++) {
+        const size_t bytes = strlen(comparison->changes[i].name);
+        width = bytes > width ? bytes : width;
+    }
+    return (int)width;
+}
+
+static void print_change(const perf_change *change, int width, FILE *stream)
 {
     char before[24] = "-", after[24] = "-";
     if (change->verdict != PERF_ONLY_AFTER)
         perf_figure_text(change->before, change->unit, before, sizeof before);
     if (change->verdict != PERF_ONLY_BEFORE)
         perf_figure_text(change->after, change->unit, after, sizeof after);
-    fprintf(stream, "  %-40s %14s -> %14s", change->name, before, after);
+    fprintf(stream, "  %-*s %14s -> %14s", width, change->name, before, after);
     if (change->ratio != 0)
         fprintf(stream, "   x %.3f", change->ratio);
     fputc('\n', stream);
@@ -230,13 +246,19 @@ void perf_compare_print(const perf_comparison *comparison, FILE *stream)
     for (uint32_t i = 0; i < comparison->difference_count; i++)
         fprintf(stream, "%s differs: what follows may come from that\n",
                 comparison->differences[i]);
+    if (comparison->few_repeats != 0)
+        fprintf(stream,
+                "%u rows are of fewer than %d repeats: what lies outside their range may be "
+                "chance\n",
+                comparison->few_repeats, PERF_COMPARED_REPEATS);
+    const int width = name_width(comparison);
     for (size_t s = 0; s < sizeof shown / sizeof *shown; s++) {
         if (comparison->counts[shown[s]] == 0)
             continue;
         fprintf(stream, "%s:\n", verdict_names[shown[s]]);
         for (uint32_t i = 0; i < comparison->count; i++)
             if (comparison->changes[i].verdict == shown[s])
-                print_change(&comparison->changes[i], stream);
+                print_change(&comparison->changes[i], width, stream);
     }
     fprintf(stream,
             "%u better, %u worse, %u the same within the spread of both (ranges of all repeats "
@@ -263,8 +285,9 @@ json_t *perf_compare_json(const perf_comparison *comparison)
             json_object_set_new(object, "ratio", json_real(change->ratio));
         json_array_append_new(changes, object);
     }
-    return json_pack("{s:i, s:i, s:i, s:o, s:o}", "better", (int)comparison->counts[PERF_BETTER],
-                     "worse", (int)comparison->counts[PERF_WORSE], "same",
-                     (int)comparison->counts[PERF_SAME], "environment_differs", differences,
-                     "changes", changes);
+    return json_pack(
+        "{s:i, s:i, s:i, s:i, s:o, s:o}", "better", (int)comparison->counts[PERF_BETTER], "worse",
+        (int)comparison->counts[PERF_WORSE], "same", (int)comparison->counts[PERF_SAME],
+        "few_repeats", (int)comparison->few_repeats, "environment_differs", differences, "changes",
+        changes);
 }

@@ -29,12 +29,15 @@ typedef struct perf_change {
     perf_verdict verdict;
 } perf_change;
 
-#define PERF_COMPARED 9 /* members of the environment that must be the same */
+#define PERF_COMPARED         9 /* members of the environment that must be the same */
+#define PERF_COMPARED_REPEATS 3
 
 typedef struct perf_comparison {
     perf_change *changes; /* the rows of `before`, then those only in `after` */
     uint32_t count;
     uint32_t counts[PERF_VERDICTS];
+    uint32_t few_repeats; /* rows of both of which one is of fewer than PERF_COMPARED_REPEATS: what
+                             lies outside such a range may be chance */
     /* What differs in the environments, or "the floor" of another pace (repeat.h); static. */
     char *differences[PERF_COMPARED + 1];
     uint32_t difference_count;

@@ -122,6 +122,27 @@ Test(perf_compare, says_that_the_floor_is_of_another_pace)
     perf_compare_free(&comparison);
 }
 
+Test(perf_compare, says_that_a_range_of_few_repeats_is_none)
+{
+    const char *const one = "{\"rows\": [{\"case\": \"a\", \"unit\": \"ns\", \"min\": 1, "
+                            "\"median\": 1, \"max\": 1, \"repeats\": 1}]}";
+    const char *const five = "{\"rows\": [{\"case\": \"a\", \"unit\": \"ns\", \"min\": 2, "
+                             "\"median\": 2, \"max\": 3, \"repeats\": 5}]}";
+    perf_comparison comparison = compare(one, five);
+    cr_assert_eq(comparison.few_repeats, 1);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *const stream = open_memstream(&text, &size);
+    perf_compare_print(&comparison, stream);
+    fclose(stream);
+    cr_assert_not_null(strstr(text, "1 rows are of fewer than 3 repeats"), "%s", text);
+    free(text);
+    perf_compare_free(&comparison);
+    comparison = compare(five, five);
+    cr_assert_eq(comparison.few_repeats, 0);
+    perf_compare_free(&comparison);
+}
+
 Test(perf_compare, refuses_two_scenarios)
 {
     perf_comparison unused;
