@@ -71,6 +71,7 @@ Test(topology, numbers_have_no_gaps)
 Test(topology, p_cores_are_a_higher_class_than_e_cores)
 {
     hl_topology *const hybrid = machine_from_folder("hybrid-i7-1370p-6p8e");
+    cr_assert_eq(hybrid->cpu_count, 6 * 2 + 8);
     for (uint32_t i = 0; i < hybrid->cpu_count; i++)
         cr_expect_eq(hybrid->cpus[i].efficiency_class, hybrid->cpus[i].os_index < 12 ? 1 : 0);
     hl_topology_free(hybrid);

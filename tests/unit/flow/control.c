@@ -53,6 +53,12 @@ static world *new_world(void)
     return w;
 }
 
+static void end(world *w)
+{
+    manual_stop(w->bus);
+    free(w);
+}
+
 static void step_to(world *w, uint32_t step)
 {
     for (uint32_t at = flow_ladder(w->bus, "market_data").step; at < step; at++)
@@ -80,8 +86,7 @@ Test(control, a_calm_bus_holds_nothing_back)
     cr_assert_eq(
         w->states.count + w->deltas.count + w->logs.count + w->chatters.count + w->orders.count, 5);
     cr_assert_eq(flow_ladder(w->bus, "market_data").rung, HL_RUNG_CALM);
-    manual_stop(w->bus);
-    free(w);
+    end(w);
 }
 
 Test(control, the_first_step_samples_states_of_normal_and_below)
@@ -107,8 +112,7 @@ Test(control, the_first_step_samples_states_of_normal_and_below)
     cr_assert_not(w->states.entries[1].flags & HL_EVENT_CONFLATED, "it stands for itself alone");
     cr_assert_eq(lane_stats(w->bus, "market_data", -1).conflated, 2);
     cr_assert_eq(flow_ladder(w->bus, "market_data").windows, 2);
-    manual_stop(w->bus);
-    free(w);
+    end(w);
 }
 
 Test(control, windows_that_are_due_at_once_are_spread_over_looks)
@@ -129,8 +133,7 @@ Test(control, windows_that_are_due_at_once_are_spread_over_looks)
     }
     assert_values_follow(&w->states, 1, 40);
     cr_assert_eq(turn_all(w->bus), 0);
-    manual_stop(w->bus);
-    free(w);
+    end(w);
 }
 
 Test(control, the_next_two_steps_shed_background_and_then_low)
@@ -147,8 +150,7 @@ Test(control, the_next_two_steps_shed_background_and_then_low)
     cr_assert_eq(w->logs.count + w->chatters.count, 1);
     cr_assert_eq(w->orders.count, 2);
     cr_assert_eq(lane_stats(w->bus, "market_data", -1).shed, 3);
-    manual_stop(w->bus);
-    free(w);
+    end(w);
 }
 
 Test(control, the_last_step_refuses_states_at_the_door)
@@ -166,8 +168,7 @@ Test(control, the_last_step_refuses_states_at_the_door)
     cr_assert_eq(lane_stats(w->bus, "market_data", -1).throttled, 2);
     flow_tick(w->bus, 120); /* the load has gone: one step down */
     cr_assert_eq(hl_publish(w->feed, w->state, 1, &value, sizeof value), HL_OK);
-    manual_stop(w->bus);
-    free(w);
+    end(w);
 }
 
 Test(control, it_comes_down_within_1_to_5_s_after_the_load_has_gone)
@@ -189,8 +190,7 @@ Test(control, it_comes_down_within_1_to_5_s_after_the_load_has_gone)
     const hl_ladder_stats stats = flow_ladder(w->bus, "market_data");
     cr_assert_eq(stats.steps_up, 4);
     cr_assert_eq(stats.steps_down, 4);
-    manual_stop(w->bus);
-    free(w);
+    end(w);
 }
 
 Test(control, windows_that_are_open_when_it_comes_down_keep_their_order)
@@ -215,8 +215,7 @@ Test(control, windows_that_are_open_when_it_comes_down_keep_their_order)
     publish(w->feed, w->state, 1, 3);
     turn_all(w->bus);
     cr_assert_eq(w->states.entries[2].value, 3);
-    manual_stop(w->bus);
-    free(w);
+    end(w);
 }
 
 static hl_status note_change(const hl_event *event, hl_publisher *out, void *context)
@@ -242,8 +241,7 @@ Test(control, a_change_is_published_with_its_cause)
     cr_assert_eq(last.load_permille, 1250);
     cr_assert_eq(last.lane_used, FLOW_RING);
     cr_assert_eq(last.lane_slots, FLOW_RING);
-    manual_stop(w->bus);
-    free(w);
+    end(w);
 }
 
 Test(control, a_full_lane_of_a_domain_that_blocks_is_no_load)
@@ -254,8 +252,7 @@ Test(control, a_full_lane_of_a_domain_that_blocks_is_no_load)
     for (uint32_t i = 0; i < 20; i++)
         flow_load(w->bus, w->feed, w->delta);
     cr_assert_eq(flow_ladder(w->bus, "market_data").step, 0);
-    manual_stop(w->bus);
-    free(w);
+    end(w);
 }
 
 Test(control, a_ladder_that_is_off_stays_calm)
@@ -266,8 +263,7 @@ Test(control, a_ladder_that_is_off_stays_calm)
     for (uint32_t i = 0; i < 20; i++)
         flow_load(w->bus, w->feed, w->delta);
     cr_assert_eq(flow_ladder(w->bus, "market_data").step, 0);
-    manual_stop(w->bus);
-    free(w);
+    end(w);
 }
 
 Test(control, a_clock_that_steps_makes_it_neither_jump_nor_lose)
@@ -286,8 +282,7 @@ Test(control, a_clock_that_steps_makes_it_neither_jump_nor_lose)
     cr_assert_eq(w->states.count, 1, "its window is over");
     flow_tick(w->bus, 600);
     cr_assert_eq(flow_ladder(w->bus, "market_data").step, 0);
-    manual_stop(w->bus);
-    free(w);
+    end(w);
 }
 
 static uint32_t calls;
@@ -330,8 +325,7 @@ Test(control, watermarks_are_told_once_each_way)
     cr_assert_not(marks[1].is_high);
     turn_all(w->bus);
     cr_assert_eq(w->told.count, 2, "published too");
-    manual_stop(w->bus);
-    free(w);
+    end(w);
 }
 
 /* Everything at once, at random: all steps, sampling, shedding, limits, closings. */

@@ -338,6 +338,7 @@ static void compare_recording(const char *spec, uint32_t instruments, size_t eve
     market_books *const books = make(MARKET_BOOKS_WHOLE);
     slow_book *const slow = calloc(instruments, sizeof *slow);
     cr_assert_not_null(slow);
+    cr_assert_gt(recording.count, 0);
     for (size_t index = 0; index < recording.count; index++) {
         const market_message *const message = &recording.messages[index];
         const market_book *const book = market_books_apply(books, message);
@@ -416,6 +417,7 @@ static void compare_with_order_book(const char *messages, const char *order_book
                  error.text);
     cr_assert_eq(market_reader_read_all(spec, NULL, &recording, &error), HL_OK, "%s", error.text);
     market_books *const books = make(MARKET_BOOKS_PARTIAL);
+    cr_assert_gt(recording.count, 0);
     for (size_t index = 0; index < recording.count; index++) {
         const market_book *const book = market_books_apply(books, &recording.messages[index]);
         const market_top expected = told_top(stream);
