@@ -206,9 +206,29 @@ static hl_status make_plan(topology_run *run, hl_error *error)
 
 /* ---- the checks and the measures ------------------------------------------------------------ */
 
+/* A gate that was told a wrong number must not pass. */
+static hl_status find_process(const topology_run *run, hl_error *error)
+{
+    const int pid = run->options.pid;
+    if (pid == 0)
+        return HL_OK;
+    if (run->host == NULL)
+        return hl_error_set(error, HL_INVALID,
+                            "--pid: a machine of --input has no processes: leave out one of them");
+    if (hl_host_names(run->host, "/proc/%d/task", pid) == NULL)
+        return hl_error_set(error, HL_INVALID,
+                            "--pid: there is no process %d, or it may not be looked at: name a "
+                            "running bus, as its user or as root",
+                            pid);
+    return HL_OK;
+}
+
 static hl_status run_checks(topology_run *run, hl_error *error)
 {
     const topology_options *const options = &run->options;
+    const hl_status found = find_process(run, error);
+    if (found != HL_OK)
+        return found;
     if (run->host != NULL)
         hl_checks_wait(run->host, options->pid, options->interval_ms);
     const hl_check_input input = {.topology = run->topology,
