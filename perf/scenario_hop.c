@@ -31,9 +31,9 @@ typedef struct hop_case {
 
 static const hop_case hop_cases[] = {
     {.name = "one_way_1k", .per_s = 1e3},
-    {.name = "one_way_1k_warm", .per_s = 1e3, .warm = true},
+    {.name = "one_way_warm_1k", .per_s = 1e3, .warm = true},
     {.name = "one_way_10k", .per_s = 1e4},
-    {.name = "one_way_10k_warm", .per_s = 1e4, .warm = true},
+    {.name = "one_way_warm_10k", .per_s = 1e4, .warm = true},
     {.name = "one_way_100k", .per_s = 1e5},
     {.name = "one_way_1M", .per_s = 1e6},
     {.name = "one_way_poisson_100k", .per_s = 1e5, .poisson = true},
