@@ -88,7 +88,7 @@ HL_API hl_status hl_bus_stop(hl_bus *bus, uint64_t timeout_ns);
 /*
  * Has an hl_bus_stop, of another thread or the next one, end at once: what is not through is left
  * (HL_TIMEOUT), a handler that runs gets a tenth of a second. Any thread, a handler, and a signal
- * handler (it is async-signal-safe).
+ * handler (it is async-signal-safe). NULL is nothing: a signal may come before there is a bus.
  */
 HL_API void hl_bus_stop_now(hl_bus *bus);
 

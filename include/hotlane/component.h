@@ -94,7 +94,8 @@ HL_API hl_status hl_component_add(hl_bus *bus, const char *name,
 HL_API hl_status hl_components_start(hl_bus *bus, hl_error *error);
 
 /* Stops what is started, last first. One caller at a time, not a handler. Before hl_bus_stop, so
- * that what they still publish is handled; hl_bus_destroy does it for who has not. */
+ * that what they still publish is handled; hl_bus_destroy does it for who has not. NULL is nothing.
+ */
 HL_API void hl_components_stop(hl_bus *bus);
 
 /* Walks the components in the order of adding: 0, 1, ... until HL_NOT_FOUND. Any thread; waits for

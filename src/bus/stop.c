@@ -30,6 +30,8 @@ static bool ends_now(const hl_bus *bus)
 
 void hl_bus_stop_now(hl_bus *bus)
 {
+    if (bus == NULL)
+        return;
     hl_store_relaxed_u32(&bus->control->stop_now, 1); /* Relaxed: as above. */
 }
 

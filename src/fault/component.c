@@ -310,7 +310,7 @@ hl_status hl_components_start(hl_bus *bus, hl_error *error)
 
 void hl_components_stop(hl_bus *bus)
 {
-    if (hl_bus_is_detached(bus))
+    if (hl_bus_refusal(bus) != HL_OK)
         return;
     hl_components *const components = bus->faults->components;
     pthread_mutex_lock(&components->lock);

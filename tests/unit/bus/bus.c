@@ -119,6 +119,8 @@ Test(bus, who_gives_no_bus_is_told_so)
     hl_bus_error(NULL, &error);
     cr_expect_eq(error.status, HL_INVALID);
     cr_expect_not_null(strstr(error.text, "hl_bus_create"), "%s", error.text);
+    hl_components_stop(NULL);
+    hl_bus_stop_now(NULL);
     hl_bus_destroy(NULL);
 }
 
