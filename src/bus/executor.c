@@ -506,9 +506,8 @@ static void wait_for_work(hl_executor *executor, uint32_t idle, uint64_t *idle_s
         return;
     case HL_WAIT_AUTO:
     case HL_WAIT_SPIN:
-        /* A pause costs the first event after a short gap tens of ns. */
-        if (idle > LOOKS_BEFORE_PAUSE)
-            hl_pause();
+        /* Its core is its own, SMT siblings and all: a pause helps nobody, and the next event waits
+         * for its end, 8 % of its way to the handler at 1 M/s. */
         return;
     }
 }
