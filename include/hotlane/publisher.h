@@ -144,10 +144,12 @@ HL_API void hl_abort(hl_claim *claim);
  * publisher that polls and has nothing to publish: after some us without an event the caches hold
  * other things, and the next event takes 2 to 4 times as long; called each 5 us meanwhile, about as
  * long as in a stream. (As OpenOnload's ONLOAD_MSG_WARM, for the way through its network stack.)
- * Its thread; never waits. Counted as an attempt that was aborted. HL_OK; HL_FULL; HL_CLOSED;
- * HL_NO_LANE; HL_INVALID: no such topic. HL_NOT_ALLOWED: no ring of this publisher alone whose
- * partition spins leads there (a lane that conflates, a topic or publisher that is throttled, one
- * that batches, a handler's `out`, a partition that may sleep and would be woken).
+ * Its thread; never waits. Counted as a claim is, here as one that was aborted.
+ * - HL_OK; HL_FULL: events lie there, and keep it warm; HL_CLOSED.
+ * - HL_INVALID: no such topic; HL_NO_LANE.
+ * - HL_NOT_ALLOWED: no ring of this publisher alone leads there to a partition that spins (a lane
+ *   that conflates, a topic or publisher that is throttled, one that batches, a handler's `out`, a
+ *   partition that may sleep and would be woken).
  */
 HL_API hl_status hl_warm(hl_publisher *publisher, hl_topic topic, uint64_t key);
 

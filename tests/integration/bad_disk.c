@@ -7,6 +7,7 @@
 
 #include "base/io.h"
 #include "own_bus.h"
+#include "tests/journal_count.h"
 #include "tests/temporary_directory.h"
 
 #define EVENTS (5000u / OWN_SHARE)
@@ -156,7 +157,7 @@ static void live_through(hl_durability durability, hl_journal_policy policy, uin
     cr_assert_eq(stats.degradations != 0, policy == HL_JOURNAL_GO_ON);
     own_stop(day.bus);
     uint64_t missing;
-    const uint64_t events = own_journal_count(directory, "order", &missing);
+    const uint64_t events = journal_count(directory, "order", &missing);
     cr_assert_eq(day.seen, day.events);
     if (policy == HL_JOURNAL_WAIT)
         cr_assert_eq(events, day.events, "%lu of %lu in the journal", events, day.events);

@@ -15,6 +15,7 @@
 
 #include "journal/snapshot.h"
 #include "own_bus.h"
+#include "tests/journal_count.h"
 #include "tests/temporary_directory.h"
 
 #define EVENTS (20000u / OWN_SHARE)
@@ -162,7 +163,7 @@ static hl_status on_order(const hl_event *event, hl_publisher *out, void *contex
 static uint64_t journaled(const char *partition)
 {
     uint64_t missing;
-    const uint64_t events = own_journal_count(directory, partition, &missing);
+    const uint64_t events = journal_count(directory, partition, &missing);
     cr_assert_eq(missing, 0);
     return events;
 }

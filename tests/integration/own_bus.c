@@ -5,8 +5,6 @@
 #include <string.h>
 #include <time.h>
 
-#include <hotlane/journal_reader.h>
-
 #include "bus/bus.h"
 
 static hl_domain_config own_domain(const char *name, hl_priority priority, hl_wait wait)
@@ -195,29 +193,4 @@ uint32_t own_threads(void)
         count += *task->d_name != '.';
     closedir(tasks);
     return count;
-}
-
-uint64_t own_journal_count(const char *directory, const char *partition, uint64_t *ret_missing)
-{
-    hl_journal_reader_options options = HL_JOURNAL_READER_OPTIONS_INIT;
-    hl_journal_reader *reader;
-    hl_journal_entry entry;
-    hl_error error = {.text = ""};
-    hl_status status;
-    uint64_t events = 0;
-    *ret_missing = 0;
-    options.directory = directory;
-    options.partition = partition;
-    cr_assert_eq(hl_journal_reader_open(&options, &reader, &error), HL_OK, "%s", error.text);
-    while ((status = hl_journal_reader_next(reader, &entry, &error)) == HL_OK) {
-        cr_assert(entry.kind == HL_JOURNAL_EVENT || entry.kind == HL_JOURNAL_GAP, "kind %d",
-                  entry.kind);
-        if (entry.kind == HL_JOURNAL_EVENT)
-            events++;
-        else
-            *ret_missing += entry.last_sequence - entry.first_sequence + 1;
-    }
-    cr_assert_eq(status, HL_NOT_FOUND, "%s", error.text);
-    hl_journal_reader_close(reader);
-    return events;
 }

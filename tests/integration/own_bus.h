@@ -63,10 +63,6 @@ hl_status own_block(const hl_event *event, hl_publisher *out, void *context);
 /* Threads of this process. One that was joined may be seen for a moment yet. */
 uint32_t own_threads(void);
 
-/* Events of one partition in a journal, which must be whole to its end; *ret_missing: those of
- * which it says that they are missing. */
-uint64_t own_journal_count(const char *directory, const char *partition, uint64_t *ret_missing);
-
 /* Until *word is `value` or more, or 60 s are over, which fails the test. */
 void own_await(const uint64_t *word, uint64_t value);
 

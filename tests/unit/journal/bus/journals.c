@@ -12,6 +12,7 @@
 #include "bus/bus.h"
 #include "manual_bus.h"
 #include "manual_disk.h"
+#include "tests/journal_count.h"
 #include "tests/temporary_directory.h"
 
 static char directory[TEMPORARY_DIRECTORY_SIZE];
@@ -281,29 +282,6 @@ Test(journals, a_full_disk_holds_the_lane_and_loses_nothing)
     assert_journal("order", 1, 60, 1);
 }
 
-/* Events and missing sequences of the partition's journal. */
-static uint64_t count_journal(const char *partition, uint64_t *ret_missing)
-{
-    hl_journal_reader_options options = HL_JOURNAL_READER_OPTIONS_INIT;
-    hl_journal_reader *reader;
-    hl_journal_entry entry;
-    hl_error error = {.text = ""};
-    hl_status status;
-    uint64_t events = 0;
-    options.directory = directory;
-    options.partition = partition;
-    *ret_missing = 0;
-    cr_assert_eq(hl_journal_reader_open(&options, &reader, &error), HL_OK, "%s", error.text);
-    while ((status = hl_journal_reader_next(reader, &entry, &error)) == HL_OK) {
-        events += entry.kind == HL_JOURNAL_EVENT;
-        if (entry.kind == HL_JOURNAL_GAP)
-            *ret_missing += entry.last_sequence - entry.first_sequence + 1;
-    }
-    cr_assert_eq(status, HL_NOT_FOUND, "%s", error.text);
-    hl_journal_reader_close(reader);
-    return events;
-}
-
 static void full_disk_goes_on(hl_durability durability)
 {
     static recorder seen;
@@ -330,7 +308,7 @@ static void full_disk_goes_on(hl_durability durability)
     cr_assert_eq(after.degradations, 1);
     manual_stop(bus);
     uint64_t missing;
-    const uint64_t events = count_journal("order", &missing);
+    const uint64_t events = journal_count(directory, "order", &missing);
     cr_assert_eq(events + missing, 121, "%lu events, %lu missing", events, missing);
     cr_assert_eq(missing, after.unjournaled);
 }
