@@ -1,12 +1,10 @@
 #include "cores.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "base/number.h"
 
 typedef enum cpu_role { PUBLISHER, CONSUMER, HOUSEKEEPER, ROLES } cpu_role;
 
@@ -42,13 +40,10 @@ static hl_status parse(const char *text, named_cpus *named, hl_error *error)
                                 (int)name_bytes, at);
         if (named->has[which])
             return hl_error_set(error, HL_INVALID, "cores: %s is named twice", role_names[which]);
-        const char *const digits = at + name_bytes + 1;
-        char *end = NULL;
-        errno = 0;
-        const unsigned long cpu = at[name_bytes] == '=' && isdigit((unsigned char)*digits)
-                                      ? strtoul(digits, &end, 10)
-                                      : 0;
-        if (end == NULL || errno != 0 || cpu > UINT32_MAX || (*end != ',' && *end != '\0'))
+        uint64_t cpu;
+        const char *end;
+        if (at[name_bytes] != '=' || !hl_number_begin(at + name_bytes + 1, &cpu, &end) ||
+            cpu > UINT32_MAX || (*end != ',' && *end != '\0'))
             return hl_error_set(error, HL_INVALID,
                                 "cores: \"%s\": a CPU number must follow %s=", at,
                                 role_names[which]);

@@ -130,7 +130,7 @@ static void await_recorded(const hop *self, hl_executor *near)
             hl_executor_turn(near, 0);
 }
 
-static void wait_until(const hop *self, uint64_t intended, hl_executor *near)
+static void wait_until(hop *self, uint64_t intended, hl_executor *near)
 {
     const perf_timer *const timer = &self->run->timer;
     uint64_t warm_at = self->asked->warm ? perf_timer_after(timer, WARM_EVERY_NS) : UINT64_MAX;
@@ -138,7 +138,9 @@ static void wait_until(const hop *self, uint64_t intended, hl_executor *near)
         if (near != NULL)
             hl_executor_turn(near, 0);
         if (now >= warm_at) {
-            hl_warm(self->bus.publisher, self->there, 0);
+            const hl_status status = hl_warm(self->bus.publisher, self->there, 0);
+            if (status != HL_OK && status != HL_FULL)
+                self->failed = status;
             warm_at = perf_timer_after(timer, WARM_EVERY_NS);
         }
     }

@@ -97,7 +97,9 @@ static void check_place(check_result *result, const char *field, const char *pat
     if (stat(path, &about) == 0) {
         if ((about.st_mode & S_IFMT) != type)
             refuse_place(result, field, path, "cannot be written",
-                         type == S_IFDIR ? ENOTDIR : EISDIR);
+                         type == S_IFDIR          ? ENOTDIR
+                         : S_ISDIR(about.st_mode) ? EISDIR
+                                                  : EINVAL);
         else if (access(path, type == S_IFDIR ? W_OK | X_OK : W_OK | R_OK) != 0)
             refuse_place(result, field, path, "cannot be written", errno);
         return;

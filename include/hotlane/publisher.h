@@ -142,7 +142,7 @@ HL_API void hl_abort(hl_claim *claim);
  * Goes the way of a publish of this topic and key, and publishes nothing: the partition steps over
  * the slot, as over an aborted claim, and touches what it needs for the topic's handlers. For a
  * publisher that polls and has nothing to publish: after some us without an event the caches hold
- * other things, and the next event takes 2 to 4 times as long; called each 5 us meanwhile, about as
+ * other things, and the next event takes 2 to 6 times as long; called each 5 us meanwhile, about as
  * long as in a stream. (As OpenOnload's ONLOAD_MSG_WARM, for the way through its network stack.)
  * Its thread; never waits. Counted as a claim is, here as one that was aborted.
  * - HL_OK; HL_FULL: events lie there, and keep it warm; HL_CLOSED.

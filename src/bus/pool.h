@@ -57,9 +57,8 @@ struct hl_pool {
     uint64_t grown, shrunk; /* how often */
     uint32_t active; /* workers of a lower index take events up; relaxed: taken notice of soon */
     /* Workers write, partitions read. */
-    alignas(128) uint64_t
-        sleeping; /* IDLE: a bit for each active worker that sleeps, of at most 64 (max_workers) */
-    uint64_t searching; /* IDLE: how many are awake and have found nothing */
+    alignas(128) uint64_t sleeping; /* IDLE: a bit for each of the 64 at most that sleeps */
+    uint64_t searching;             /* IDLE: how many are awake and have found nothing */
 };
 
 /* Wakes a worker, if that is needed. After a queue was filled; any thread. */
